@@ -1,0 +1,168 @@
+"""YAML text → nodes that know their place. The only file that imports yaml.
+
+Nodes are built from PyYAML's events, not with its loader: numbers stay as they are written (PyYAML reads
+``1e31`` as text and ``no`` as false), nothing is ever expanded or constructed, and depth is bounded.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+import yaml
+
+from xentcli.errors import CaseError, Refused
+
+_MAX_DEPTH = 8
+_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it
+# What YAML 1.1 calls printable, turned round.
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(slots=True)
+class Node:
+    """A place in the text: line and column count from 1, width in characters."""
+
+    line: int
+    column: int
+    width: int
+
+
+@dataclass(slots=True)
+class Scalar(Node):
+    """A value as written; ``plain`` says that it stands without quotes."""
+
+    text: str
+    plain: bool
+
+
+@dataclass(slots=True)
+class Sequence(Node):
+    """A list."""
+
+    items: list[Node] = field(default_factory=list)
+
+    def add(self, node: Node) -> None:
+        """Append an item."""
+        self.items.append(node)
+
+
+@dataclass(slots=True)
+class Mapping(Node):
+    """Keys with values, in the order written, repeated keys and all."""
+
+    pairs: list[tuple[Node, Node]] = field(default_factory=list)
+    key: Node | None = None
+
+    def add(self, node: Node) -> None:
+        """Take a key, then its value."""
+        if self.key is None:
+            self.key = node
+        else:
+            self.pairs.append((self.key, node))
+            self.key = None
+
+
+class Document:
+    """One YAML text: its tree and the problems found in it so far."""
+
+    def __init__(self, path: str, data: bytes) -> None:
+        """Parse the text; raises Refused where no tree can be made of it."""
+        self.path = path
+        self.problems: list[CaseError] = []
+        self._lines: list[str] = []
+        self.root = self._parse(self._decode(data))
+
+    def refuse(self, node: Node, problem: str) -> None:
+        """Note a problem at the place of a node."""
+        source = self._lines[node.line - 1] if node.line <= len(self._lines) else ""
+        self.problems.append(CaseError(self.path, problem, node.line, node.column, source, node.width))
+
+    def _stop(self, node: Node, problem: str) -> Refused:
+        """Note a problem after which nothing more can be read."""
+        self.refuse(node, problem)
+        return Refused(self.problems)
+
+    def _decode(self, data: bytes) -> str:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            self._lines = data.decode("utf-8-sig", "replace").splitlines()
+            place = _place(data[: error.start].decode("utf-8-sig", "replace"))
+            byte = f"byte 0x{data[error.start]:02x}"
+            raise self._stop(place, f"{byte} is not UTF-8; save the file as UTF-8") from error
+        self._lines = text.splitlines()
+        if wrong := _UNPRINTABLE.search(text):
+            name = "a NUL byte" if wrong[0] == "\0" else f"the control character {wrong[0]!r}"
+            raise self._stop(_place(text[: wrong.start()]), f"{name} has no place in a case file; remove it")
+        return text
+
+    def _parse(self, text: str) -> Node:
+        try:
+            root = self._build(text)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = Node(mark.line + 1, mark.column + 1, 1) if mark else Node(1, 1, 1)
+            raise self._stop(place, self._explain(error, place.line)) from error
+        if root is None:
+            raise self._stop(Node(1, 1, 1), "the file is empty; a case needs title, logits and labels")
+        return root
+
+    def _explain(self, error: yaml.MarkedYAMLError, line: int) -> str:
+        source = self._lines[line - 1] if line <= len(self._lines) else ""
+        if "\t" in source[: len(source) - len(source.lstrip())]:
+            return "a tab in the indentation; YAML wants spaces"
+        what = ", ".join(part for part in (error.problem, error.context) if part)
+        return f"not YAML: {what}"
+
+    def _build(self, text: str) -> Node | None:
+        """Build the tree from PyYAML's events, without recursion."""
+        root: Node | None = None
+        above: list[Sequence | Mapping] = []
+        for event in yaml.parse(text, Loader=_PARSER):
+            if isinstance(event, yaml.CollectionEndEvent):
+                above.pop()
+            elif isinstance(event, yaml.DocumentStartEvent) and root is not None:
+                raise self._stop(_span(event), "a second document starts here; one case a file")
+            elif isinstance(event, yaml.NodeEvent):
+                node = self._node(event)
+                root = root or node
+                if above:
+                    above[-1].add(node)
+                if isinstance(node, Sequence | Mapping):
+                    above.append(node)
+                if len(above) > _MAX_DEPTH:
+                    raise self._stop(node, f"nested more than {_MAX_DEPTH} deep; a case needs 3")
+        return root
+
+    def _node(self, event: yaml.NodeEvent) -> Node:
+        """Make the node of an event; an alias and a tagged scalar are refused and leave a bare place."""
+        span = _span(event)
+        place = span.line, span.column, span.width
+        if isinstance(event, yaml.AliasEvent):
+            self.refuse(span, f"aliases are not expanded; write the value of *{event.anchor} out")
+            return span
+        tag: str | None = getattr(event, "tag", None)
+        if tag is not None:
+            shown = tag.replace("tag:yaml.org,2002:", "!!")
+            self.refuse(span, f"the tag {shown} has no meaning here; remove it")
+        if isinstance(event, yaml.SequenceStartEvent):
+            return Sequence(*place)
+        if isinstance(event, yaml.MappingStartEvent):
+            return Mapping(*place)
+        if isinstance(event, yaml.ScalarEvent) and tag is None:
+            return Scalar(*place, event.value, not event.style)
+        return span
+
+
+def _span(event: yaml.Event) -> Node:
+    """Return the bare place of an event."""
+    start, end = event.start_mark, event.end_mark
+    if start is None or end is None:  # the stubs allow it; a parsed event has both
+        return Node(1, 1, 1)
+    width = end.column - start.column if end.line == start.line else 1
+    return Node(start.line + 1, start.column + 1, width)
+
+
+def _place(before: str) -> Node:
+    """Return the bare place that follows a text."""
+    lines = f"{before}x".splitlines()
+    return Node(len(lines), len(lines[-1]), 1)

@@ -1,0 +1,95 @@
+"""What went wrong with what a person typed, and where."""
+
+from collections.abc import Sequence
+
+_WINDOW = 76  # columns of a source line that are shown around a problem
+
+
+class XentError(Exception):
+    """Anything a person can put right; shown as a message with exit code 2, never as a traceback."""
+
+
+class CaseError(XentError):
+    """One problem in one case file.
+
+    ``line`` and ``column`` count from 1; both are None where the file as a whole is the problem.
+    ``source`` is the line of the file and ``width`` the number of characters to mark in it.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a place in a file takes that many words
+        self,
+        path: str,
+        problem: str,
+        line: int | None = None,
+        column: int | None = None,
+        source: str | None = None,
+        width: int = 1,
+    ) -> None:
+        super().__init__(path, problem, line, column)
+        self.path, self.problem, self.line, self.column = path, problem, line, column
+        self.source, self.width = source, width
+
+    def __str__(self) -> str:
+        """``path:line:column: problem``, as editors and terminals link it."""
+        path = printable(self.path)
+        place = path if self.line is None else f"{path}:{self.line}:{self.column}"
+        return f"{place}: {printable(self.problem)}"
+
+    def excerpt(self) -> str:
+        """Return the source line with a caret under the problem, or nothing where there is no line."""
+        if self.line is None or self.column is None or self.source is None:
+            return ""
+        start = max(0, self.column - 1 - _WINDOW // 2) if len(self.source) > _WINDOW else 0
+        shown = self.source[start : start + _WINDOW]
+        before = shown[: self.column - 1 - start]
+        marked = shown[len(before) : len(before) + max(1, self.width)]
+        margin = " " * len(str(self.line))
+        pad = "".join(char if char == "\t" else " " * _cells(char) for char in before)
+        carets = "^" * max(1, sum(map(_cells, marked)))
+        return f" {self.line} | {shown}\n {margin} | {pad}{carets}"
+
+
+class Refused(XentError):  # noqa: N818 - it reads as what happened
+    """All problems of all files, told at once."""
+
+    _MOST = 10  # problems shown of one file
+
+    def __init__(self, problems: Sequence[CaseError]) -> None:
+        super().__init__(*problems)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        blocks, shown = [], dict.fromkeys((problem.path for problem in self.problems), 0)
+        for problem in self.problems:
+            shown[problem.path] += 1
+            if shown[problem.path] <= self._MOST:
+                blocks.append("\n".join(filter(None, (str(problem), problem.excerpt()))))
+        for path, count in shown.items():
+            if count > self._MOST:
+                blocks.append(f"{printable(path)}: and {count - self._MOST} more problems")
+        return "\n".join(blocks)
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the nearest known word, else what is known."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
+
+
+def count(number: int, what: str) -> str:
+    """Return ``1 row``, ``2 rows``."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def printable(text: str) -> str:
+    """Escape what would disturb a terminal (control characters, lone surrogates)."""
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+
+
+def _cells(char: str) -> int:
+    """Columns that a character takes on a terminal."""
+    import unicodedata
+
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1

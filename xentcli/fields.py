@@ -1,0 +1,206 @@
+"""Nodes → values: words, numbers as written, rows of numbers; what does not fit is refused at its place."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xentcli import document
+from xentcli.document import Document, Mapping, Node, Scalar
+from xentcli.errors import count, did_you_mean
+
+if TYPE_CHECKING:
+    from xentcli.model import FloatArray
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_SPECIAL = re.compile(r"([-+]?)\.?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_NO_TEXT = ("null", "~", "true", "false")
+_LONGEST_NUMBER = 800  # characters: more than any float64 has digits
+_LARGEST_EXPONENT = 400  # of a printed number
+_SHOWN = 40  # characters of a value in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Equally long rows of numbers: values float64 (N, C), and the node of every number, flattened."""
+
+    values: "FloatArray"
+    nodes: tuple[Node, ...]
+
+
+class Fields:
+    """Reads the nodes of one document. A method returns None where it has refused what it was given."""
+
+    def __init__(self, doc: Document) -> None:
+        self.doc = doc
+
+    def mapping(self, node: Node, what: str, known: Sequence[str]) -> dict[str, tuple[Node, Node]]:
+        """Return key → (its node, its value's node), unknown and repeated keys refused."""
+        found: dict[str, tuple[Node, Node]] = {}
+        if is_bare(node):
+            return found
+        if not isinstance(node, Mapping):
+            self.doc.refuse(node, f"{what} is a mapping of keys to values, such as '{known[0]}: …'")
+            return found
+        for key, value in node.pairs:
+            name = key.text if isinstance(key, Scalar) else None
+            if name is None:
+                if not is_bare(key):
+                    self.doc.refuse(key, "a key is a word")
+            elif name not in known:
+                self.doc.refuse(key, f"unknown key '{_short(name)}'{did_you_mean(name, known)}")
+            elif name in found:
+                self.doc.refuse(
+                    key, f"'{name}' stands here a second time; it was on line {found[name][0].line}"
+                )
+            else:
+                found[name] = (key, value)
+        return found
+
+    def text(self, key: str, node: Node) -> str | None:
+        """Read one line of text."""
+        if is_bare(node):
+            return None
+        if not isinstance(node, Scalar) or not node.text.strip():
+            self.doc.refuse(node, f"{key} is one line of text")
+        elif node.plain and (_NUMBER.fullmatch(node.text) or node.text.lower() in _NO_TEXT):
+            self.doc.refuse(node, f'{key} is text; put quotes around it: "{node.text}"')
+        else:
+            return " ".join(node.text.split())
+        return None
+
+    def choice(self, key: str, node: Node, known: Sequence[str]) -> str | None:
+        """Read one word of those known."""
+        if isinstance(node, Scalar) and node.text in known:
+            return node.text
+        if isinstance(node, Scalar):
+            self.doc.refuse(node, f"unknown {key} '{node.text}'{did_you_mean(node.text, known)}")
+        elif not is_bare(node):
+            self.doc.refuse(node, f"{key} is one word: {', '.join(known)}")
+        return None
+
+    def number(self, node: Node) -> float | None:
+        """Read one number as written; nan and the infinities may stand in quotes, as JSON writes them."""
+        if not isinstance(node, Scalar):
+            if not is_bare(node):
+                self.doc.refuse(node, "a number belongs here, not a list or mapping")
+            return None
+        if special := _SPECIAL.fullmatch(node.text):
+            return float(special[1] + special[2])
+        if not _NUMBER.fullmatch(node.text):
+            self.doc.refuse(
+                node, f"'{_short(node.text)}' is not a number; write it like 0.5, 1e31, nan or -inf"
+            )
+        elif not node.plain:
+            self.doc.refuse(node, f"'{_short(node.text)}' is text; write the number without quotes")
+        elif len(node.text) > _LONGEST_NUMBER:
+            self.doc.refuse(node, f"a number of {len(node.text)} characters; no float64 has that many digits")
+        else:
+            return float(node.text)
+        return None
+
+    def printed(self, node: Node) -> str | None:
+        """Read a number that a program printed, keeping its text: the digits shown decide."""
+        number = self.number(node)
+        if number is None or not isinstance(node, Scalar):
+            return None
+        if is_special(node):
+            return str(number)
+        if abs(int(re.split("[eE]", f"{node.text}e0")[1])) > _LARGEST_EXPONENT:
+            self.doc.refuse(
+                node, f"no float64 prints as {_short(node.text)}; give the number that a program printed"
+            )
+            return None
+        return node.text
+
+    def index(self, node: Node, classes: int | None) -> int | None:
+        """Read a class index below the number of classes, where that is known."""
+        number = self.number(node)
+        if number is None or not isinstance(node, Scalar):
+            return None
+        text = _short(node.text)
+        if not number.is_integer():
+            self.doc.refuse(node, f"the label {text} is not a class index; write a whole number such as 2")
+        elif classes is not None and not 0 <= number < classes:
+            self.doc.refuse(
+                node, f"the label {text} is out of range; {classes} classes are 0 to {classes - 1}"
+            )
+        elif classes is not None:
+            return int(number)
+        return None
+
+    def items(self, node: Node, what: str) -> list[Node] | None:
+        """Return the items of a list; ``what`` says what was wanted where it is none."""
+        if isinstance(node, document.Sequence):
+            return node.items
+        if not is_bare(node):
+            self.doc.refuse(node, what)
+        return None
+
+    def table(self, key: str, node: Node) -> Table | None:
+        """Read a list of equally long rows of numbers, at least one by one."""
+        rows = self.items(node, f"{key} is a list of rows, such as [[0.2, 0.9], [0.7, 0.1]]")
+        if rows is None:
+            return None
+        if not rows:
+            self.doc.refuse(node, f"{key} has no rows; give at least one example")
+            return None
+        lists = [self.items(row, f"a row of {key} is a list of numbers, such as [0.2, 0.9]") for row in rows]
+        width = len(lists[0]) if lists[0] else None
+        values = [
+            self._row(key, number, rows[number - 1], items, width) for number, items in enumerate(lists, 1)
+        ]
+        complete = [row for row in values if row is not None]
+        if len(complete) < len(rows):
+            return None
+        return Table(
+            np.array(complete, np.float64), tuple(node for items in lists if items for node in items)
+        )
+
+    def _row(
+        self, key: str, number: int, row: Node, items: list[Node] | None, width: int | None
+    ) -> list[float] | None:
+        """Read row ``number`` of a table that is ``width`` wide."""
+        if items is None:
+            return None
+        if not items:
+            self.doc.refuse(row, f"row {number} of {key} has no classes; give at least one number")
+        elif width is not None and len(items) != width and not any(map(is_bare, items)):
+            self.doc.refuse(
+                row, f"row {number} of {key} has {count(len(items), 'number')}, but row 1 has {width}"
+            )
+        values = [self.number(item) for item in items]
+        known = [value for value in values if value is not None]
+        return known if items and len(known) == len(items) == (width or len(items)) else None
+
+    def stored(self, table: Table, dtype: str) -> "FloatArray | None":
+        """Round to the dtype, read-only; what is finite as written and infinite as stored is refused."""
+        with np.errstate(over="ignore", under="ignore"):
+            stored = table.values.astype(dtype)
+        stored.flags.writeable = False
+        too_large = [
+            table.nodes[i] for i in np.flatnonzero(np.isinf(stored)) if not is_special(table.nodes[i])
+        ]
+        for node in too_large:
+            text = _short(node.text) if isinstance(node, Scalar) else ""
+            self.doc.refuse(
+                node, f"{text} is too large for {dtype}, which ends at {float(np.finfo(dtype).max):.9g}"
+            )
+        return None if too_large else stored
+
+
+def is_bare(node: Node) -> bool:
+    """Whether this is only a place: an alias or a tagged value, which is refused already."""
+    return type(node) is Node
+
+
+def is_special(node: Node) -> bool:
+    """Whether nan or an infinity is written here."""
+    return isinstance(node, Scalar) and _SPECIAL.fullmatch(node.text) is not None
+
+
+def _short(text: str) -> str:
+    """Cut what is too long for a message."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -1,0 +1,75 @@
+"""METHODS and QUANTITIES: what can be computed, in the order in which it is shown."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from xentcli import kernels
+from xentcli.errors import XentError, did_you_mean
+
+if TYPE_CHECKING:
+    from xentcli.arithmetic import Arithmetic
+    from xentcli.model import Batch, FloatArray, IntArray
+
+Kernel = Callable[["Arithmetic", "Batch"], "FloatArray"]
+QuantityKernel = Callable[["Arithmetic", "Batch"], "FloatArray | IntArray"]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One way to compute the loss. ``dtype`` is that of the losses where it is not the case's own."""
+
+    name: str
+    kernel: Kernel
+    formula: str
+    soft_labels: bool = True
+    dtype: str | None = None
+    by_default: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A printed number that is no loss. ``shape`` names its axes: () a scalar, N examples, C classes."""
+
+    name: str
+    kernel: QuantityKernel
+    shape: tuple[str, ...]
+    dtype: str | None = None
+    needs_probabilities: bool = False
+
+
+METHODS: Final = (
+    Method("naive", kernels.naive, "-Σ y·log p"),
+    Method("clipped", kernels.clipped, "-Σ y·log(clip(p, low, high))"),
+    Method("dense", kernels.dense, "Σ y·(log Σ exp(x-m) - (x-m))"),
+    Method("sparse", kernels.sparse, "log Σ exp(x-m) - (x[label]-m)", soft_labels=False),
+    Method("by_hand", kernels.by_hand, "-Σ y·math.log(p), float64", dtype="float64", by_default=False),
+)
+
+QUANTITIES: Final = (
+    Quantity("softmax", kernels.softmax, ("N", "C")),
+    Quantity("softmax_sum", kernels.softmax_sum, ()),
+    Quantity("softmax_matches", kernels.softmax_matches, (), needs_probabilities=True),
+    Quantity("class_indices", kernels.class_indices, ("N",), dtype="int64"),
+)
+
+METHOD_NAMES: Final = tuple(method.name for method in METHODS)
+GROUPS: Final = {
+    "default": tuple(method.name for method in METHODS if method.by_default),
+    "all": METHOD_NAMES,
+}
+
+
+def select(names: str) -> tuple[Method, ...]:
+    """Return the methods of a list such as ``naive,dense`` or ``all``, in the order of the table.
+
+    Raises XentError for a name that is neither a method nor a group.
+    """
+    wanted: set[str] = set()
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        if name not in METHOD_NAMES and name not in GROUPS:
+            raise XentError(f"unknown method '{name}'" + did_you_mean(name, (*METHOD_NAMES, *GROUPS)))
+        wanted.update(GROUPS.get(name, (name,)))
+    if not wanted:
+        raise XentError(f"no method named; known are {', '.join((*METHOD_NAMES, *GROUPS))}")
+    return tuple(method for method in METHODS if method.name in wanted)

@@ -1,0 +1,80 @@
+"""Where results go: standard output, or a file that appears whole or not at all."""
+
+import errno
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xentcli.errors import XentError, printable
+
+Write = Callable[[str], None]
+
+
+@contextmanager
+def opened(path: str | None) -> Iterator[Write]:
+    """Yield what writes a text to the path (None or ``-``: standard output).
+
+    The path is tried at once, before any work; raises XentError where it cannot be written. A file gets
+    its content in one step when the block ends, and nothing if the block fails.
+    """
+    if path in (None, "-"):
+        yield to_stdout
+        return
+    try:
+        with _file(Path(os.path.realpath(str(path)))) as write:
+            yield write
+    except OSError as error:
+        raise XentError(f"{printable(str(path))}: cannot be written: {error.strerror or error}") from error
+
+
+def to_stdout(text: str) -> None:
+    """Write to standard output; a reader that left (``| head``) is no error."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+    except OSError as error:
+        _silence_stdout()
+        raise XentError(f"standard output: cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _file(path: Path) -> Iterator[Write]:
+    if path.exists() and not path.is_file():
+        with path.open(
+            "w", encoding="utf-8", errors="backslashreplace"
+        ) as device:  # /dev/stdout, a pipe: nothing to replace
+            yield lambda text: _discard(device.write(text))
+        return
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    try:
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:  # noqa: PTH123 - a descriptor, not a path
+            yield lambda text: _discard(file.write(text))
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _discard(_: int) -> None:
+    pass
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _silence_stdout() -> None:
+    """Send what is still buffered nowhere, or the interpreter complains when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,54 @@
+"""Results → text, one file a format. Nothing here prints, and only what a format needs is imported."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from xentcli.words import SHEET_FORMATS
+
+if TYPE_CHECKING:
+    from xentcli.model import Result
+    from xentcli.show.sheets import Sheet
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where a table is read: ``width`` in columns; without ``boxes`` (a pipe, a file) it comes out plain."""
+
+    width: int = 80
+    boxes: bool = False
+    colour: bool = False
+    unicode: bool = True
+
+
+def run(results: Sequence["Result"], form: str, screen: Screen, verbose: bool) -> str:
+    """Render what ``xent run`` shows."""
+    from xentcli.show import sheets
+
+    if form not in SHEET_FORMATS:
+        return _document(results, form)
+    return render([sheets.flat(results)] if form == "csv" else sheets.of_run(results, verbose), form, screen)
+
+
+def compare(results: Sequence["Result"], form: str, screen: Screen) -> str:
+    """Render what ``xent compare`` shows."""
+    from xentcli.show import sheets
+
+    if form not in SHEET_FORMATS:
+        return _document(results, form)
+    return render([sheets.of_compare(results)], form, screen)
+
+
+def render(sheets: Sequence["Sheet"], form: str, screen: Screen) -> str:
+    """Render sheets; a table where no boxes can be drawn is plain."""
+    if form == "table" and screen.boxes:
+        from xentcli.show import table
+
+        return table.render(sheets, screen)
+    module = import_module(f"xentcli.show.{'plain' if form == 'table' else form}")
+    return cast("str", module.render(sheets))
+
+
+def _document(results: Sequence["Result"], form: str) -> str:
+    return cast("str", import_module(f"xentcli.show.{form}").render_results(results))

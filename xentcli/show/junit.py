@@ -1,0 +1,51 @@
+"""Results as JUnit XML: a suite a case, a test an expectation."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from xentcli.show.digits import text
+
+if TYPE_CHECKING:
+    from xentcli.model import Check, Result
+
+# What XML 1.0 calls a character, turned round.
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render_results(results: Sequence["Result"]) -> str:
+    """Render results; where the case is overridden a number that differs is skipped, not failed."""
+    root = ET.Element("testsuites", name="xent")
+    for result in results:
+        _suite(root, result)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
+
+
+def _suite(root: ET.Element, result: "Result") -> None:
+    case = result.case
+    tag, kind = ("skipped", "skipped") if case.overridden else ("failure", "failures")
+    counts = {"tests": len(result.checks), "failures": 0, "errors": 0, "skipped": 0}
+    counts[kind] = sum(not check.reproduced for check in result.checks)
+    about = {"name": _clean(case.name), "file": _clean(case.path)}
+    suite = ET.SubElement(root, "testsuite", about | {name: str(count) for name, count in counts.items()})
+    for check in result.checks:
+        about = {"classname": _clean(case.name), "name": check.expectation.quantity}
+        test = ET.SubElement(suite, "testcase", about)
+        if not check.reproduced:
+            ET.SubElement(test, tag, message=_message(check))
+
+
+def _message(check: "Check") -> str:
+    got = [text(value, check.dtype) for value in check.got]
+    differing = [
+        f"expected {expected}, got {value}"
+        for expected, value, hit in zip(check.expectation.texts, got, check.hits, strict=True)
+        if not hit
+    ]
+    return "; ".join(differing)
+
+
+def _clean(word: str) -> str:
+    return _NO_XML.sub("�", word)

@@ -1,0 +1,24 @@
+"""Sheets as Markdown tables."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xentcli.show.sheets import Sheet
+
+_SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\|*_`<>[]"})
+
+
+def render(sheets: Sequence["Sheet"]) -> str:
+    """Render sheets, each title a heading."""
+    return "\n".join(map(_render, sheets))
+
+
+def _render(sheet: "Sheet") -> str:
+    lines = [f"### {sheet.title.translate(_SPECIAL)}", ""] if sheet.title else []
+    lines += [_line(sheet.columns), "|" + " --- |" * len(sheet.columns), *map(_line, sheet.rows)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "".join(f"| {cell.translate(_SPECIAL)} " for cell in cells) + "|"

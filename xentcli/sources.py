@@ -1,0 +1,113 @@
+"""What a person names on the command line → the bytes of case files: paths, folders, bundled names, stdin."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xentcli.errors import CaseError, Refused, did_you_mean
+
+MAX_BYTES = 8 * 2**20
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One case file, read: ``path`` as messages show it, ``name`` as the case is called."""
+
+    path: str
+    name: str
+    data: bytes
+
+
+def bundled() -> tuple[Path, ...]:
+    """Return the files of the cases that ship with xent: inside the package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    folder = package / "cases" if (package / "cases").is_dir() else package.parent / "cases"
+    return tuple(_files(folder))
+
+
+def read_all(arguments: Sequence[str]) -> tuple[list[Source], list[CaseError]]:
+    """Read everything that is named, all bundled cases where nothing is; tell what could not be read."""
+    sources: list[Source] = []
+    problems: list[CaseError] = []
+    for argument in arguments or map(str, bundled()):
+        try:
+            sources.extend(_read(argument))
+        except Refused as refused:
+            problems.extend(refused.problems)
+    return sources, problems
+
+
+def find_bundled(name: str) -> Path:
+    """Return the file of a bundled case; raises Refused where there is none of that name."""
+    files = {file.stem: file for file in bundled()}
+    if name not in files:
+        raise Refused(
+            [CaseError(name, f"there is no bundled case of that name{did_you_mean(name, list(files))}")]
+        )
+    return files[name]
+
+
+def _read(argument: str) -> Iterator[Source]:
+    if argument == "-":
+        yield Source("-", "stdin", _bounded("-", sys.stdin.buffer.read(MAX_BYTES + 1)))
+        return
+    path = Path(argument)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        yield _of_file(_bundled_or_refuse(argument))
+        return
+    except (OSError, ValueError) as error:
+        raise _unreadable(argument, error) from error
+    if not stat.S_ISDIR(mode):
+        yield _of_file(path)
+        return
+    files = list(_files(path))
+    if not files:
+        raise Refused([CaseError(argument, "no case in this folder; case files end in .yaml or .yml")])
+    yield from map(_of_file, files)
+
+
+def _bundled_or_refuse(argument: str) -> Path:
+    files = {file.stem: file for file in bundled()}
+    if argument in files:
+        return files[argument]
+    raise Refused(
+        [CaseError(argument, f"no such file, folder or bundled case{did_you_mean(argument, list(files))}")]
+    )
+
+
+def _of_file(path: Path) -> Source:
+    try:
+        with path.open("rb") as file:
+            return Source(str(path), path.stem, _bounded(str(path), file.read(MAX_BYTES + 1)))
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise _unreadable(str(error.filename or folder), error) from error
+
+    for where, folders, names in os.walk(folder, onerror=refuse):
+        folders.sort()
+        for name in sorted(names):
+            if name.endswith(_SUFFIXES):
+                yield Path(where, name)
+
+
+def _bounded(path: str, data: bytes) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise Refused(
+            [CaseError(path, f"larger than {MAX_BYTES // 2**20} MiB; a case is a batch of a few rows")]
+        )
+    return data
+
+
+def _unreadable(path: str, error: Exception) -> Refused:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return Refused([CaseError(path, f"cannot be read: {reason}")])

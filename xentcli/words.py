@@ -1,0 +1,9 @@
+"""The words that a case file and the command line share; apart, because ``--help`` needs nothing else."""
+
+DTYPES = ("float16", "float32", "float64")
+REDUCTIONS = ("none", "mean", "sum")
+ARITHMETICS = ("numpy", "eigen", "eigen-avx")
+
+SHEET_FORMATS = ("table", "plain", "csv", "markdown")
+LISTING_FORMATS = (*SHEET_FORMATS, "json")
+FORMATS = ("table", "plain", "json", "csv", "markdown", "junit")
