@@ -100,6 +100,8 @@ class Document:
             root = self._build(text)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
+            if error.context_mark and mark and mark.line >= len(self._lines):
+                mark = error.context_mark  # found at the end of the file: show what was left open
             place = Node(mark.line + 1, mark.column + 1, 1) if mark else Node(1, 1, 1)
             raise self._stop(place, self._explain(error, place.line)) from error
         if root is None:

@@ -19,7 +19,7 @@ PACKET = 8
 _f = np.float32
 _TINY = np.finfo(np.float32).smallest_normal
 
-_EXP_LIMIT = _f(88.3762626647949)
+_EXP_LOW, _EXP_HIGH = _f(-88.3762626647949), _f(88.3762626647950)
 _LOG2_E = _f(1.44269504088896341)
 _LN2_HIGH, _LN2_LOW = _f(0.693359375), _f(-2.12194440e-4)
 _EXP = tuple(
@@ -85,7 +85,7 @@ def exp(x: "Float32") -> "Float32":
 
     Source: Eigen 3.3, ``pexp<Packet8f>`` in ``Eigen/src/Core/arch/AVX/MathFunctions.h``.
     """
-    x = np.minimum(np.maximum(x, -_EXP_LIMIT), _EXP_LIMIT)
+    x = np.minimum(np.maximum(x, _EXP_LOW), _EXP_HIGH)
     n = np.floor(x * _LOG2_E + _f(0.5))
     r = (x - n * _LN2_HIGH) - n * _LN2_LOW
     p = _EXP[0]

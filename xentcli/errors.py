@@ -37,10 +37,11 @@ class CaseError(XentError):
 
     def excerpt(self) -> str:
         """Return the source line with a caret under the problem, or nothing where there is no line."""
-        if self.line is None or self.column is None or self.source is None:
+        if self.line is None or self.column is None or not self.source:
             return ""
-        start = max(0, self.column - 1 - _WINDOW // 2) if len(self.source) > _WINDOW else 0
-        shown = self.source[start : start + _WINDOW]
+        source = "".join(char if char.isprintable() or char == "\t" else "�" for char in self.source)
+        start = max(0, self.column - 1 - _WINDOW // 2) if len(source) > _WINDOW else 0
+        shown = source[start : start + _WINDOW]
         before = shown[: self.column - 1 - start]
         marked = shown[len(before) : len(before) + max(1, self.width)]
         margin = " " * len(str(self.line))

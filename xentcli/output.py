@@ -24,11 +24,15 @@ def opened(path: str | None) -> Iterator[Write]:
     if path in (None, "-"):
         yield to_stdout
         return
+    if "\0" in str(path):
+        raise XentError(f"{printable(str(path))}: cannot be written: no file has a NUL byte in its name")
     try:
-        with _file(Path(os.path.realpath(str(path)))) as write:
+        with _file(Path(str(path))) as write:
             yield write
     except OSError as error:
-        raise XentError(f"{printable(str(path))}: cannot be written: {error.strerror or error}") from error
+        raise XentError(
+            f"{printable(str(path)) or repr('')}: cannot be written: {error.strerror or error}"
+        ) from error
 
 
 def to_stdout(text: str) -> None:
@@ -51,6 +55,7 @@ def _file(path: Path) -> Iterator[Write]:
         ) as device:  # /dev/stdout, a pipe: nothing to replace
             yield lambda text: _discard(device.write(text))
         return
+    path = Path(os.path.realpath(path))  # a link stays a link; what it points to is replaced
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()

@@ -82,4 +82,16 @@ def _shaped(values: list[Any], shape: tuple[int, ...]) -> Any:  # noqa: ANN401 -
 
 
 def _dump(document: object) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return f"{_pretty(document)}\n"
+
+
+def _pretty(value: object, margin: str = "") -> str:
+    """Write a value over indented lines; a list or object of plain values stays on one."""
+    inner = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(inner, list) or not any(isinstance(item, dict | list) for item in inner):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    names = [f"{json.dumps(name)}: " for name in value] if isinstance(value, dict) else [""] * len(inner)
+    deeper = f"{margin}  "
+    items = [f"{deeper}{name}{_pretty(item, deeper)}" for name, item in zip(names, inner, strict=True)]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return "\n".join([opening, ",\n".join(items), margin + closing])

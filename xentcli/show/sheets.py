@@ -159,7 +159,7 @@ def _numbers(values: Sequence[float], dtype: str, everything: bool = True) -> st
 def _texts(texts: Sequence[str], everything: bool) -> str:
     if everything or len(texts) <= _FEW:
         return " ".join(texts)
-    return " ".join(texts[: _FEW - 2]) + f" … {len(texts) - _FEW + 2} more"
+    return f"{texts[0]} {texts[1]} … {len(texts) - 2} more"
 
 
 def _count(result: Result) -> str:

@@ -1,0 +1,33 @@
+# make check is what CI runs; it sets up .venv by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: check format lint types test fuzz golden help
+
+check: format lint types test  ## everything below but fuzz and golden
+
+.venv/.dev: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+format: .venv/.dev  ## is the formatting ruff's?
+	$(BIN)/ruff format --check .
+
+lint: .venv/.dev  ## ruff, every rule but those pyproject.toml gives a reason against
+	$(BIN)/ruff check .
+
+types: .venv/.dev  ## mypy --strict
+	$(BIN)/mypy
+
+test: .venv/.dev  ## the tests
+	$(BIN)/python -m pytest
+
+fuzz: .venv/.dev  ## 20,000 broken case files, none of which may end in a traceback
+	$(BIN)/python tests/fuzz.py
+
+golden: .venv/.dev  ## rewrite tests/golden; read the difference before you commit it
+	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet tests/test_show.py
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'

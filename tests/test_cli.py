@@ -1,0 +1,488 @@
+"""The command line as a person or a program meets it: streams, exit codes, options, files, refusals."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from conftest import CASES, ROOT, Xent
+
+from xentcli import __version__, methods, words
+
+BLOG = [str(CASES / f"{name}.yaml") for name in ("normal-3x3", "normal-10class", "abnormal")]
+WRONG = "title: t\nlogits: [[1, 2]]\nlabels: [0]\nexpect: {dense: 7, sparse: [1.3132616]}\n"
+
+
+def program(*arguments: str | Path, **settings: object) -> "subprocess.CompletedProcess[str]":
+    """Run xent as a process of its own."""
+    environment = {**os.environ, **settings.pop("env", {})}  # type: ignore[dict-item] # tests' own
+    return subprocess.run(
+        [sys.executable, "-m", "xentcli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        env=environment,
+        **settings,  # type: ignore[call-overload] # passed on
+    )
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(WRONG, encoding="utf-8")
+    return path
+
+
+# Exit codes and streams
+
+
+def test_what_is_expected_and_reproduced_exits_0(xent: Xent) -> None:
+    done = xent("run", *BLOG)
+
+    assert done.code == 0
+    assert "6.72853e+30" in done.out
+    assert done.err == "72 of 72 printed numbers reproduced\n"
+
+
+def test_what_is_not_reproduced_exits_1_and_is_named(xent: Xent, wrong: Path) -> None:
+    for command in ("run", "compare"):
+        done = xent(command, wrong)
+
+        assert done.code == 1
+        assert done.err == "1 of 2 printed numbers reproduced; not reproduced: wrong (dense)\n"
+
+
+def test_nothing_expected_exits_0(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("title: t\nlogits: [[1, 2]]\nlabels: [0]\n", encoding="utf-8")
+
+    done = xent("run", tmp_path / "mine.yaml")
+
+    assert (done.code, done.err) == (0, "nothing was expected of 1 case\n")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--methods", "all"], ["--dtype", "float16"], ["--arithmetic", "eigen"], ["--reduction", "sum"]],
+)
+def test_an_override_sets_expectations_aside(xent: Xent, wrong: Path, options: list[str]) -> None:
+    done = xent("run", wrong, *options)
+
+    assert done.code == 0
+    assert done.err.endswith(
+        f"; {options[0]} set aside what the cases say, so this does not decide the exit code\n"
+    )
+    assert "expected" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "name a case"),
+        (["run", "abnormul"], "abnormul: no such file, folder or bundled case; did you mean 'abnormal'?"),
+        (["run", "no/such/file.yaml"], "no such file, folder or bundled case"),
+        (["run", "tests/golden"], "tests/golden: no case in this folder; case files end in .yaml or .yml"),
+        (["run", "abnormal\0"], "cannot be read: embedded null byte"),
+        (["run", "abnormal", "--methods", "nave"], "unknown method 'nave'; did you mean 'naive'?"),
+        (["run", "abnormal", "--methods", ","], "no method named; known are naive"),
+        (["run", "abnormal", "--dtype", "float23"], "'float23' is not one of"),
+        (["run", "abnormal", "--format", "yaml"], "'yaml' is not one of"),
+        (["run", "abnormal", "--metods", "all"], "--methods"),
+        (["run", "abnormal", "--dtype", "float64"], "arithmetic eigen works in float32, not in float64"),
+        (["run", "abnormal", "--dtype", "float16", "--arithmetic", "numpy"], "is too large for float16"),
+        (["cases", "show", "abnormul"], "there is no bundled case of that name; did you mean 'abnormal'?"),
+        (["explode"], "No such command"),
+    ],
+)
+def test_bad_usage_exits_2_with_one_message(xent: Xent, arguments: list[str], message: str) -> None:
+    done = xent(*arguments)
+
+    assert done.code == 2
+    assert message in done.err
+    assert done.out == ""
+
+
+def test_all_problems_of_all_files_are_told_at_once_and_nothing_runs(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("title: t\nlogits: [[1, x]]\nlabels: [y]\n", encoding="utf-8")
+    (tmp_path / "b.yaml").write_text("- 1\n", encoding="utf-8")
+
+    done = xent("run", BLOG[0], tmp_path / "a.yaml", tmp_path / "b.yaml", "missing.yaml")
+
+    assert (done.code, done.out) == (2, "")
+    places = [line.split(":")[0:3] for line in done.err.splitlines() if line.startswith(str(tmp_path))]
+    assert [[Path(place[0]).name, *place[1:]] for place in places] == [
+        ["a.yaml", "2", "14"],
+        ["a.yaml", "3", "10"],
+        ["b.yaml", "1", "1"],
+    ]
+    assert "missing.yaml: no such file" in done.err
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_help_has_examples_exit_codes_and_variables(xent: Xent, command: str) -> None:
+    done = xent(command, "--help")
+
+    assert done.code == 0
+    for words_ in ("Examples:", "Exit codes: 0", "XENT_FORMAT", "XENT_METHODS", "-o, --output"):
+        assert words_ in done.out
+
+
+def test_version(xent: Xent) -> None:
+    assert xent("--version").out == f"xent {__version__}\n"
+
+
+# Naming cases
+
+
+def test_a_bundled_case_a_file_a_folder_and_stdin_are_cases(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("b.yml", "a.yaml", "sub/c.yaml", "notes.txt"):
+        (tmp_path / name).write_text("title: t\nlogits: [[1, 2]]\nlabels: [0]\n", encoding="utf-8")
+
+    done = program("run", "abnormal", BLOG[0], tmp_path, "-", "--format", "json", input=WRONG)
+
+    cases = json.loads(done.stdout)["cases"]
+    assert [case["name"] for case in cases] == ["abnormal", "normal-3x3", "a", "b", "c", "stdin"]
+    assert cases[-1]["path"] == "-"
+    assert done.returncode == 1
+
+
+def test_compare_without_a_case_takes_all_bundled_ones(xent: Xent) -> None:
+    done = xent("compare", "--methods", "all", "--format", "json")
+
+    assert done.code == 0
+    assert {case["name"] for case in json.loads(done.out)["cases"]} == {
+        path.stem for path in CASES.glob("*.yaml")
+    }
+
+
+@pytest.mark.parametrize("size", [8 * 2**20 + 1, 2**30])
+def test_a_file_too_large_to_be_a_case_is_refused(xent: Xent, tmp_path: Path, size: int) -> None:
+    with (tmp_path / "huge.yaml").open("wb") as file:
+        file.truncate(size)
+
+    done = xent("run", tmp_path / "huge.yaml")
+
+    assert (done.code, done.err) == (
+        2,
+        f"{tmp_path}/huge.yaml: larger than 8 MiB; a case is a batch of a few rows\n",
+    )
+
+
+def test_an_endless_stream_is_refused() -> None:
+    with Path("/dev/zero").open("rb") as endless:
+        done = program("run", "-", stdin=endless)
+
+    assert (done.returncode, done.stderr) == (2, "-: larger than 8 MiB; a case is a batch of a few rows\n")
+
+
+def test_an_unreadable_file_is_refused(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
+
+    done = xent("run", tmp_path / "loop.yaml")
+
+    assert done.code == 2
+    assert done.err.startswith(f"{tmp_path}/loop.yaml: cannot be read: ")
+
+
+# Options
+
+
+def test_every_option_can_be_a_variable(xent: Xent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    values = {
+        "METHODS": "sparse",
+        "DTYPE": "float64",
+        "ARITHMETIC": "numpy",
+        "REDUCTION": "sum",
+        "FORMAT": "json",
+        "OUTPUT": str(tmp_path / "out.json"),
+        "VERBOSE": "1",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(f"XENT_{name}", value)
+
+    done = xent("run", "abnormal")
+
+    (case,) = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["cases"]
+    assert (done.code, done.out) == (0, "")
+    assert (case["dtype"], case["arithmetic"], case["reduction"]) == ("float64", "numpy", "sum")
+    assert [method["method"] for method in case["methods"]] == ["sparse"]
+
+
+def test_methods_come_in_the_order_of_the_table(xent: Xent) -> None:
+    done = xent("run", "abnormal", "--methods", "sparse,naive, sparse", "--format", "json")
+
+    assert [m["method"] for m in json.loads(done.out)["cases"][0]["methods"]] == ["naive", "sparse"]
+
+
+def test_reduction_none_has_losses_and_no_loss(xent: Xent) -> None:
+    done = xent("run", "normal-3x3", "--reduction", "none", "--format", "json")
+
+    (case,) = json.loads(done.out)["cases"]
+    assert case["methods"][2]["loss"] is None
+    assert case["methods"][2]["losses"] == [0.6657319, 1.4657319, 0.8283902]
+
+
+def test_a_method_that_cannot_take_soft_labels_says_so(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "soft.yaml").write_text(
+        "title: t\nlogits: [[1, 2]]\nlabels: [[0.5, 0.5]]\n", encoding="utf-8"
+    )
+
+    done = xent("run", tmp_path / "soft.yaml", "--format", "json")
+
+    sparse = json.loads(done.out)["cases"][0]["methods"][3]
+    assert sparse == {
+        "method": "sparse",
+        "loss": None,
+        "losses": [],
+        "inapplicable": "takes one class an example, not soft labels",
+    }
+    assert "takes one class an example" in xent("run", tmp_path / "soft.yaml").out
+
+
+def test_listings(xent: Xent) -> None:
+    listed = json.loads(xent("methods", "--format", "json").out)
+    assert [row["method"] for row in listed] == list(methods.METHOD_NAMES)
+
+    cases = list(csv.DictReader(io.StringIO(xent("cases", "--format", "csv").out)))
+    assert [row["case"] for row in cases] == sorted(path.stem for path in CASES.glob("*.yaml"))
+
+
+def test_cases_show_prints_the_file(xent: Xent) -> None:
+    assert xent("cases", "show", "abnormal").out == (CASES / "abnormal.yaml").read_text(encoding="utf-8")
+
+
+def test_completion_knows_cases_and_methods() -> None:
+    def complete(line: str) -> str:
+        count = str(len(line.split(" ")) - 1)
+        env = {"_XENT_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": count}
+        return program(env=env).stdout
+
+    assert "plain,abnormal" in complete("xent run ab")
+    assert "plain,naive,sparse" in complete("xent run --methods naive,sp")
+    assert "plain,normal-3x3" in complete("xent cases show normal-3")
+
+
+def test_the_arithmetics_offered_are_those_there_are() -> None:
+    from xentcli import arithmetic
+
+    assert tuple(entry.name for entry in arithmetic.ARITHMETICS) == words.ARITHMETICS
+
+
+# Formats
+
+
+def test_json_follows_the_contract(xent: Xent) -> None:
+    document = json.loads(xent("run", BLOG[2], "--format", "json").out, parse_constant=pytest.fail)
+
+    (case,) = document["cases"]
+    assert document["schema"] == "xent.run/1"
+    assert document["version"] == __version__
+    assert document["summary"] == {"cases": 1, "numbers": 26, "reproduced": 26}
+    assert {key: case[key] for key in ("name", "path", "dtype", "arithmetic", "reduction", "shape")} == {
+        "name": "abnormal",
+        "path": BLOG[2],
+        "dtype": "float32",
+        "arithmetic": "eigen",
+        "reduction": "mean",
+        "shape": [2, 10],
+    }
+    assert case["methods"][:2] == [
+        {"method": "naive", "loss": "nan", "losses": ["nan", "nan"]},
+        {"method": "clipped", "loss": 82.89307, "losses": [82.89307, 82.89307]},
+    ]
+    assert case["expectations"][0] == {
+        "quantity": "naive",
+        "expected": "nan",
+        "got": "nan",
+        "numbers": 1,
+        "reproduced": 1,
+    }
+    assert case["expectations"][4]["numbers"] == 20
+    assert case["expectations"][4]["got"][0] == [0.0] * 5 + [1.0] + [0.0] * 4
+
+
+def test_json_says_what_was_overridden(xent: Xent) -> None:
+    document = json.loads(xent("run", "abnormal", "--methods", "naive", "--format", "json").out)
+
+    assert document["overridden"] == ["methods"]
+    assert document["summary"]["numbers"] == 23
+
+
+def test_junit_has_a_failure_a_miss(xent: Xent, wrong: Path) -> None:
+    suite = ET.fromstring(xent("run", wrong, "--format", "junit").out)[0]  # noqa: S314 - our own text
+
+    assert suite.attrib | {"file": ""} == {
+        "name": "wrong",
+        "file": "",
+        "tests": "2",
+        "failures": "1",
+        "errors": "0",
+        "skipped": "0",
+    }
+    assert [[child.tag for child in test] for test in suite] == [["failure"], []]
+    assert suite[0][0].attrib["message"] == "expected 7, got 1.3132616"
+    aside = ET.fromstring(xent("run", wrong, "--methods", "all", "--format", "junit").out)[0]  # noqa: S314
+    assert [[child.tag for child in test] for test in aside] == [["skipped"], []]
+
+
+def test_csv_has_every_digit(xent: Xent) -> None:
+    rows = list(csv.DictReader(io.StringIO(xent("run", *BLOG, "--format", "csv").out)))
+
+    assert sum(int(row["numbers"] or 0) for row in rows) == 72
+    assert (
+        len(
+            next(row for row in rows if row["quantity"] == "softmax" and row["case"] == "abnormal")[
+                "losses"
+            ].split()
+        )
+        == 20
+    )
+
+
+# Output files
+
+
+def test_a_file_appears_whole_with_the_modes_of_a_new_file(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+
+    done = xent("run", "abnormal", "-o", tmp_path / "out.txt")
+
+    assert (done.code, done.out) == (0, "")
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8") == xent("run", "abnormal").out
+    assert (tmp_path / "out.txt").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.txt", "plain"]
+
+
+def test_a_refusal_leaves_the_file_as_it_was(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "out.txt").write_text("before", encoding="utf-8")
+
+    assert xent("run", "no-such-case", "-o", tmp_path / "out.txt").code == 2
+
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8") == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_a_link_stays_a_link_and_a_mode_stays(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "real.txt").touch(mode=0o600)
+    (tmp_path / "link.txt").symlink_to("real.txt")
+
+    xent("run", "abnormal", "-o", tmp_path / "link.txt")
+
+    assert (tmp_path / "link.txt").is_symlink()
+    assert "82.89307" in (tmp_path / "real.txt").read_text(encoding="utf-8")
+    assert (tmp_path / "real.txt").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("target", ["no/such/folder/out.txt", ".", "", "a\0b", "x" * 300])
+def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(
+    xent: Xent, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setattr("xentcli.run.run", lambda *_: pytest.fail("it ran"))
+
+    done = xent("run", "abnormal", "-o", target)
+
+    assert (done.code, done.out) == (2, "")
+    assert "cannot be written: " in done.err
+
+
+def test_a_device_is_written_to_directly(xent: Xent) -> None:
+    assert xent("run", "abnormal", "-o", "/dev/null").code == 0
+    assert "82.89307" in program("run", "abnormal", "-o", "/dev/stdout").stdout
+    full = xent("run", "abnormal", "-o", "/dev/full")
+    assert (full.code, full.err) == (2, "/dev/full: cannot be written: No space left on device\n")
+
+
+def test_a_full_standard_output_is_a_message() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xentcli", "run", "abnormal"],
+            stdout=full,
+            stderr=-1,
+            text=True,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (
+        2,
+        "standard output: cannot be written: No space left on device\n",
+    )
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    command = f"{sys.executable} -m xentcli run {' '.join(BLOG * 40)} -v | head -1"
+
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("normal-3x3: ")
+    assert done.stderr.splitlines() == ["2880 of 2880 printed numbers reproduced"]
+
+
+# Interruption
+
+
+def interrupted(start: Callable[[], "subprocess.Popen[str]"], delay: float) -> tuple[int, str]:
+    process = start()
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    return process.returncode, err
+
+
+def test_ctrl_c_is_130_without_a_traceback() -> None:
+    def start() -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "xentcli", "run", "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+
+    # It waits for standard input, which never ends, whenever the signal comes after start-up.
+    code, err = interrupted(start, delay=1.0)
+
+    assert code == 130
+    assert err.strip() == "interrupted"
+
+
+# The terminal
+
+
+def test_an_ascii_terminal_gets_escapes_and_no_traceback(wrong: Path) -> None:
+    wrong.write_text(WRONG.replace("title: t", "title: café Σ"), encoding="utf-8")
+
+    done = program("run", wrong, env={"PYTHONIOENCODING": "ascii", "FORCE_COLOR": "1"})
+
+    assert done.returncode == 1
+    assert "caf\\xe9 \\u03a3" in done.stdout
+    assert "+---" in done.stdout
+
+
+def test_nothing_heavy_is_imported_for_help() -> None:
+    script = "import sys; from xentcli import cli; sys.argv = ['xent', '--help']; cli.main(); print(sorted(sys.modules))"
+
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+    for module in ("numpy", "rich", "yaml", "dataclasses", "shutil", "json"):
+        assert f"'{module}'" not in loaded
+
+
+def test_rich_is_imported_for_a_terminal_only() -> None:
+    script = "import sys; from xentcli import cli; sys.argv = ['xent', 'run', 'abnormal']; cli.main(); print('rich' in sys.modules)"
+
+    assert subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.endswith("False\n")

@@ -1,0 +1,115 @@
+"""Every console block in the documents is run on a terminal of 80 columns, and prints what it shows."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import CASES, ROOT
+
+from xentcli import load, methods, words
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "cases" / "README.md"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    found = BLOCK.findall(document.read_text(encoding="utf-8"))
+    return [text for name, text in found if name == language]
+
+
+def on_a_terminal(command: str, folder: Path) -> str:
+    """Run a command with a terminal for both streams and return what is on it."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "NO_COLOR": "1",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONWARNINGS": "error",
+    }
+    controller, terminal = pty.openpty()
+    with subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+    ):
+        os.close(terminal)
+        shown = b""
+        while chunk := read(controller):
+            shown += chunk
+    os.close(controller)
+    return shown.decode().replace("\r\n", "\n")
+
+
+def read(controller: int) -> bytes:
+    try:
+        return os.read(controller, 65536)
+    except OSError:  # Linux's way to say that the other end is closed
+        return b""
+
+
+def written_out(block: str, folder: Path) -> str:
+    """Run the commands of a block and write the block anew."""
+    commands = re.findall(r"^\$ (.*)$", block, re.MULTILINE)
+    return "".join(f"$ {command}\n{on_a_terminal(command, folder)}" for command in commands)
+
+
+def without_line_ends(text: str) -> str:
+    """Drop the spaces that rich leaves at the end of a wrapped line."""
+    return re.sub(r" +$", "", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_console_blocks_show_what_is_printed(document: Path, tmp_path: Path) -> None:
+    (tmp_path / "cases").symlink_to(CASES)
+    for text in blocks(document, "yaml"):
+        if name := re.match(r"# (\w+\.yaml)\n", text):
+            (tmp_path / name[1]).write_text(text, encoding="utf-8")
+    shown = blocks(document, "console")
+
+    printed = [without_line_ends(written_out(block, tmp_path)) for block in shown]
+
+    if os.environ.get("UPDATE_GOLDEN"):
+        whole = document.read_text(encoding="utf-8")
+        for block, text in zip(shown, printed, strict=True):
+            whole = whole.replace(f"```console\n{block}```", f"```console\n{text}```")
+        document.write_text(whole, encoding="utf-8")
+    assert blocks(document, "console") == printed != []
+
+
+def test_readme_has_its_two_commands_on_a_line_each() -> None:
+    run, test = blocks(ROOT / "README.md", "sh")
+
+    assert run.count("\n") == test.count("\n") == 1
+    assert run.startswith("python3 -m venv .venv && ")
+    assert run.endswith("xent run cases/abnormal.yaml\n")
+    assert test.startswith("python3 -m venv .venv && ")
+    assert test.endswith("pytest\n")
+
+
+def test_the_format_page_names_every_key_quantity_and_arithmetic() -> None:
+    page = (CASES / "README.md").read_text(encoding="utf-8")
+
+    quantities = [quantity.name for quantity in methods.QUANTITIES]
+    for word in (
+        *load.KEYS,
+        *quantities,
+        *methods.METHOD_NAMES,
+        *words.ARITHMETICS,
+        *words.DTYPES,
+        *words.REDUCTIONS,
+    ):
+        assert f"`{word}`" in page
+
+
+def test_documents_link_to_files_that_are_there() -> None:
+    for document in (*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
+        for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (document.parent / target).exists(), target

@@ -1,0 +1,325 @@
+"""Case files: numbers as written, every refusal with its place, and the schema of the same opinion."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from conftest import CASES
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xentcli import document, load
+from xentcli.document import Document, Mapping, Node, Scalar
+from xentcli.errors import Refused
+from xentcli.model import Case
+from xentcli.sources import Source
+
+BAD = Path(__file__).parent / "bad_cases"
+BAD_CASES = sorted(BAD.glob("*/*.yaml"))
+every_bad_case = pytest.mark.parametrize(
+    "path", BAD_CASES, ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+SCHEMA = json.loads((CASES / "case.schema.json").read_text(encoding="utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+def read(text: str | bytes, **overrides: str) -> Case:
+    data = text.encode() if isinstance(text, str) else text
+    return load.load(Source("case.yaml", "case", data), load.Overrides(**overrides))
+
+
+def refusal(text: str | bytes) -> str:
+    with pytest.raises(Refused) as caught:
+        read(text)
+    return str(caught.value)
+
+
+def case(**keys: str) -> str:
+    """Write a case of two examples and two classes, with keys added or replaced."""
+    keys = {"title": "t", "logits": "[[1, 2], [3, 4]]", "labels": "[0, 1]"} | keys
+    return "".join(f"{key}: {value}\n" for key, value in keys.items())
+
+
+# Bad files
+
+
+def deserved(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix("# ") for line in lines if re.match(r"# \d+:\d+: ", line)]
+
+
+@every_bad_case
+def test_says_what_is_wrong_and_where(path: Path) -> None:
+    with pytest.raises(Refused) as caught:
+        load.load(Source("case.yaml", "case", path.read_bytes()))
+
+    said = [str(problem).removeprefix("case.yaml:") for problem in caught.value.problems]
+    assert said == deserved(path) != []
+
+
+@every_bad_case
+def test_shows_the_line_with_a_caret_under_the_place(path: Path) -> None:
+    with pytest.raises(Refused) as caught:
+        load.load(Source("case.yaml", "case", path.read_bytes()))
+
+    for problem in caught.value.problems:
+        shown, carets = problem.excerpt().splitlines() or (" 1 | ", "   | ^")
+        assert re.fullmatch(r" +\| [ \t]*\^+", carets)
+        assert shown.startswith(f" {problem.line} | ")
+
+
+def test_the_bad_cases_are_there() -> None:
+    assert len(BAD_CASES) >= 70
+
+
+# Bytes that no file under version control should hold
+
+GOOD = case().encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "1:1: the file is empty; a case needs title, logits and labels"),
+        (b"\xef\xbb\xbf", "1:1: the file is empty; a case needs title, logits and labels"),
+        (
+            b"title: caf\xe9\n",
+            "1:11: byte 0xe9 is not UTF-8; save the file as UTF-8\n 1 | title: caf�\n   |           ^",
+        ),
+        (GOOD.decode().encode("utf-16"), "1:1: byte 0xff is not UTF-8; save the file as UTF-8"),
+        (
+            GOOD + b"\0",
+            "4:1: a NUL byte has no place in a case file; remove it\n 4 | �\n   | ^",
+        ),
+        (
+            b"title: \x1b[31mred\n",
+            "1:8: the control character '\\x1b' has no place in a case file; remove it",
+        ),
+        (b"\xed\xa0\x80", "1:1: byte 0xed is not UTF-8; save the file as UTF-8"),
+    ],
+)
+def test_refuses_bytes_that_are_no_text(data: bytes, message: str) -> None:
+    assert refusal(data).startswith(f"case.yaml:{message}")
+
+
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbf" + GOOD, GOOD.replace(b"\n", b"\r\n")])
+def test_accepts_a_byte_order_mark_and_windows_lines(data: bytes) -> None:
+    assert read(data).batch.logits.tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_caret_stands_under_wide_characters_and_far_columns() -> None:
+    assert refusal(case(labels="[测, 0]")).splitlines()[-1] == "   |          ^^"
+    shown, carets = refusal(case(logits=f"[[1, 2], [{'3,' * 200} x]]")).splitlines()[-2:]
+    assert len(shown) < 90
+    assert shown[carets.index("^")] == "x"
+
+
+def test_tells_ten_problems_of_a_file_and_how_many_more() -> None:
+    said = refusal(case(logits=f"[{'[x, y], ' * 20}]", labels="[0]"))
+
+    assert said.count("is not a number") == 10
+    assert said.endswith("case.yaml: and 30 more problems")
+
+
+def test_ends_what_no_one_can_read() -> None:
+    bomb = "title: t\na: &a [x]\n" + "".join(
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+        for before, name in zip("abcdefghi", "bcdefghij", strict=True)
+    )
+
+    assert "aliases are not expanded" in refusal(bomb)
+    assert "nested more than 8 deep" in refusal("[" * 100_000)
+    assert "nested more than 8 deep" in refusal("- " * 100_000)
+    assert "nested more than 8 deep" in refusal("{a: " * 100_000)
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("1", 1.0),
+        ("+1", 1.0),
+        ("-1.", -1.0),
+        (".5", 0.5),
+        ("1e31", 1e31),
+        ("1.5664488E+31", 1.5664488e31),
+        ("1e-3", 1e-3),
+        ("010", 10.0),
+        ("nan", np.nan),
+        ("NaN", np.nan),
+        (".nan", np.nan),
+        ("inf", np.inf),
+        ("+inf", np.inf),
+        ("-inf", -np.inf),
+        ("-.INF", -np.inf),
+        ("Infinity", np.inf),
+        ('"-inf"', -np.inf),
+    ],
+)
+def test_numbers_mean_what_a_person_means(written: str, value: float) -> None:
+    stored = read(case(dtype="float64", logits=f"[[{written}, 0]]", labels="[0]")).batch.logits
+
+    assert np.array_equal(stored, [[value, 0]], equal_nan=True)
+
+
+@given(value=st.floats(allow_nan=False, allow_infinity=False))
+def test_every_float64_reads_back(value: float) -> None:
+    stored = read(case(dtype="float64", logits=f"[[{value!r}]]", labels="[0]")).batch.logits
+
+    assert stored.tobytes() == np.array([[value]]).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "written"),
+    [
+        ("float16", "65519.99"),
+        ("float32", "3.4028235677973362e38"),
+        ("float64", "1.7976931348623158e308"),
+    ],
+)
+def test_what_rounds_to_the_largest_number_is_not_too_large(dtype: str, written: str) -> None:
+    stored = read(case(dtype=dtype, logits=f"[[{written}]]", labels="[0]")).batch.logits
+
+    assert stored.item() == np.finfo(dtype).max
+
+
+def test_the_dtype_of_the_command_line_decides_what_is_too_large() -> None:
+    with pytest.raises(Refused, match="1e5 is too large for float16"):
+        read(case(logits="[[1e5]]", labels="[0]"), dtype="float16")
+
+
+# What a case holds
+
+
+def test_defaults() -> None:
+    given = read(case())
+
+    assert (given.dtype, given.arithmetic, given.reduction) == ("float32", "numpy", "mean")
+    assert given.batch.clip == (1e-36, 1.0)
+    assert given.source is given.batch.probabilities is None
+    assert given.expectations == given.overridden == ()
+
+
+@pytest.mark.parametrize("labels", ["[1, 0]", "[1.0, 0e0]", "[[0, 1], [1, 0]]"])
+def test_indices_and_one_hot_rows_are_the_same_labels(labels: str) -> None:
+    batch = read(case(labels=labels)).batch
+
+    assert batch.labels.tolist() == [[0, 1], [1, 0]]
+    assert batch.indices is not None
+    assert batch.indices.tolist() == [1, 0]
+
+
+def test_soft_labels_have_no_indices() -> None:
+    batch = read(case(labels="[[0.5, 0.5], [1, 0]]")).batch
+
+    assert batch.indices is None
+    assert batch.labels.tolist() == [[0.5, 0.5], [1, 0]]
+
+
+def test_arrays_of_a_case_are_read_only() -> None:
+    batch = read(case(probabilities="[[1, 0], [0, 1]]")).batch
+
+    for array in (batch.logits, batch.labels, batch.indices, batch.probabilities):
+        assert array is not None
+        assert not array.flags.writeable
+
+
+def test_expectations_keep_their_digits() -> None:
+    given = read(case(expect="{naive: 1.50, dense: [1e3, .inf], softmax: [[1., 0], [0.250, NaN]]}"))
+
+    assert [(e.quantity, e.texts, e.shape) for e in given.expectations] == [
+        ("naive", ("1.50",), ()),
+        ("dense", ("1e3", "inf"), (2,)),
+        ("softmax", ("1.", "0", "0.250", "nan"), (2, 2)),
+    ]
+
+
+def test_a_reduction_from_the_command_line_does_not_refuse_expectations() -> None:
+    assert len(read(case(expect="{naive: 1}"), reduction="none").expectations) == 1
+
+
+# The schema
+
+
+def as_editors_read(node: Node) -> Any:  # noqa: ANN401 - whatever the YAML holds
+    """Make of a tree what a YAML 1.2 editor hands to a JSON Schema."""
+    if isinstance(node, Mapping):
+        return {key.text: as_editors_read(value) for key, value in node.pairs if isinstance(key, Scalar)}
+    if isinstance(node, document.Sequence):
+        return [as_editors_read(item) for item in node.items]
+    assert isinstance(node, Scalar)
+    if node.plain and re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+\.?[0-9]*)([eE][-+]?[0-9]+)?", node.text):
+        return float(node.text)
+    words = {"": None, "~": None, "null": None, "true": True, "false": False}
+    return words.get(node.text, node.text) if node.plain else node.text
+
+
+def schema_accepts(text: str) -> bool:
+    return VALIDATOR.is_valid(as_editors_read(Document("case.yaml", text.encode()).root))
+
+
+def loader_accepts(text: str) -> bool:
+    try:
+        read(text)
+    except Refused:
+        return False
+    return True
+
+
+def test_the_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_the_schema_knows_the_keys_of_the_loader() -> None:
+    assert tuple(SCHEMA["properties"]) == load.KEYS
+    assert tuple(SCHEMA["required"]) == load.REQUIRED
+    quantities = [entry.name for entry in (*load.METHODS, *load.QUANTITIES)]
+    assert list(SCHEMA["properties"]["expect"]["properties"]) == quantities
+
+
+@pytest.mark.parametrize("path", sorted(CASES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_schema_accepts_the_bundled_cases(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+
+    assert schema_accepts(text)
+    assert text.startswith("# yaml-language-server: $schema=case.schema.json\n")
+
+
+@pytest.mark.parametrize("path", sorted((BAD / "form").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_schema_refuses_what_is_of_the_wrong_form(path: Path) -> None:
+    assert not schema_accepts(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", sorted((BAD / "meaning").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_schema_cannot_see_what_numbers_mean_together(path: Path) -> None:
+    assert schema_accepts(path.read_text(encoding="utf-8"))
+
+
+scalars = st.sampled_from(
+    ["0", "1", "2", "0.5", "-1", "1e3", "nan", "-inf", '"nan"', '"1"', "x", "true", "~", "float32", "eigen"]
+)
+rows = st.lists(st.lists(scalars, min_size=1, max_size=3), max_size=3).map(
+    lambda rows: "[" + ", ".join("[" + ", ".join(row) + "]" for row in rows) + "]"
+)
+lists = st.lists(scalars, max_size=3).map(lambda items: "[" + ", ".join(items) + "]")
+values = scalars | lists | rows
+expectations = st.dictionaries(
+    st.sampled_from(["naive", "sparse", "softmax", "softmax_matches", "class_indices", "odd"]),
+    values,
+    max_size=2,
+).map(lambda pairs: "{" + ", ".join(f"{key}: {value}" for key, value in pairs.items()) + "}")
+
+
+@given(
+    keys=st.dictionaries(st.sampled_from([*load.KEYS[:-1], "odd"]), values, max_size=3), expect=expectations
+)
+def test_the_loader_accepts_nothing_that_the_schema_refuses(keys: dict[str, str], expect: str) -> None:
+    text = case(**keys, expect=expect)
+
+    assert schema_accepts(text) or not loader_accepts(text)
