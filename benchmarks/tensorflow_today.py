@@ -72,7 +72,7 @@ with tf.Session() as session:
 
 
 def typed(case: Case) -> dict[str, Any]:
-    """What the script needs of a case, as plain lists."""
+    """Return what the script needs of a case, as plain lists."""
     batch = case.batch
     return {
         "logits": batch.logits.tolist(),

@@ -151,7 +151,7 @@ def test_quantities_of_a_uniform_softmax() -> None:
 
 
 def exact_loss(logits: NDArray[np.float64], label: int) -> Decimal:
-    """The loss in 60 digits, by the definition: an oracle that shares nothing with the kernels."""
+    """Compute the loss in 60 digits by its definition: an oracle that shares nothing with the kernels."""
     with decimal.localcontext(decimal.Context(prec=60)):
         exps = [Decimal(x).exp() for x in logits.tolist()]
         return sum(exps, Decimal(0)).ln() - Decimal(logits[label].item())

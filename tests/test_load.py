@@ -12,7 +12,7 @@ from conftest import CASES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xentcli import document, load
+from xentcli import document, load, methods
 from xentcli.document import Document, Mapping, Node, Scalar
 from xentcli.errors import Refused
 from xentcli.model import Case
@@ -202,8 +202,10 @@ def test_defaults() -> None:
 
     assert (given.dtype, given.arithmetic, given.reduction) == ("float32", "numpy", "mean")
     assert given.batch.clip == (1e-36, 1.0)
-    assert given.source is given.batch.probabilities is None
-    assert given.expectations == given.overridden == ()
+    assert given.source is None
+    assert given.batch.probabilities is None
+    assert given.expectations == ()
+    assert given.overridden == ()
 
 
 @pytest.mark.parametrize("labels", ["[1, 0]", "[1.0, 0e0]", "[[0, 1], [1, 0]]"])
@@ -279,7 +281,7 @@ def test_the_schema_is_a_schema() -> None:
 def test_the_schema_knows_the_keys_of_the_loader() -> None:
     assert tuple(SCHEMA["properties"]) == load.KEYS
     assert tuple(SCHEMA["required"]) == load.REQUIRED
-    quantities = [entry.name for entry in (*load.METHODS, *load.QUANTITIES)]
+    quantities = [entry.name for entry in (*methods.METHODS, *methods.QUANTITIES)]
     assert list(SCHEMA["properties"]["expect"]["properties"]) == quantities
 
 

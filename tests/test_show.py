@@ -12,7 +12,7 @@ from xentcli.show.sheets import Sheet
 
 BLOG = [f"cases/{name}.yaml" for name in ("normal-3x3", "normal-10class", "abnormal")]
 WIDTHS = [40, 80, 120, 200]
-# Every number that a table of the three cases has to show, taken from the blog and from the formats' own digits.
+# What the tables have to show: numbers of every length that the blog printed.
 NUMBERS = [
     "nan",
     "82.89307",

@@ -1,0 +1,163 @@
+"""Broken case files by the thousand: none may end in a traceback, only in 0, 1 or 2.
+
+python tests/fuzz.py [number] [seed]: half are the bundled and bad cases with bytes mutated, half are made by
+Hypothesis of the words that a case is written with. A file that fails is printed, ready to be kept.
+"""
+
+import io
+import json
+import random
+import sys
+import time
+from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from unittest.mock import patch
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from xentcli import __main__, load, methods, words
+
+ROOT = Path(__file__).parent.parent
+CORPUS = [
+    path.read_bytes() for folder in ("cases", "tests/bad_cases") for path in (ROOT / folder).rglob("*.yaml")
+]
+TOKENS = [
+    *(
+        f"{key}: "
+        for key in (*load.KEYS, *methods.METHOD_NAMES, "softmax", "softmax_matches", "class_indices")
+    ),
+    *words.DTYPES,
+    *words.ARITHMETICS,
+    *words.REDUCTIONS,
+    *"[]{},:-#|>&*!%@`'\"\t\r\n\0 ",
+    *(
+        "\n  ",
+        "\n- ",
+        "\n---\n",
+        "...",
+        "&a ",
+        "*a",
+        "!!float ",
+        "? ",
+        "<<: ",
+        "\ufeff",
+        "\x1b",
+        "é",
+        "测",
+        "\u2028",
+    ),
+    *(
+        "0",
+        "1",
+        "-1",
+        "2.5",
+        "1e31",
+        "1e400",
+        "1e-400",
+        "nan",
+        "-inf",
+        ".inf",
+        "0x1",
+        "1_0",
+        "9" * 30,
+        "~",
+        "true",
+    ),
+]
+COUNTS: Counter[int] = Counter()
+
+
+def check(data: bytes, form: str) -> None:
+    """Run one file from standard input; its exit code must be one of those promised, and 2 must say why."""
+    out, err = io.StringIO(), io.StringIO()
+    stdin = io.TextIOWrapper(io.BytesIO(data))
+    arguments = ["xent", "run", "-", "--format", form]
+    with patch("sys.argv", arguments), patch("sys.stdin", stdin), redirect_stdout(out), redirect_stderr(err):
+        code = __main__.main()
+    COUNTS[code] += 1
+    assert code in {0, 1, 2}, code
+    assert err.getvalue(), "a run always says something"
+    assert (code == 2) == (out.getvalue() == ""), "results come with 0 and 1, and only then"
+    if code != 2 and form == "json":
+        json.loads(out.getvalue(), parse_constant=lambda name: sys.exit(f"{name} is not JSON"))
+
+
+def mutated(rng: random.Random) -> bytes:
+    """Make one file of the corpus worse in up to eight places, in most files in one."""
+    data = bytearray(rng.choice(CORPUS))
+    for _ in range(rng.choice([1, 1, 1, 2, 8])):
+        at, until = sorted(rng.randint(0, len(data)) for _ in "ab")
+        until = min(until, at + rng.choice([0, 1, 8, 64]))
+        piece = [
+            b"",
+            bytes([rng.randrange(256)]),
+            rng.choice(TOKENS).encode(),
+            data[at:until] * rng.choice([2, 2, 50]),
+            rng.choice(CORPUS)[at:until],
+        ]
+        data[at:until] = rng.choice(piece)
+    return bytes(data)
+
+
+NUMBERS = st.floats(width=32).map(str) | st.sampled_from(
+    ["0", "1", "1e31", "nan", "-inf", ".inf", "1e-400", "5e-324"]
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> str:
+    """Write a case that is nearly right: good shapes, any numbers, now and then a line of anything."""
+    rows, classes = draw(st.integers(1, 3)), draw(st.integers(1, 9))
+
+    def matrix() -> str:
+        return (
+            "["
+            + ", ".join(f"[{', '.join(draw(NUMBERS) for _ in range(classes))}]" for _ in range(rows))
+            + "]"
+        )
+
+    indices = ", ".join(str(draw(st.integers(0, classes - 1))) for _ in range(rows))
+    lines = [
+        f"title: t{draw(st.text(max_size=3))}",
+        f"logits: {matrix()}",
+        f"labels: {draw(st.sampled_from([f'[{indices}]', matrix()]))}",
+        f"dtype: {draw(st.sampled_from(words.DTYPES))}",
+        f"arithmetic: {draw(st.sampled_from(words.ARITHMETICS))}",
+        f"reduction: {draw(st.sampled_from(words.REDUCTIONS))}",
+        f"probabilities: {matrix()}",
+        f"clip: [{draw(NUMBERS)}, {draw(NUMBERS)}]",
+        f"expect: {{naive: {draw(NUMBERS)}, softmax: {matrix()}, softmax_matches: {draw(NUMBERS)}}}",
+        draw(st.lists(st.sampled_from(TOKENS), max_size=20).map("".join)),
+    ]
+    kept = draw(st.integers(3, len(lines)))
+    return "\n".join(lines[:3] + draw(st.permutations(lines[3:]))[: kept - 3])
+
+
+FORMATS = st.sampled_from(words.FORMATS)
+
+
+def main() -> None:
+    """Run the number asked for and say how they ended."""
+    number = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    rng = random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 0)  # noqa: S311 - no secret
+    started = time.perf_counter()
+    for _ in range(number // 2):
+        data = mutated(rng)
+        try:
+            check(data, rng.choice(words.FORMATS))
+        except BaseException:
+            print(repr(data))
+            raise
+    quiet = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+    limits = settings(
+        max_examples=number - number // 2, database=None, deadline=None, suppress_health_check=quiet
+    )
+    limits(given(cases().map(lambda text: text.encode(errors="surrogatepass")), FORMATS)(check))()
+    ends = ", ".join(f"{count} with {code}" for code, count in sorted(COUNTS.items()))
+    print(f"{sum(COUNTS.values())} files in {time.perf_counter() - started:.0f} s: {ends}; no traceback")
+
+
+if __name__ == "__main__":
+    main()
