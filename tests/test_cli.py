@@ -482,7 +482,7 @@ def modules_after(*arguments: str) -> list[str]:
 
 
 def test_nothing_is_imported_that_help_does_not_need() -> None:
-    heavy = {"numpy", "rich", "yaml", "dataclasses", "shutil", "json"}
+    heavy = {"numpy", "rich", "yaml", "dataclasses", "json"}
 
     assert heavy & set(modules_after("--help")) == set()
 
