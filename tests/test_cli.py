@@ -90,7 +90,7 @@ def test_an_override_sets_expectations_aside(xent: Xent, wrong: Path, options: l
         (["run", "abnormul"], "abnormul: no such file, folder or bundled case; did you mean 'abnormal'?"),
         (["run", "no/such/file.yaml"], "no such file, folder or bundled case"),
         (["run", "tests/golden"], "tests/golden: no case in this folder; case files end in .yaml or .yml"),
-        (["run", "abnormal\0"], "cannot be read: embedded null byte"),
+        (["run", "abnormal\0"], "abnormal\\x00: no file has a NUL byte in its name"),
         (["run", "abnormal", "--methods", "nave"], "unknown method 'nave'; did you mean 'naive'?"),
         (["run", "abnormal", "--methods", ","], "no method named; known are naive"),
         (["run", "abnormal", "--dtype", "float23"], "'float23' is not one of"),

@@ -56,7 +56,7 @@ def test_rounded_to_the_digits_shown_it_is_the_same_number(
 
 @given(value=st.floats(allow_nan=False, allow_infinity=False, width=32))
 def test_the_shortest_digits_of_a_float32_are_reproduced_by_it(value: float) -> None:
-    # In scientific notation: positional, NumPy pads 112644568 to 112644570.0, whose last digits are no digits.
+    # In scientific notation: positional, NumPy pads 112644568 to 112644570.0 with digits that are none.
     assert is_reproduced(np.format_float_scientific(np.float32(value)), value)
 
 

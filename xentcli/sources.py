@@ -55,13 +55,15 @@ def _read(argument: str) -> Iterator[Source]:
     if argument == "-":
         yield Source("-", "stdin", _bounded("-", sys.stdin.buffer.read(MAX_BYTES + 1)))
         return
+    if "\0" in argument:
+        raise Refused([CaseError(argument, "no file has a NUL byte in its name")])
     path = Path(argument)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         yield _of_file(_bundled_or_refuse(argument))
         return
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise _unreadable(argument, error) from error
     if not stat.S_ISDIR(mode):
         yield _of_file(path)
@@ -108,6 +110,5 @@ def _bounded(path: str, data: bytes) -> bytes:
     return data
 
 
-def _unreadable(path: str, error: Exception) -> Refused:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return Refused([CaseError(path, f"cannot be read: {reason}")])
+def _unreadable(path: str, error: OSError) -> Refused:
+    return Refused([CaseError(path, f"cannot be read: {error.strerror or error}")])

@@ -1,0 +1,73 @@
+"""The shape of the package: who imports whom, how long files are, what ships."""
+
+import ast
+import tomllib
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import xentcli
+from xentcli import sources
+
+PACKAGE = ROOT / "xentcli"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Name every module that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_imports_point_one_way() -> None:
+    modules = {module(path): path for path in FILES}
+    # A package's own __init__ says what is in it; what it imports by need is below it.
+    graph = {
+        name: {
+            other
+            for other in imports(path)
+            if other in modules and other not in {name, "xentcli", "xentcli.show"}
+        }
+        for name, path in modules.items()
+    }
+
+    assert list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize(
+    ("library", "alone"),
+    [("click", "cli.py"), ("yaml", "document.py"), ("rich", "show/table.py")],
+)
+def test_a_library_has_one_door(library: str, alone: str) -> None:
+    users = [path for path in FILES if any(name.split(".")[0] == library for name in imports(path))]
+
+    assert users == [PACKAGE / alone]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_stays_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_the_cases_ship_inside_the_wheel_and_the_types_too() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        wheel = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]
+
+    assert wheel == {"packages": ["xentcli"], "force-include": {"cases": "xentcli/cases"}}
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_a_checkout_uses_the_cases_beside_the_package() -> None:
+    assert {path.parent for path in sources.bundled()} == {ROOT / "cases"}
+    assert xentcli.__version__.count(".") == 2
