@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: check format lint types test fuzz golden help
+.PHONY: check format lint types test frameworks fuzz golden help
 
 check: format lint types test  ## everything below but fuzz and golden
 
@@ -23,11 +23,19 @@ types: .venv/.dev  ## mypy --strict
 test: .venv/.dev  ## the tests
 	$(BIN)/python -m pytest
 
+.venv-frameworks/.done: pyproject.toml
+	$(PYTHON) -m venv .venv-frameworks
+	.venv-frameworks/bin/pip install --quiet torch==2.13.0 tensorflow-cpu==2.21.0 --editable '.[test]'
+	touch $@
+
+frameworks: .venv-frameworks/.done  ## the tests that need torch and TensorFlow
+	.venv-frameworks/bin/python -m pytest -m frameworks
+
 fuzz: .venv/.dev  ## 20,000 broken case files, none of which may end in a traceback
 	$(BIN)/python tests/fuzz.py
 
-golden: .venv/.dev  ## rewrite tests/golden; read the difference before you commit it
-	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet tests/test_show.py
+golden: .venv/.dev  ## rewrite tests/golden and console blocks; read the difference before you commit it
+	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet tests/test_show.py tests/test_explain.py tests/test_docs.py
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'

@@ -141,7 +141,7 @@ FORMATS = st.sampled_from(words.FORMATS)
 def main() -> None:
     """Run the number asked for and say how they ended."""
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-    rng = random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 0)  # noqa: S311 - no secret
+    rng = random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     started = time.perf_counter()
     for _ in range(number // 2):
         data = mutated(rng)

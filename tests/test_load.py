@@ -249,7 +249,7 @@ def test_a_reduction_from_the_command_line_does_not_refuse_expectations() -> Non
 # The schema
 
 
-def as_editors_read(node: Node) -> Any:  # noqa: ANN401 - whatever the YAML holds
+def as_editors_read(node: Node) -> Any:
     """Make of a tree what a YAML 1.2 editor hands to a JSON Schema."""
     if isinstance(node, Mapping):
         return {key.text: as_editors_read(value) for key, value in node.pairs if isinstance(key, Scalar)}

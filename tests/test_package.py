@@ -47,12 +47,13 @@ def test_imports_point_one_way() -> None:
 
 @pytest.mark.parametrize(
     ("library", "alone"),
-    [("click", "cli.py"), ("yaml", "document.py"), ("rich", "show/table.py")],
+    [("click", "cli"), ("yaml", "document.py"), ("rich", "show/table.py")],
 )
 def test_a_library_has_one_door(library: str, alone: str) -> None:
     users = [path for path in FILES if any(name.split(".")[0] == library for name in imports(path))]
 
-    assert users == [PACKAGE / alone]
+    assert {path for path in users if not path.is_relative_to(PACKAGE / alone)} == set()
+    assert users
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

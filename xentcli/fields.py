@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli import document
+from xentcli import document, formats
 from xentcli.document import Document, Mapping, Node, Scalar
 from xentcli.errors import count, did_you_mean
 
@@ -177,8 +177,7 @@ class Fields:
 
     def stored(self, table: Table, dtype: str) -> "FloatArray | None":
         """Round to the dtype, read-only; what is finite as written and infinite as stored is refused."""
-        with np.errstate(over="ignore", under="ignore"):
-            stored = table.values.astype(dtype)
+        stored = formats.stored(table.values, dtype)
         stored.flags.writeable = False
         too_large = [
             table.nodes[i] for i in np.flatnonzero(np.isinf(stored)) if not is_special(table.nodes[i])
@@ -186,9 +185,14 @@ class Fields:
         for node in too_large:
             text = _short(node.text) if isinstance(node, Scalar) else ""
             self.doc.refuse(
-                node, f"{text} is too large for {dtype}, which ends at {float(np.finfo(dtype).max):.9g}"
+                node, f"{text} is too large for {dtype}, which ends at {formats.FORMATS[dtype].largest:.9g}"
             )
         return None if too_large else stored
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a finite number as a case file writes it."""
+    return _NUMBER.fullmatch(text) is not None and len(text) <= _LONGEST_NUMBER
 
 
 def is_bare(node: Node) -> bool:

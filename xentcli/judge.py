@@ -4,7 +4,9 @@ import decimal
 import math
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from xentcli.exact import exact
 from xentcli.model import Case, Check, Expectation, Floats, Observation, Outcome, Result
+from xentcli.truth import judge_outcome
 
 # Exact for every float64 (at most 767 digits) beside every expectation the loader lets in.
 _CONTEXT = decimal.Context(prec=2500, rounding=ROUND_HALF_EVEN, Emin=-9999, Emax=9999)
@@ -23,7 +25,9 @@ def judge(case: Case, outcomes: tuple[Outcome, ...], observations: tuple[Observa
             got = ((outcome.loss,) if outcome.loss is not None else ()) if scalar else outcome.losses
             if got:
                 checks.append(_check(expectation, outcome.dtype, got))
-    return Result(case, outcomes, tuple(checks))
+    truth = exact(case.batch, case.dtype, case.reduction)
+    judgements = tuple(judge_outcome(case, outcome, truth) for outcome in outcomes)
+    return Result(case, truth, outcomes, judgements, tuple(checks))
 
 
 def is_reproduced(expected: str, got: float) -> bool:

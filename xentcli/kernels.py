@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli.arithmetic import PYTHON
-
 if TYPE_CHECKING:
     from xentcli.arithmetic import Arithmetic
     from xentcli.model import Batch, FloatArray, IntArray
@@ -21,7 +19,7 @@ def softmax(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: TensorFlow 1.10, ``SoftmaxEigenImpl`` in ``core/kernels/softmax_op_functor.h``.
     """
-    exps = ar.exp(_shifted(ar, batch))
+    exps = ar.exp(shifted_logits(ar, batch))
     return ar.divide(exps, ar.sum(exps))
 
 
@@ -33,7 +31,7 @@ def naive(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: the blog, ``-tf.reduce_sum(y * tf.log(p))``.
     """
-    return _minus_sum(ar, batch.labels, ar.log(_probabilities(ar, batch)))
+    return _minus_sum(ar, batch.labels, ar.log(probabilities_of(ar, batch)))
 
 
 def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -43,7 +41,7 @@ def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: the blog, ``tf.clip_by_value(p, 1e-36, 1.0)``.
     """
-    return _minus_sum(ar, batch.labels, ar.log(ar.clip(_probabilities(ar, batch), *batch.clip)))
+    return _minus_sum(ar, batch.labels, ar.log(ar.clip(probabilities_of(ar, batch), *batch.clip)))
 
 
 def dense(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -55,8 +53,8 @@ def dense(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     Source: TensorFlow 1.10, ``XentEigenImpl`` in ``core/kernels/xent_op.h``
     (``tf.nn.softmax_cross_entropy_with_logits_v2``).
     """
-    shifted = _shifted(ar, batch)
-    log_sum = ar.log(ar.sum_of_exp(shifted))
+    shifted = shifted_logits(ar, batch)
+    log_sum = ar.log(ar.sum(ar.exp_by_row(shifted)))
     return ar.sum(ar.multiply(batch.labels, ar.subtract(log_sum, shifted)))
 
 
@@ -68,9 +66,9 @@ def sparse(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     Source: TensorFlow 1.10, ``SparseXentEigenImpl`` in ``core/kernels/sparse_xent_op.h``
     (``tf.nn.sparse_softmax_cross_entropy_with_logits``).
     """
-    shifted = _shifted(ar, batch)
-    log_sum = ar.log_one_by_one(ar.sum_of_exp(shifted))
-    return ar.subtract(log_sum, _picked(shifted, batch))
+    shifted = shifted_logits(ar, batch)
+    log_sum = ar.log_one_by_one(ar.sum(ar.exp_by_row(shifted)))
+    return ar.subtract(log_sum, ar.pick(shifted, classes_of(batch)))
 
 
 def by_hand(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -80,8 +78,62 @@ def by_hand(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: the blog's own check of TensorFlow's result.
     """
-    probabilities = softmax(ar, batch).astype(np.float64)
-    return _minus_sum(PYTHON, batch.labels.astype(np.float64), PYTHON.log(probabilities))
+    probabilities = ar.widen(softmax(ar, batch))
+    return _minus_sum(ar.python, ar.widen(batch.labels), ar.python.log(probabilities))
+
+
+def log1p(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``log1p(sum of exp(x - m) over all but the largest) - (x[label] - m)``.
+
+    No tail is lost: right to a few ulps from the largest loss down to where exp itself underflows. With
+    soft labels as ``dense``: a logit of -inf under a label of 0 is nan.
+
+    Source: Blanchard, Higham and Higham (2021), algorithm 4.1, doi:10.1093/imanum/draa038.
+    """
+    shifted = shifted_logits(ar, batch)
+    rest = ar.without(ar.exp_by_row(shifted), shifted.argmax(axis=1))
+    tail = ar.log1p(ar.sum(rest))
+    if batch.indices is not None:
+        return ar.subtract(tail, ar.pick(shifted, batch.indices))
+    return ar.sum(ar.multiply(batch.labels, ar.subtract(tail, shifted)))
+
+
+def unshifted(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``(m + log(sum(exp(x - m)))) - x[label]``: the log-sum-exp is right, but of the size of the logits.
+
+    Wrong under a common offset, which rounds the normaliser away: in float32 [1e4, 1e4, 1e4] loses 1.0986328
+    for 1.0986123, and from 1e8 on 0.
+
+    Source: optax 0.2.8, ``softmax_cross_entropy_with_integer_labels`` in ``losses/_classification.py``.
+    """
+    maximum = ar.maximum(batch.logits)
+    log_sum = ar.log(ar.sum(ar.exp_by_row(ar.subtract(batch.logits, maximum))))
+    return ar.subtract(ar.add(maximum, log_sum), ar.pick(batch.logits, classes_of(batch)))
+
+
+def online(ar: "Arithmetic", batch: "Batch", tile: int = 4) -> "FloatArray":
+    """``log(d) - (x[label] - m)``, maximum m and sum d kept in one pass over tiles of classes.
+
+    Where the first tile is all -inf the running maximum is too, and -inf - -inf is nan for the whole row.
+
+    Source: Milakov and Gimelshein (2018), algorithm 3, arXiv:1805.02867.
+    """
+    maximum, total = running(ar, batch, tile)
+    return ar.subtract(ar.log(total), ar.subtract(ar.pick(batch.logits, classes_of(batch)), maximum))
+
+
+def running(ar: "Arithmetic", batch: "Batch", tile: int = 4) -> "tuple[FloatArray, FloatArray]":
+    """Return the running maximum and sum of exponentials after the last tile, (N, 1) each."""
+    logits = batch.logits
+    maximum = np.full_like(logits[:, :1], -np.inf)
+    total = np.zeros_like(maximum)
+    for start in range(0, logits.shape[1], tile):
+        part = logits[:, start : start + tile]
+        larger = ar.larger(maximum, ar.maximum(part))
+        kept = ar.multiply(total, ar.exp(ar.subtract(maximum, larger)))
+        total = ar.add(kept, ar.sum(ar.exp_by_row(ar.subtract(part, larger))))
+        maximum = larger
+    return maximum, total
 
 
 def softmax_sum(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -103,21 +155,22 @@ def class_indices(ar: "Arithmetic", batch: "Batch") -> "IntArray":  # noqa: ARG0
     return batch.labels.argmax(axis=1)[:, None]
 
 
-def _shifted(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+def shifted_logits(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """Logits less the largest of their row: none above 0, so that no exp overflows."""
     return ar.subtract(batch.logits, ar.maximum(batch.logits))
 
 
-def _probabilities(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+def probabilities_of(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """Return the probabilities given, else the softmax."""
     return softmax(ar, batch) if batch.probabilities is None else batch.probabilities
+
+
+def classes_of(batch: "Batch") -> "IntArray":
+    """Return each example's class; raises ValueError for soft labels, which a method says it cannot take."""
+    if batch.indices is None:
+        raise ValueError("soft labels have no class index")
+    return batch.indices
 
 
 def _minus_sum(ar: "Arithmetic", labels: "FloatArray", logs: "FloatArray") -> "FloatArray":
     return ar.negative(ar.sum(ar.multiply(labels, logs)))
-
-
-def _picked(x: "FloatArray", batch: "Batch") -> "FloatArray":
-    """Entry of each example's own class, (N, 1)."""
-    if batch.indices is None:
-        raise ValueError("soft labels have no class index")
-    return np.take_along_axis(x, batch.indices[:, None], axis=1)

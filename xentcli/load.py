@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli import arithmetic, document
+from xentcli import arithmetic, document, formats
 from xentcli.document import Document, Mapping, Node, Scalar
 from xentcli.errors import CaseError, Refused, XentError, count
 from xentcli.fields import Fields
 from xentcli.methods import METHODS, QUANTITIES
 from xentcli.model import Batch, Case, Expectation
-from xentcli.words import ARITHMETICS, DTYPES, REDUCTIONS
+from xentcli.words import ACCUMULATES, ARITHMETICS, DTYPES, REDUCTIONS
 
 if TYPE_CHECKING:
     from xentcli.model import FloatArray, IntArray
@@ -25,6 +25,7 @@ KEYS = (
     "source",
     "dtype",
     "arithmetic",
+    "accumulate",
     "logits",
     "labels",
     "probabilities",
@@ -95,7 +96,8 @@ class _Loader:
         changed = {name: getattr(self.overrides, name) for name in self.overrides.names}
         dtype = changed.get("dtype", dtype or "float32")
         chosen = changed.get("arithmetic", chosen or "numpy")
-        self._works_in(chosen, dtype)
+        accumulate = self._choice("accumulate", ACCUMULATES)
+        self._works_in(chosen, dtype, accumulate)
         batch = self._batch(dtype)
         expectations = self._expectations(reduction)
         reduction = changed.get("reduction", reduction or "mean")
@@ -110,6 +112,7 @@ class _Loader:
             source=source,
             dtype=dtype,
             arithmetic=chosen,
+            accumulate=accumulate,
             reduction=reduction,
             batch=batch,
             expectations=expectations,
@@ -127,9 +130,14 @@ class _Loader:
         node = self._value(key)
         return None if node is None else self.fields.choice(key, node, known)
 
-    def _works_in(self, name: str, dtype: str) -> None:
+    def _works_in(self, name: str, dtype: str, accumulate: str | None) -> None:
         try:
-            arithmetic.get(name, dtype)
+            formats.dtype(dtype)
+        except XentError as error:  # no number can be read without it
+            self.doc.refuse(self._value("dtype") or self.doc.root, str(error))
+            raise Refused(self.doc.problems) from error
+        try:
+            arithmetic.get(name, dtype, accumulate)
         except XentError as error:
             self.doc.refuse(self._value("arithmetic") or self._value("dtype") or self.doc.root, str(error))
 
@@ -184,7 +192,7 @@ class _Loader:
         if not fits or classes is None or len(indices) < len(items):
             return None
         picked = np.array(indices, np.int64)
-        one_hot = np.zeros((len(picked), classes), dtype)
+        one_hot = np.zeros((len(picked), classes), formats.dtype(dtype))
         one_hot[np.arange(len(picked)), picked] = 1
         picked.flags.writeable = one_hot.flags.writeable = False
         return one_hot, picked

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from xentcli import kernels
+from xentcli import gradients, kernels
 from xentcli.errors import XentError, did_you_mean
 
 if TYPE_CHECKING:
@@ -17,10 +17,14 @@ QuantityKernel = Callable[["Arithmetic", "Batch"], "FloatArray | IntArray"]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One way to compute the loss. ``dtype`` is that of the losses where it is not the case's own."""
+    """One way to compute the loss. ``dtype`` is that of the losses where it is not the case's own.
+
+    ``gradient`` is None where nothing that differentiates would compute the loss so.
+    """
 
     name: str
     kernel: Kernel
+    gradient: Kernel | None
     formula: str
     soft_labels: bool = True
     dtype: str | None = None
@@ -39,11 +43,30 @@ class Quantity:
 
 
 METHODS: Final = (
-    Method("naive", kernels.naive, "-Σ y·log p"),
-    Method("clipped", kernels.clipped, "-Σ y·log(clip(p, low, high))"),
-    Method("dense", kernels.dense, "Σ y·(log Σ exp(x-m) - (x-m))"),
-    Method("sparse", kernels.sparse, "log Σ exp(x-m) - (x[label]-m)", soft_labels=False),
-    Method("by_hand", kernels.by_hand, "-Σ y·math.log(p), float64", dtype="float64", by_default=False),
+    Method("naive", kernels.naive, gradients.naive, "-Σ y·log p"),
+    Method("clipped", kernels.clipped, gradients.clipped, "-Σ y·log(clip(p, low, high))"),
+    Method("dense", kernels.dense, gradients.dense, "Σ y·(log Σ exp(x-m) - (x-m))"),
+    Method("sparse", kernels.sparse, gradients.dense, "log Σ exp(x-m) - (x[label]-m)", soft_labels=False),
+    Method("by_hand", kernels.by_hand, None, "-Σ y·math.log(p), float64", dtype="float64", by_default=False),
+    Method(
+        "log1p", kernels.log1p, gradients.log1p, "log1p(Σ but the largest) - (x[label]-m)", by_default=False
+    ),
+    Method(
+        "unshifted",
+        kernels.unshifted,
+        gradients.dense,
+        "(m + log Σ exp(x-m)) - x[label]",
+        soft_labels=False,
+        by_default=False,
+    ),
+    Method(
+        "online",
+        kernels.online,
+        gradients.online,
+        "log d - (x[label]-m), one pass in tiles of 4",
+        soft_labels=False,
+        by_default=False,
+    ),
 )
 
 QUANTITIES: Final = (

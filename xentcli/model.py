@@ -1,10 +1,12 @@
 """The values that travel the pipeline: Case → Outcome → Result."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     FloatArray = NDArray[np.floating[Any]]
@@ -50,24 +52,50 @@ class Case:
     source: str | None
     dtype: str
     arithmetic: str
+    accumulate: str | None
     reduction: str
     batch: Batch
     expectations: tuple[Expectation, ...]
     overridden: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One operation: its word and formula, the operands as arrays, the result (N, C) or (N, 1)."""
+
+    operation: str
+    name: str
+    formula: str
+    operands: tuple[Any, ...]
+    result: "FloatArray"
+
+    def operand(self, number: int, row: int) -> "FloatArray":
+        """Return an operand's row as float64, as wide as the result's (a sum's own width for a sum)."""
+        values = np.asarray(self.operands[number])
+        chosen = values if values.ndim == 0 else values[row]
+        return np.asarray(chosen, np.float64)
+
+    def row(self, row: int) -> "FloatArray":
+        """Return the result's row as float64."""
+        return np.asarray(self.result[row], np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
     """What one method returned for one case; nothing is judged yet.
 
     ``losses`` (N,) and ``loss`` hold numbers of ``dtype`` exactly; ``loss`` is None under reduction none.
-    ``inapplicable`` says why the method cannot take this case; there are no numbers then.
+    ``gradient`` holds d loss / d logits of each example, (N, C), or is None where the method has none.
+    ``steps`` is how the losses came about. ``inapplicable`` says why the method cannot take this case; there
+    are no numbers then.
     """
 
     method: str
     dtype: str
     losses: Floats
     loss: float | None
+    gradient: "FloatArray | None"
+    steps: tuple[Step, ...]
     inapplicable: str | None = None
 
 
@@ -96,11 +124,61 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Exact:
+    """True values, accurate far beyond the format that they were found for.
+
+    ``rows`` names the examples evaluated, ``losses`` and ``gradients`` (d loss / d logits of each example) go
+    with them. ``loss`` is None under reduction none and where rows were sampled. nan: no true value exists.
+    """
+
+    rows: tuple[int, ...]
+    losses: tuple[Decimal, ...]
+    gradients: tuple[tuple[Decimal, ...], ...]
+    loss: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """How a method's gradient stands to the true one.
+
+    ``state`` is the worst of ``states``, one an example evaluated: nan, wrong (off by more than 1 % of the
+    largest true entry), dead (all 0 while the truth is not), undefined, alive, or zero (rightly). ``error``
+    is the largest of those ratios, None where there is a nan; ``residual`` the largest |sum over classes|.
+    """
+
+    state: str
+    states: tuple[str, ...]
+    error: float | None
+    residual: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An outcome held against the truth; ``verdicts`` and ``findings`` go with the examples evaluated.
+
+    ``ulps`` and ``verdict`` are those of the loss, or of the worst example where there is no one loss.
+    """
+
+    ulps: Decimal | None
+    verdict: str
+    verdicts: tuple[str, ...]
+    gradient: Gradient | None
+    findings: tuple[tuple[str, ...], ...]
+
+    @property
+    def all_findings(self) -> tuple[str, ...]:
+        """Every finding of any example, once, in the order of the catalogue."""
+        return tuple(dict.fromkeys(name for names in self.findings for name in names))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """One case with all its outcomes and checks."""
+    """One case with its truth, its outcomes, their judgements (None where inapplicable) and the checks."""
 
     case: Case
+    exact: Exact
     outcomes: tuple[Outcome, ...]
+    judgements: tuple[Judgement | None, ...]
     checks: tuple[Check, ...]
 
     @property

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli import arithmetic
+from xentcli import arithmetic, trace
 from xentcli.methods import QUANTITIES, select
 from xentcli.model import Case, Floats, Observation, Outcome
 
@@ -19,13 +19,13 @@ def run(case: Case, methods: tuple["Method", ...]) -> tuple[Outcome, ...]:
 
     Raises XentError where the case's arithmetic does not work in its dtype.
     """
-    ar = arithmetic.get(case.arithmetic, case.dtype)
+    ar = arithmetic.get(case.arithmetic, case.dtype, case.accumulate)
     return tuple(_outcome(ar, case, method) for method in methods)
 
 
 def observe(case: Case) -> tuple[Observation, ...]:
     """Compute the quantities that the case has expectations for and that are no losses."""
-    ar = arithmetic.get(case.arithmetic, case.dtype)
+    ar = arithmetic.get(case.arithmetic, case.dtype, case.accumulate)
     expected = {expectation.quantity for expectation in case.expectations}
     return tuple(_observation(ar, case, quantity) for quantity in QUANTITIES if quantity.name in expected)
 
@@ -40,12 +40,14 @@ def methods_of(case: Case) -> tuple["Method", ...]:
 def _outcome(ar: "Arithmetic", case: Case, method: "Method") -> Outcome:
     dtype = method.dtype or case.dtype
     if case.batch.indices is None and not method.soft_labels:
-        return Outcome(method.name, dtype, (), None, "takes one class an example, not soft labels")
+        return Outcome(method.name, dtype, (), None, None, (), "takes one class an example, not soft labels")
+    recording, steps = trace.traced(ar, case.batch)
     # nan and infinity are what this program is about: results, not warnings.
     with np.errstate(all="ignore"):
-        losses = method.kernel(ar, case.batch)
-        loss = _reduce(ar if method.dtype is None else arithmetic.PYTHON, losses, case.reduction)
-    return Outcome(method.name, dtype, _floats(losses), loss)
+        losses = method.kernel(recording, case.batch)
+        loss = _reduce(recording if method.dtype is None else recording.python, losses, case.reduction)
+        gradient = None if method.gradient is None else method.gradient(ar, case.batch).astype(np.float64)
+    return Outcome(method.name, dtype, _floats(losses), loss, gradient, tuple(steps))
 
 
 def _observation(ar: "Arithmetic", case: Case, quantity: "Quantity") -> Observation:

@@ -1,6 +1,7 @@
 """The words that a case file and the command line share; apart, because ``--help`` needs nothing else."""
 
-DTYPES = ("float16", "float32", "float64")
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+ACCUMULATES = ("float32", "float64")
 REDUCTIONS = ("none", "mean", "sum")
 ARITHMETICS = ("numpy", "eigen", "eigen-avx")
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, cast
 from xentcli.words import SHEET_FORMATS
 
 if TYPE_CHECKING:
+    from xentcli.explain import Explanation
+    from xentcli.identify import Candidate
     from xentcli.model import Result
     from xentcli.show.sheets import Sheet
 
@@ -38,6 +40,27 @@ def compare(results: Sequence["Result"], form: str, screen: Screen) -> str:
     if form not in SHEET_FORMATS:
         return _document(results, form)
     return render([sheets.of_compare(results)], form, screen)
+
+
+def explain(explanations: Sequence["Explanation"], form: str, screen: Screen) -> str:
+    """Render what ``xent explain`` shows."""
+    from xentcli.show import explained
+
+    if form == "json":
+        return explained.as_json(explanations)
+    return "\n".join(
+        render([explained.sheet(explanation)], form, screen) + explained.prose(explanation, screen.width)
+        for explanation in explanations
+    )
+
+
+def identify(typed: str, candidates: Sequence["Candidate"], form: str, screen: Screen) -> str:
+    """Render what ``xent identify`` shows."""
+    from xentcli.show import identified
+
+    if form == "json":
+        return identified.as_json(typed, candidates)
+    return identified.prose(typed, candidates, screen.width)
 
 
 def render(sheets: Sequence["Sheet"], form: str, screen: Screen) -> str:

@@ -1,15 +1,42 @@
 """Floating-point numbers as text: the shortest digits that read back as the same number of the dtype."""
 
 import math
+from decimal import ROUND_UP, Context, Decimal
 
 import numpy as np
+
+from xentcli import formats
+
+_BFLOAT16_DIGITS = 5  # always enough: 1 + ceil(8 log10 2)
+_SMALLEST_ERROR = Decimal("0.001")
 
 
 def text(value: float | None, dtype: str) -> str:
     """Write a number of that dtype; zero without its sign, nothing for None."""
     if value is None:
         return ""
+    if dtype == "bfloat16":
+        return _shortest(value + 0.0)
     return str(np.dtype(dtype).type(value) + np.dtype(dtype).type(0))
+
+
+def three(value: Decimal | None) -> str:
+    """Write an error to three digits, rounded up."""
+    if value is None:
+        return "-"
+    up = Context(prec=3, rounding=ROUND_UP).plus(value)
+    if up == 0 or _SMALLEST_ERROR <= up < 1000:  # noqa: PLR2004 - three digits
+        return f"{up.normalize():f}"
+    return f"{up.normalize():e}" if up > 1 else f"{_SMALLEST_ERROR}"
+
+
+def _shortest(value: float) -> str:
+    """Write a bfloat16 number: the fewest digits that round to it."""
+    for digits in range(_BFLOAT16_DIGITS):
+        written = float(f"{value:.{digits}e}")
+        if formats.stored(np.array(written), "bfloat16") == value:
+            return repr(written)
+    return repr(value)  # nan and infinities
 
 
 def number(value: float | None, dtype: str) -> float | int | str | None:
@@ -18,4 +45,4 @@ def number(value: float | None, dtype: str) -> float | int | str | None:
         return None
     if not math.isfinite(value):
         return text(value, dtype)
-    return int(value) if np.issubdtype(np.dtype(dtype), np.integer) else float(text(value, dtype))
+    return int(value) if dtype == "int64" else float(text(value, dtype))

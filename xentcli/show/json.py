@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
+from xentcli.formats import FORMATS, nearest
 from xentcli.show.digits import number
 
 if TYPE_CHECKING:
-    from xentcli.model import Check, Outcome, Result
+    from xentcli.model import Check, Judgement, Outcome, Result
     from xentcli.show.sheets import Sheet
 
 
@@ -26,12 +27,12 @@ def render_results(results: Sequence["Result"]) -> str:
             "reproduced": sum(result.reproduced for result in results),
         },
     }
-    return _dump(document)
+    return dump(document)
 
 
 def render(sheets: Sequence["Sheet"]) -> str:
     """Render sheets as lists of objects, a key a column."""
-    return _dump([dict(zip(sheet.columns, row, strict=True)) for sheet in sheets for row in sheet.rows])
+    return dump([dict(zip(sheet.columns, row, strict=True)) for sheet in sheets for row in sheet.rows])
 
 
 def _case(result: "Result") -> dict[str, Any]:
@@ -44,19 +45,47 @@ def _case(result: "Result") -> dict[str, Any]:
         "arithmetic": case.arithmetic,
         "reduction": case.reduction,
         "shape": list(case.batch.logits.shape),
-        "methods": [_method(outcome) for outcome in result.outcomes],
+        "exact": _exact(result),
+        "methods": [_method(*pair) for pair in zip(result.outcomes, result.judgements, strict=True)],
         "expectations": [_expectation(check) for check in result.checks],
     }
 
 
-def _method(outcome: "Outcome") -> dict[str, Any]:
+def _exact(result: "Result") -> dict[str, Any]:
+    form = FORMATS[result.case.dtype]
+    exact = result.exact
+    fields: dict[str, Any] = {
+        "loss": None if exact.loss is None else number(nearest(exact.loss, form), form.name),
+        "losses": [number(nearest(loss, form), form.name) for loss in exact.losses],
+        "gradient": [[number(nearest(value, form), form.name) for value in row] for row in exact.gradients],
+    }
+    if len(exact.rows) < len(result.case.batch.logits):
+        fields["sampled"] = list(exact.rows)
+    return fields
+
+
+def _method(outcome: "Outcome", judgement: "Judgement | None") -> dict[str, Any]:
     fields: dict[str, Any] = {
         "method": outcome.method,
         "loss": number(outcome.loss, outcome.dtype),
         "losses": [number(loss, outcome.dtype) for loss in outcome.losses],
     }
-    if outcome.inapplicable is not None:
-        fields["inapplicable"] = outcome.inapplicable
+    if judgement is None:
+        return fields | {"inapplicable": outcome.inapplicable}
+    fields |= {
+        "ulps": None if judgement.ulps is None else float(judgement.ulps),
+        "verdict": judgement.verdict,
+        "verdicts": list(judgement.verdicts),
+        "findings": list(judgement.all_findings),
+    }
+    if judgement.gradient is not None and outcome.gradient is not None:
+        fields["gradient"] = {
+            "state": judgement.gradient.state,
+            "states": list(judgement.gradient.states),
+            "error": number(judgement.gradient.error, "float64"),
+            "residual": number(judgement.gradient.residual, "float64"),
+            "values": [[number(value, outcome.dtype) for value in row] for row in outcome.gradient.tolist()],
+        }
     return fields
 
 
@@ -81,7 +110,8 @@ def _shaped(values: list[Any], shape: tuple[int, ...]) -> Any:  # noqa: ANN401 -
     return [values[start : start + shape[1]] for start in range(0, len(values), shape[1])]
 
 
-def _dump(document: object) -> str:
+def dump(document: object) -> str:
+    """Write a document as strict JSON, lists of plain values on one line."""
     return f"{_pretty(document)}\n"
 
 

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
 
 from xentcli.errors import count
+from xentcli.findings import FINDINGS
+from xentcli.formats import FORMATS, nearest
 from xentcli.methods import METHOD_NAMES, METHODS
-from xentcli.model import Case, Check, Outcome, Result
-from xentcli.show.digits import text
+from xentcli.model import Case, Check, Judgement, Outcome, Result
+from xentcli.show.digits import text, three
 
 _FEW = 6  # numbers that a cell shows in full
+_MISSES = 3  # numbers that were not reproduced, shown one by one
 _TABLES = 4  # cases that get a table each; more get a line each
 
 
@@ -24,17 +30,19 @@ class Sheet:
 def of_run(results: Sequence[Result], verbose: bool) -> list[Sheet]:
     """Return a sheet a case; of many cases one sheet, and those of the cases that differ."""
     if verbose or len(results) <= _TABLES:
-        return [of_result(result, verbose) for result in results]
+        return [sheet for result in results for sheet in (of_result(result, verbose), of_truth(result))]
     differing = [result for result in results if result.reproduced < result.numbers]
     rows = tuple((r.case.name, _count(r), r.case.title) for r in results)
-    return [Sheet("", ("case", "reproduced", "title"), rows), *(of_result(r, verbose) for r in differing)]
+    details = [sheet for result in differing for sheet in (of_result(result, verbose), of_truth(result))]
+    return [Sheet("", ("case", "reproduced", "title"), rows), *details]
 
 
 def of_result(result: Result, verbose: bool) -> Sheet:
-    """Return a row a method: its loss, its losses, what was expected; then a row for every other quantity."""
+    """Return the truth, then a row a method: loss, losses, what was expected; then the other quantities."""
     case = result.case
     checks = {check.expectation.quantity: check for check in result.checks}
-    rows = [_method_row(outcome, checks.pop(outcome.method, None), verbose) for outcome in result.outcomes]
+    rows = [_exact_row(result, verbose)]
+    rows += [_method_row(outcome, checks.pop(outcome.method, None), verbose) for outcome in result.outcomes]
     rows += [_quantity_row(check, verbose) for check in checks.values()]
     examples, classes = case.batch.logits.shape
     about = f"{case.dtype}, {case.arithmetic}, {examples}×{classes}, reduction {case.reduction}"
@@ -42,12 +50,28 @@ def of_result(result: Result, verbose: bool) -> Sheet:
     return Sheet(f"{case.name}: {case.title} ({about})", columns, tuple(rows))
 
 
+def of_truth(result: Result) -> Sheet:
+    """Return a row a method: its error, its verdict, its gradient, its findings."""
+    rows = []
+    for outcome, judgement in zip(result.outcomes, result.judgements, strict=True):
+        if judgement is not None:
+            gradient = "-" if judgement.gradient is None else judgement.gradient.state
+            found = " ".join(judgement.all_findings)
+            rows.append((outcome.method, three(judgement.ulps), judgement.verdict, gradient, found))
+    examples, evaluated = len(result.case.batch.logits), len(result.exact.rows)
+    sampled = f"of {evaluated} of the {examples} examples, sampled" if evaluated < examples else ""
+    return Sheet(sampled, ("method", "ulps", "verdict", "gradient", "findings"), tuple(rows))
+
+
 def of_compare(results: Sequence[Result]) -> Sheet:
-    """Return cases down and methods across, the loss in the cell (the losses where nothing is reduced)."""
+    """Return cases down, the truth and methods across: the loss and how it stands to the truth.
+
+    Where nothing is reduced, a cell has the losses.
+    """
     ran = {outcome.method for result in results for outcome in result.outcomes}
     columns = tuple(name for name in METHOD_NAMES if name in ran)
-    rows = tuple((result.case.name, *_losses_by_method(result, columns)) for result in results)
-    return Sheet("", ("case", *columns), rows)
+    rows = tuple((r.case.name, _exact_loss(r), *_losses_by_method(r, columns)) for r in results)
+    return Sheet("", ("case", "exact", *columns), rows)
 
 
 def flat(results: Sequence[Result]) -> Sheet:
@@ -57,16 +81,25 @@ def flat(results: Sequence[Result]) -> Sheet:
         case = result.case
         about = (case.name, case.dtype, case.arithmetic, case.reduction)
         checks = {check.expectation.quantity: check for check in result.checks}
-        for outcome in result.outcomes:
+        for outcome, judgement in zip(result.outcomes, result.judgements, strict=True):
             check = checks.pop(outcome.method, None)
             loss, losses = text(outcome.loss, outcome.dtype), _numbers(outcome.losses, outcome.dtype)
-            rows.append((*about, outcome.method, loss, losses, *_expected(check)))
+            truth = _truth(result, judgement)
+            rows.append((*about, outcome.method, loss, losses, *_expected(check), *truth))
         rows += [
-            (*about, check.expectation.quantity, "", _numbers(check.got, check.dtype), *_expected(check))
+            (
+                *about,
+                check.expectation.quantity,
+                "",
+                _numbers(check.got, check.dtype),
+                *_expected(check),
+                *[""] * 5,
+            )
             for check in checks.values()
         ]
     columns = ("case", "dtype", "arithmetic", "reduction", "quantity", "loss", "losses", "expected")
-    return Sheet("", (*columns, "numbers", "reproduced"), tuple(rows))
+    truth = ("exact", "ulps", "verdict", "gradient", "findings")
+    return Sheet("", (*columns, "numbers", "reproduced", *truth), tuple(rows))
 
 
 def of_methods() -> Sheet:
@@ -84,6 +117,12 @@ def of_methods() -> Sheet:
     return Sheet("", ("method", "formula", "labels", "dtype", "runs by default"), rows)
 
 
+def of_findings() -> Sheet:
+    """Return the catalogue of findings."""
+    rows = tuple((f.name, f.cause, f.remedy, f.source) for f in FINDINGS)
+    return Sheet("", ("finding", "cause", "remedy", "source"), rows)
+
+
 def of_cases(cases: Sequence[Case]) -> Sheet:
     """Return a line a case."""
     rows = tuple((case.name, "×".join(map(str, case.batch.logits.shape)), case.title) for case in cases)
@@ -99,8 +138,8 @@ def closing(results: Sequence[Result]) -> str:
     sentence = f"{reproduced} of {numbers} printed numbers reproduced"
     overridden = results[0].case.overridden
     if overridden:
-        options = " and ".join(f"--{name}" for name in overridden)
-        return f"{sentence}; {options} set aside what the cases say, so this does not decide the exit code"
+        options = ", ".join(f"--{name}" for name in overridden)
+        return f"{sentence}; not judged, for the cases were changed by {options}"
     misses = [f"{r.case.name} ({', '.join(_misses(r))})" for r in results if r.reproduced < r.numbers]
     return f"{sentence}; not reproduced: {', '.join(misses)}" if misses else sentence
 
@@ -123,13 +162,25 @@ def _quantity_row(check: Check, verbose: bool) -> tuple[str, ...]:
 
 
 def _beside(check: Check | None, verbose: bool) -> tuple[str, str]:
-    """Return what was expected and whether it was reproduced; all digits where it was not."""
+    """Return what was expected and whether it was reproduced; the first numbers that were not."""
     if check is None:
         return "", ""
-    expected = _texts(check.expectation.texts, verbose or not check.reproduced)
     if len(check.hits) == 1:
-        return expected, "yes" if check.reproduced else "no"
-    return expected, f"{sum(check.hits)} of {len(check.hits)}"
+        return check.expectation.texts[0], "yes" if check.reproduced else "no"
+    done = f"{sum(check.hits)} of {len(check.hits)}"
+    return _texts(check.expectation.texts, verbose) if check.reproduced or verbose else _missed(check), done
+
+
+def _missed(check: Check) -> str:
+    """Name the first numbers that were not reproduced, by their indices from 0."""
+    triples = zip(np.ndindex(check.expectation.shape), check.expectation.texts, check.got, strict=True)
+    missed = [
+        f"{list(index)} {expected}, not {text(got, check.dtype)}".replace(", ", ",", len(index) - 1)
+        for (index, expected, got), hit in zip(triples, check.hits, strict=True)
+        if not hit
+    ]
+    more = len(missed) - _MISSES
+    return "; ".join(missed[:_MISSES]) + (f"; {more} more" if more > 0 else "")
 
 
 def _expected(check: Check | None) -> tuple[str, str, str]:
@@ -138,18 +189,44 @@ def _expected(check: Check | None) -> tuple[str, str, str]:
     return " ".join(check.expectation.texts), str(len(check.hits)), str(sum(check.hits))
 
 
+def _truth(result: Result, judgement: Judgement | None) -> tuple[str, ...]:
+    if judgement is None:
+        return ("",) * 5
+    gradient = "" if judgement.gradient is None else judgement.gradient.state
+    error = "" if judgement.ulps is None else str(float(judgement.ulps))
+    return _exact_loss(result), error, judgement.verdict, gradient, " ".join(judgement.all_findings)
+
+
 def _losses_by_method(result: Result, columns: Sequence[str]) -> list[str]:
-    outcomes = {outcome.method: outcome for outcome in result.outcomes}
-    cells = []
-    for name in columns:
-        outcome = outcomes.get(name)
-        if outcome is None or outcome.inapplicable is not None:
-            cells.append("-")
-        elif outcome.loss is None:
-            cells.append(_numbers(outcome.losses, outcome.dtype))
-        else:
-            cells.append(text(outcome.loss, outcome.dtype))
-    return cells
+    pairs = zip(result.outcomes, result.judgements, strict=True)
+    cells = {outcome.method: _standing(outcome, judgement) for outcome, judgement in pairs}
+    return [cells.get(name, "-") for name in columns]
+
+
+def _standing(outcome: Outcome, judgement: Judgement | None) -> str:
+    """Return the loss and its verdict, with the error where that is a matter of degree."""
+    if judgement is None:
+        return "-"
+    reduced = outcome.loss is not None
+    loss = text(outcome.loss, outcome.dtype) if reduced else _numbers(outcome.losses, outcome.dtype)
+    word = judgement.verdict
+    if word == loss:
+        return loss
+    return f"{loss} {word} {three(judgement.ulps)}" if word in {"accurate", "off"} else f"{loss} {word}"
+
+
+def _exact_row(result: Result, verbose: bool) -> tuple[str, ...]:
+    """Return the true loss and losses, rounded to the dtype."""
+    losses = [_true(value, result.case.dtype) for value in result.exact.losses]
+    return "exact", _exact_loss(result), _texts(losses, verbose), "", ""
+
+
+def _exact_loss(result: Result) -> str:
+    return "-" if result.exact.loss is None else _true(result.exact.loss, result.case.dtype)
+
+
+def _true(value: Decimal, dtype: str) -> str:
+    return text(nearest(value, FORMATS[dtype]), dtype)
 
 
 def _numbers(values: Sequence[float], dtype: str, everything: bool = True) -> str:

@@ -1,0 +1,63 @@
+"""The command line: parse, call the pipeline, print, exit code. The only folder that imports click.
+
+What a command needs is imported inside it, so that ``--help`` starts as fast as click itself.
+"""
+
+import sys
+
+import click
+
+from xentcli import __version__
+from xentcli.cli import listings, pipeline
+from xentcli.cli.options import EPILOG
+from xentcli.cli.screen import width
+from xentcli.errors import XentError
+
+_EXIT_REFUSED, _EXIT_INTERRUPTED = 2, 130
+_HELP_WIDTH = 100
+
+
+def main() -> int:
+    """Run the command line; every refusal ends here as one message on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # an ASCII terminal shows é as \xe9
+    try:
+        code = xent.main(prog_name="xent", standalone_mode=False, terminal_width=min(width(), _HELP_WIDTH))
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        return _EXIT_INTERRUPTED
+    except XentError as error:
+        click.echo(str(error), err=True)
+        return _EXIT_REFUSED
+    return code if isinstance(code, int) else 0
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def xent() -> None:
+    """Reproduce softmax cross-entropy experiments to the digit, and say which result is true.
+
+    \b
+    Examples:
+      xent run abnormal                      a bundled case
+      xent run cases/ --format json          every case of a folder, for a program
+      xent compare --methods all             cases down, methods across
+      xent explain abnormal                  why it went nan, step by step
+      xent identify 16.118                   what a stuck loss means
+    """
+
+
+for command in (
+    pipeline.run,
+    pipeline.compare,
+    pipeline.explain,
+    listings.identify,
+    listings.methods,
+    listings.findings,
+    listings.cases,
+):
+    xent.add_command(command)

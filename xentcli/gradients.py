@@ -1,0 +1,66 @@
+"""Gradients of the losses with respect to the logits, as frameworks differentiate each formula.
+
+A gradient kernel takes what a kernel takes and returns d loss / d logits of each example, (N, C), without the
+reduction's factor. nan and infinities are results here too. Labels have to sum to 1 for ``softmax - y``.
+"""
+
+from typing import TYPE_CHECKING
+
+from xentcli import kernels
+
+if TYPE_CHECKING:
+    from xentcli.arithmetic import Arithmetic
+    from xentcli.model import Batch, FloatArray
+
+
+def naive(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """Through the log, then the softmax: ``-y / p`` is -0 / 0 = nan wherever a probability underflowed."""
+    p = kernels.probabilities_of(ar, batch)
+    return _through_softmax(ar, p, _of_log(ar, batch, p))
+
+
+def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """Through the log, the clip and the softmax: an active clip passes 0 on.
+
+    Source: TensorFlow 2.21, ``_ClipByValueGrad`` in ``python/ops/clip_ops.py``.
+    """
+    p = kernels.probabilities_of(ar, batch)
+    of_clip = ar.inside(_of_log(ar, batch, ar.clip(p, *batch.clip)), p, *batch.clip)
+    return _through_softmax(ar, p, of_clip)
+
+
+def dense(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``softmax - y``, fused with the loss; wrong where labels do not sum to 1.
+
+    Source: TensorFlow 1.10, ``XentEigenImpl`` in ``core/kernels/xent_op.h``.
+    """
+    return ar.subtract(kernels.softmax(ar, batch), batch.labels)
+
+
+def log1p(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``softmax - y``, but for the example's own class minus the sum of the others: never lost in 1 - 1.
+
+    With soft labels ``sum(y) softmax - y``, which is right whatever they sum to.
+    """
+    p = kernels.softmax(ar, batch)
+    if batch.indices is None:
+        return ar.subtract(ar.multiply(p, ar.sum(batch.labels)), batch.labels)
+    others = ar.without(p, batch.indices)
+    return ar.subtract(others, ar.multiply(batch.labels, ar.sum(others)))
+
+
+def online(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``exp(x - m) / d - y`` with the maximum and sum that the tiles left."""
+    maximum, total = kernels.running(ar, batch)
+    p = ar.divide(ar.exp(ar.subtract(batch.logits, maximum)), total)
+    return ar.subtract(p, batch.labels)
+
+
+def _of_log(ar: "Arithmetic", batch: "Batch", p: "FloatArray") -> "FloatArray":
+    """Return the gradient of -sum(y log p) with respect to p: -y / p."""
+    return ar.divide(ar.negative(batch.labels), p)
+
+
+def _through_softmax(ar: "Arithmetic", p: "FloatArray", gradient: "FloatArray") -> "FloatArray":
+    """Pass a gradient with respect to the softmax on to the logits: ``(g - sum(g p)) p``."""
+    return ar.multiply(ar.subtract(gradient, ar.sum(ar.multiply(gradient, p))), p)

@@ -1,0 +1,77 @@
+"""An explanation as a sheet of steps, the sentences after it, and JSON."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from xentcli import __version__
+from xentcli.show.digits import text
+from xentcli.show.json import dump
+from xentcli.show.prose import filled
+from xentcli.show.sheets import Sheet
+
+if TYPE_CHECKING:
+    from xentcli.explain import Explanation
+
+_FEW = 12  # classes that a cell shows in full
+
+
+def sheet(explanation: "Explanation") -> Sheet:
+    """Return a row a step; where an infinity or a nan is born the step says so."""
+    born = {birth.step for birth in explanation.births}
+    rows = tuple(
+        (step.name, step.formula, _shortened(step.values), "born here" if step.name in born else "")
+        for step in explanation.steps
+    )
+    case = explanation.case
+    about = f"{explanation.outcome.method}, example {explanation.example}, {case.dtype}, {case.arithmetic}"
+    return Sheet(f"{case.name}: {case.title} ({about})", ("step", "is", "values", "abnormal"), rows)
+
+
+def prose(explanation: "Explanation", width: int) -> str:
+    """Return the births, the verdict and every finding with its remedy as sentences."""
+    outcome = explanation.outcome
+    loss = text(outcome.losses[explanation.example], outcome.dtype)
+    gradient = "" if explanation.gradient is None else f", and its gradient is {explanation.gradient}"
+    stands = loss if loss == explanation.verdict else f"{loss}: {explanation.verdict}"
+    lines = [f"Born in {birth.sentence}." for birth in explanation.births]
+    lines.append(f"The loss is {stands}{gradient}.")
+    for finding in explanation.findings:
+        lines += ["", f"{finding.name}: {finding.cause}"]
+        lines += [f"  Remedy: {finding.remedy}", f"  Source: {finding.source}"]
+    return "".join(f"{filled(line, width)}\n" for line in lines)
+
+
+def as_json(explanations: Sequence["Explanation"]) -> str:
+    """Render by the schema ``xent.explain/1``."""
+    document = {
+        "schema": "xent.explain/1",
+        "version": __version__,
+        "explanations": list(map(_fields, explanations)),
+    }
+    return dump(document)
+
+
+def _fields(explanation: "Explanation") -> dict[str, Any]:
+    case, outcome = explanation.case, explanation.outcome
+    return {
+        "name": case.name,
+        "dtype": case.dtype,
+        "arithmetic": case.arithmetic,
+        "method": outcome.method,
+        "example": explanation.example,
+        "loss": text(outcome.losses[explanation.example], outcome.dtype),
+        "verdict": explanation.verdict,
+        "gradient": explanation.gradient,
+        "steps": [{"step": s.name, "is": s.formula, "values": list(s.values)} for s in explanation.steps],
+        "born": [{"step": birth.step, "sentence": birth.sentence} for birth in explanation.births],
+        "findings": [
+            {"name": f.name, "cause": f.cause, "remedy": f.remedy, "source": f.source}
+            for f in explanation.findings
+        ],
+    }
+
+
+def _shortened(values: Sequence[str]) -> str:
+    if len(values) <= _FEW:
+        return " ".join(values)
+    return " ".join(values[: _FEW - 1]) + f" … {len(values) - _FEW + 1} more"
