@@ -61,9 +61,6 @@ def with_torch(name: str, logits: Sequence[float], label: int) -> Any:
         "dense": lambda: functional.cross_entropy(x, y, reduction="sum"),
         "sparse": lambda: functional.cross_entropy(x, torch.tensor([label]), reduction="sum"),
         "unshifted": lambda: (top + torch.log(torch.exp(x - top).sum())) - x[0, label],
-        "unshifted": lambda: (
-            (x.max().detach() + torch.log(torch.exp(x - x.max().detach()).sum())) - x[0, label]
-        ),
     }
     losses[name]().backward()
     return x.grad[0].numpy()
