@@ -70,6 +70,11 @@ def test_shows_the_line_with_a_caret_under_the_place(path: Path) -> None:
         shown, carets = problem.excerpt().splitlines() or (" 1 | ", "   | ^")
         assert re.fullmatch(r" +\| [ \t]*\^+", carets)
         assert shown.startswith(f" {problem.line} | ")
+        assert (
+            problem.source is None
+            or len(problem.source) > 76
+            or carets.index("^") == len(f" {problem.line} | " + problem.source[: (problem.column or 1) - 1])
+        )
 
 
 def test_the_bad_cases_are_there() -> None:

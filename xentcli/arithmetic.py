@@ -27,7 +27,6 @@ class Arithmetic:
     """
 
     name = "numpy"
-    about = "NumPy's own functions and pairwise sums, in the dtype of the case"
     dtypes: tuple[str, ...] = ("float16", "bfloat16", "float32", "float64")
     accumulates = True
 
@@ -105,7 +104,8 @@ class Arithmetic:
 
     def mean(self, x: "FloatArray") -> "FloatArray":
         """Return the total of a column of losses divided by their number, (1, 1); nan for none."""
-        return np.divide(self.total(x), x.dtype.type(len(x)))
+        # The number of losses may be too large for a half format; float64 holds it, and one rounding is left.
+        return np.divide(self.total(x).astype(np.float64), len(x)).astype(x.dtype)
 
     # Choosing among numbers: nothing is computed.
 
@@ -134,7 +134,6 @@ class Eigen(Arithmetic):
     """
 
     name = "eigen"
-    about = "TensorFlow 1.x on the CPU: Cephes polynomials, sums in order, subnormals are zero"
     dtypes = ("float32",)
     accumulates = False
 
@@ -186,6 +185,10 @@ class Eigen(Arithmetic):
         """Return the sum of a column of losses, packet after packet."""
         return eigen.sum_in_packets(x.T)
 
+    def mean(self, x: "FloatArray") -> "FloatArray":
+        """Return the total of a column of losses divided by their number."""
+        return eigen.flush(super().mean(x))
+
     def exp_by_row(self, x: "FloatArray") -> "FloatArray":
         """Return e^x, the packets those of each row: the function is fused into its sum."""
         return _split(x, eigen.exp, eigen.expf)
@@ -199,7 +202,6 @@ class EigenAvx(Eigen):
     """TensorFlow 1.10.1's own x86-64 wheel, bit for bit: it adds the classes in packets of eight."""
 
     name = "eigen-avx"
-    about = "TensorFlow 1.10.1's own wheel: as eigen, but from 8 classes on sums go in packets of 8"
 
     def sum(self, x: "FloatArray") -> "FloatArray":
         """Return the sum of each row, packet after packet."""

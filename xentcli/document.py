@@ -12,6 +12,8 @@ import yaml
 from xentcli.errors import CaseError, Refused
 
 _MAX_DEPTH = 8
+_MOST_NODES = 1_000_000
+_MOST_PROBLEMS = 1000  # after which nothing more is read
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it
 # What YAML 1.1 calls printable, turned round.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -75,6 +77,8 @@ class Document:
         """Note a problem at the place of a node."""
         source = self._lines[node.line - 1] if node.line <= len(self._lines) else ""
         self.problems.append(CaseError(self.path, problem, node.line, node.column, source, node.width))
+        if len(self.problems) >= _MOST_PROBLEMS:
+            raise Refused(self.problems)
 
     def _stop(self, node: Node, problem: str) -> Refused:
         """Note a problem after which nothing more can be read."""
@@ -112,6 +116,8 @@ class Document:
         source = self._lines[line - 1] if line <= len(self._lines) else ""
         if "\t" in source[: len(source) - len(source.lstrip())]:
             return "a tab in the indentation; YAML wants spaces"
+        if "mapping values are not allowed" in (error.problem or ""):
+            return "not YAML: a second ': ' on this line; put text that holds one in quotes"
         what = ", ".join(part for part in (error.problem, error.context) if part)
         return f"not YAML: {what}"
 
@@ -119,7 +125,9 @@ class Document:
         """Build the tree from PyYAML's events, without recursion."""
         root: Node | None = None
         above: list[Sequence | Mapping] = []
-        for event in yaml.parse(text, Loader=_PARSER):
+        for number, event in enumerate(yaml.parse(text, Loader=_PARSER)):
+            if number > _MOST_NODES:
+                raise self._stop(_span(event), "more than a million values; a case is a batch of a few rows")
             if isinstance(event, yaml.CollectionEndEvent):
                 above.pop()
             elif isinstance(event, yaml.DocumentStartEvent) and root is not None:

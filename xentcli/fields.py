@@ -1,5 +1,6 @@
 """Nodes → values: words, numbers as written, rows of numbers; what does not fit is refused at its place."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,9 @@ class Fields:
         if not isinstance(node, Scalar) or not node.text.strip():
             self.doc.refuse(node, f"{key} is one line of text")
         elif node.plain and (_NUMBER.fullmatch(node.text) or node.text.lower() in _NO_TEXT):
-            self.doc.refuse(node, f'{key} is text; put quotes around it: "{node.text}"')
+            self.doc.refuse(node, f'{key} is text; put quotes around it: "{_short(node.text)}"')
+        elif not node.text.replace("\n", " ").replace("\t", " ").isprintable():
+            self.doc.refuse(node, f"{key} holds a control character; remove it")
         else:
             return " ".join(node.text.split())
         return None
@@ -76,7 +79,9 @@ class Fields:
         if isinstance(node, Scalar) and node.text in known:
             return node.text
         if isinstance(node, Scalar):
-            self.doc.refuse(node, f"unknown {key} '{node.text}'{did_you_mean(node.text, known)}")
+            self.doc.refuse(
+                node, f"unknown {key} '{_short(node.text)}'{did_you_mean(_short(node.text), known)}"
+            )
         elif not is_bare(node):
             self.doc.refuse(node, f"{key} is one word: {', '.join(known)}")
         return None
@@ -108,7 +113,8 @@ class Fields:
             return None
         if is_special(node):
             return str(number)
-        if abs(int(re.split("[eE]", f"{node.text}e0")[1])) > _LARGEST_EXPONENT:
+        exponent = re.split("[eE]", f"{node.text}e0")[1]
+        if len(exponent) > _LARGEST_EXPONENT or abs(int(exponent)) > _LARGEST_EXPONENT or math.isinf(number):
             self.doc.refuse(
                 node, f"no float64 prints as {_short(node.text)}; give the number that a program printed"
             )

@@ -8,7 +8,7 @@ import numpy as np
 
 from xentcli import arithmetic, document, formats
 from xentcli.document import Document, Mapping, Node, Scalar
-from xentcli.errors import CaseError, Refused, XentError, count
+from xentcli.errors import CaseError, Refused, XentError, count, printable
 from xentcli.fields import Fields
 from xentcli.methods import METHODS, QUANTITIES
 from xentcli.model import Batch, Case, Expectation
@@ -106,7 +106,7 @@ class _Loader:
                 sorted(self.doc.problems, key=lambda problem: (problem.line or 0, problem.column or 0))
             )
         return Case(
-            name=name,
+            name=printable(name),
             path=self.doc.path,
             title=title,
             source=source,
@@ -211,7 +211,8 @@ class _Loader:
             return None
         low, high = bounds
         if low > high:
-            self.doc.refuse(node, f"the clip bounds are reversed; write [{high:g}, {low:g}]")
+            low_text, high_text = (item.text for item in items or () if isinstance(item, Scalar))
+            self.doc.refuse(node, f"the clip bounds are reversed; write [{high_text}, {low_text}]")
             return None
         return low, high
 

@@ -4,8 +4,7 @@ import errno
 import os
 import stat
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +23,8 @@ def opened(path: str | None) -> Iterator[Write]:
     if path in (None, "-"):
         yield to_stdout
         return
+    if str(path).endswith("/"):
+        raise XentError(f"{printable(str(path))}: cannot be written: it names a folder")
     if "\0" in str(path):
         raise XentError(f"{printable(str(path))}: cannot be written: no file has a NUL byte in its name")
     try:
@@ -35,8 +36,21 @@ def opened(path: str | None) -> Iterator[Write]:
         ) from error
 
 
+def is_input(path: str | None, inputs: Collection[str]) -> bool:
+    """Whether writing to the path would replace one of the files read."""
+    if path in {None, "-"} or not Path(str(path)).is_file():
+        return False
+    target = Path(str(path)).stat()
+    files = [Path(name).stat() for name in inputs if Path(name).is_file()]
+    if "-" in inputs and sys.stdin is not None:
+        files.append(os.fstat(sys.stdin.fileno()))
+    return stat.S_ISREG(target.st_mode) and any(os.path.samestat(target, file) for file in files)
+
+
 def to_stdout(text: str) -> None:
     """Write to standard output; a reader that left (``| head``) is no error."""
+    if sys.stdout is None:  # closed by who started this: nobody listens
+        return
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -55,6 +69,8 @@ def _file(path: Path) -> Iterator[Write]:
         ) as device:  # /dev/stdout, a pipe: nothing to replace
             yield lambda text: _discard(device.write(text))
         return
+    import tempfile
+
     path = Path(os.path.realpath(path))  # a link stays a link; what it points to is replaced
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

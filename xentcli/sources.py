@@ -33,11 +33,19 @@ def read_all(arguments: Sequence[str]) -> tuple[list[Source], list[CaseError]]:
     """Read everything that is named, all bundled cases where nothing is; tell what could not be read."""
     sources: list[Source] = []
     problems: list[CaseError] = []
-    for argument in arguments or map(str, bundled()):
+    # Standard input can be read once, however often it is named.
+    once = [name for at, name in enumerate(arguments) if name != "-" or at == arguments.index("-")]
+    for argument in once or map(str, bundled()):
         try:
-            sources.extend(_read(argument))
+            paths = [None] if argument == "-" else _paths(argument)
         except Refused as refused:
             problems.extend(refused.problems)
+            continue
+        for path in paths:
+            try:
+                sources.append(_of_stdin() if path is None else _of_file(path))
+            except Refused as refused:
+                problems.extend(refused.problems)
     return sources, problems
 
 
@@ -46,41 +54,34 @@ def find_bundled(name: str) -> Path:
     files = {file.stem: file for file in bundled()}
     if name not in files:
         raise Refused(
-            [CaseError(name, f"there is no bundled case of that name{did_you_mean(name, list(files))}")]
+            [CaseError(name, f"no such file, folder or bundled case{did_you_mean(name, list(files))}")]
         )
     return files[name]
 
 
-def _read(argument: str) -> Iterator[Source]:
-    if argument == "-":
-        yield Source("-", "stdin", _bounded("-", sys.stdin.buffer.read(MAX_BYTES + 1)))
-        return
-    if "\0" in argument:
-        raise Refused([CaseError(argument, "no file has a NUL byte in its name")])
+def _paths(argument: str) -> Sequence[Path]:
+    """Return the files that an argument names: a file, those of a folder, or a bundled case."""
+    if not argument or "\0" in argument:
+        raise Refused([CaseError(argument or "''", "no file has such a name")])
     path = Path(argument)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        yield _of_file(_bundled_or_refuse(argument))
-        return
+        return [find_bundled(argument)]
     except OSError as error:
         raise _unreadable(argument, error) from error
     if not stat.S_ISDIR(mode):
-        yield _of_file(path)
-        return
+        return [path]
     files = list(_files(path))
     if not files:
         raise Refused([CaseError(argument, "no case in this folder; case files end in .yaml or .yml")])
-    yield from map(_of_file, files)
+    return files
 
 
-def _bundled_or_refuse(argument: str) -> Path:
-    files = {file.stem: file for file in bundled()}
-    if argument in files:
-        return files[argument]
-    raise Refused(
-        [CaseError(argument, f"no such file, folder or bundled case{did_you_mean(argument, list(files))}")]
-    )
+def _of_stdin() -> Source:
+    if sys.stdin is None:
+        raise Refused([CaseError("-", "standard input is closed")])
+    return Source("-", "stdin", _bounded("-", sys.stdin.buffer.read(MAX_BYTES + 1)))
 
 
 def _of_file(path: Path) -> Source:
@@ -92,14 +93,21 @@ def _of_file(path: Path) -> Source:
 
 
 def _files(folder: Path) -> Iterator[Path]:
+    """Yield the case files of a folder and those below it, but nothing hidden and nothing that is no file."""
+
     def refuse(error: OSError) -> None:
         raise _unreadable(str(error.filename or folder), error) from error
 
     for where, folders, names in os.walk(folder, onerror=refuse):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.endswith(_SUFFIXES):
-                yield Path(where, name)
+            path = Path(where, name)
+            if (
+                name.endswith(_SUFFIXES)
+                and not name.startswith(".")
+                and (path.is_file() or path.is_symlink())
+            ):
+                yield path
 
 
 def _bounded(path: str, data: bytes) -> bytes:

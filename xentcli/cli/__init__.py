@@ -33,6 +33,9 @@ def main() -> int:
     except XentError as error:
         click.echo(str(error), err=True)
         return _EXIT_REFUSED
+    except OSError as error:  # help or version, to a full disk
+        click.echo(f"standard output: cannot be written: {error.strerror}", err=True)
+        return _EXIT_REFUSED
     return code if isinstance(code, int) else 0
 
 

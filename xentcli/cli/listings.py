@@ -30,7 +30,12 @@ def identify(value: str, form: str) -> int:
 @click.command()
 @format_option(*LISTING_FORMATS, variable="XENT_METHODS_FORMAT")
 def methods(form: str) -> None:
-    """List the methods: formula, labels taken, dtype of the losses."""
+    """List the methods: formula, labels taken, dtype of the losses.
+
+    \b
+    Example:
+      xent methods --format markdown
+    """
     from xentcli import output, show
     from xentcli.show import sheets
 
@@ -40,7 +45,12 @@ def methods(form: str) -> None:
 @click.command()
 @format_option(*LISTING_FORMATS, variable="XENT_FINDINGS_FORMAT")
 def findings(form: str) -> None:
-    """List the findings: cause, remedy and source of what goes wrong."""
+    """List the findings: cause, remedy and source of what goes wrong.
+
+    \b
+    Example:
+      xent findings --format json
+    """
     from xentcli import output, show
     from xentcli.show import sheets
 
@@ -51,7 +61,13 @@ def findings(form: str) -> None:
 @format_option(*LISTING_FORMATS, variable="XENT_CASES_FORMAT")
 @click.pass_context
 def cases(context: click.Context, form: str) -> None:
-    """List the bundled cases; 'xent cases show NAME' prints the file of one."""
+    """List the bundled cases; 'xent cases show NAME' prints the file of one.
+
+    \b
+    Examples:
+      xent cases
+      xent cases show abnormal > mine.yaml
+    """
     if context.invoked_subcommand is not None:
         return
     from xentcli import load, output, show, sources

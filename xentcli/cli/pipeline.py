@@ -88,7 +88,7 @@ def compare(cases: tuple[str, ...], form: str, output: str | None, **overrides: 
 )
 @option("--example", metavar="N", type=int, help="From 0; else the first that is wrong.")
 @number_options
-@format_option("table", "plain", "json")
+@format_option("table", "plain", "json", variable="XENT_EXPLAIN_FORMAT")
 @output_option
 def explain(
     case: str, method: str | None, example: int | None, form: str, output: str | None, **overrides: str | None
@@ -102,13 +102,13 @@ def explain(
     """
     from xentcli import explain, show
     from xentcli import output as outputs
-    from xentcli.load import Overrides
     from xentcli.methods import select
 
     if method is not None and len(select(method)) > 1:
         raise XentError(f"explain takes one method, not the group '{method}'")
+    chosen = _checked({**overrides, "methods": method}, (case,), output)
     with outputs.opened(output) as write:
-        results = _results((case,), Overrides(**overrides, methods=method))
+        results = _results((case,), chosen)
         explanations = [explain.explain(result, method, example) for result in results]
         write(show.explain(explanations, form, screen(output)))
 
@@ -121,15 +121,29 @@ def _pipeline(
 ) -> int:
     """Load → run → judge → show; the output file is tried first, and every case read before anything runs."""
     from xentcli import output as outputs
-    from xentcli.load import Overrides
 
+    chosen = _checked(overrides, cases, output)
     with outputs.opened(output) as write:
-        results = _results(cases, Overrides(**overrides))
+        results = _results(cases, chosen)
         write(show(results))
     from xentcli.show.sheets import closing
 
     click.echo(closing(results), err=True)
     return 0 if all(result.as_expected for result in results) else _EXIT_DIFFERS
+
+
+def _checked(overrides: dict[str, str | None], cases: tuple[str, ...], output: str | None) -> "Overrides":
+    """Refuse options that cannot go together, or that would replace a case with its results."""
+    from xentcli import arithmetic
+    from xentcli import output as outputs
+    from xentcli.load import Overrides
+
+    chosen = Overrides(**overrides)
+    if chosen.arithmetic and chosen.dtype:
+        arithmetic.get(chosen.arithmetic, chosen.dtype)
+    if outputs.is_input(output, cases):
+        raise XentError(f"{output}: is one of the cases; write the results elsewhere")
+    return chosen
 
 
 def _results(cases: tuple[str, ...], overrides: "Overrides") -> "list[Result]":

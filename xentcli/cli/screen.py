@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from xentcli.show import Screen
 
+_DIGITS = 6  # at most of a terminal's width
+
 
 def screen(output: str | None) -> "Screen":
     """Say what the results are read on: the terminal, or a file or pipe that takes no boxes and colours."""
@@ -27,7 +29,7 @@ def screen(output: str | None) -> "Screen":
 def width() -> int:
     """Return the columns of the terminal (shutil's own function would cost --help 6 ms of imports)."""
     columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns) > 0:
+    if columns.isdecimal() and len(columns) < _DIGITS and int(columns) > 0:
         return int(columns)
     try:
         return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80 if sys.__stdout__ else 80

@@ -30,7 +30,10 @@ def run(results: Sequence["Result"], form: str, screen: Screen, verbose: bool) -
 
     if form not in SHEET_FORMATS:
         return _document(results, form)
-    return render([sheets.flat(results)] if form == "csv" else sheets.of_run(results, verbose), form, screen)
+    if form == "csv":
+        return render([sheets.flat(results)], form, screen)
+    everything = verbose or not (form == "table" and screen.boxes)  # only a terminal is too narrow for all
+    return render(sheets.of_run(results, verbose=verbose, everything=everything), form, screen)
 
 
 def compare(results: Sequence["Result"], form: str, screen: Screen) -> str:

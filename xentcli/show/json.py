@@ -41,6 +41,7 @@ def _case(result: "Result") -> dict[str, Any]:
         "name": case.name,
         "path": case.path,
         "title": case.title,
+        "source": case.source,
         "dtype": case.dtype,
         "arithmetic": case.arithmetic,
         "reduction": case.reduction,
@@ -119,7 +120,7 @@ def _pretty(value: object, margin: str = "") -> str:
     """Write a value over indented lines; a list or object of plain values stays on one."""
     inner = list(value.values()) if isinstance(value, dict) else value
     if not isinstance(inner, list) or not any(isinstance(item, dict | list) for item in inner):
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, allow_nan=False)
     names = [f"{json.dumps(name)}: " for name in value] if isinstance(value, dict) else [""] * len(inner)
     deeper = f"{margin}  "
     items = [f"{deeper}{name}{_pretty(item, deeper)}" for name, item in zip(names, inner, strict=True)]

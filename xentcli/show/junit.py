@@ -20,7 +20,7 @@ def render_results(results: Sequence["Result"]) -> str:
     for result in results:
         _suite(root, result)
     ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
+    return ET.tostring(root, encoding="us-ascii", xml_declaration=False).decode("ascii") + "\n"
 
 
 def _suite(root: ET.Element, result: "Result") -> None:

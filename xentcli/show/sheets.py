@@ -10,11 +10,12 @@ from xentcli.errors import count
 from xentcli.findings import FINDINGS
 from xentcli.formats import FORMATS, nearest
 from xentcli.methods import METHOD_NAMES, METHODS
-from xentcli.model import Case, Check, Judgement, Outcome, Result
+from xentcli.model import Case, Check, Gradient, Judgement, Outcome, Result
 from xentcli.show.digits import text, three
 
 _FEW = 6  # numbers that a cell shows in full
 _MISSES = 3  # numbers that were not reproduced, shown one by one
+_NAMED = 5  # cases that the closing sentence names
 _TABLES = 4  # cases that get a table each; more get a line each
 
 
@@ -27,23 +28,28 @@ class Sheet:
     rows: tuple[tuple[str, ...], ...]
 
 
-def of_run(results: Sequence[Result], verbose: bool) -> list[Sheet]:
-    """Return a sheet a case; of many cases one sheet, and those of the cases that differ."""
+def of_run(results: Sequence[Result], *, verbose: bool, everything: bool) -> list[Sheet]:
+    """Return two sheets a case; of many cases one of all, and those of the cases that differ.
+
+    ``verbose`` takes no number of cases for many, ``everything`` no number of losses.
+    """
     if verbose or len(results) <= _TABLES:
-        return [sheet for result in results for sheet in (of_result(result, verbose), of_truth(result))]
+        return [sheet for result in results for sheet in (of_result(result, everything), of_truth(result))]
     differing = [result for result in results if result.reproduced < result.numbers]
     rows = tuple((r.case.name, _count(r), r.case.title) for r in results)
-    details = [sheet for result in differing for sheet in (of_result(result, verbose), of_truth(result))]
+    details = [sheet for result in differing for sheet in (of_result(result, everything), of_truth(result))]
     return [Sheet("", ("case", "reproduced", "title"), rows), *details]
 
 
-def of_result(result: Result, verbose: bool) -> Sheet:
+def of_result(result: Result, everything: bool) -> Sheet:
     """Return the truth, then a row a method: loss, losses, what was expected; then the other quantities."""
     case = result.case
     checks = {check.expectation.quantity: check for check in result.checks}
-    rows = [_exact_row(result, verbose)]
-    rows += [_method_row(outcome, checks.pop(outcome.method, None), verbose) for outcome in result.outcomes]
-    rows += [_quantity_row(check, verbose) for check in checks.values()]
+    rows = [_exact_row(result, everything)]
+    rows += [
+        _method_row(outcome, checks.pop(outcome.method, None), everything) for outcome in result.outcomes
+    ]
+    rows += [_quantity_row(check, everything) for check in checks.values()]
     examples, classes = case.batch.logits.shape
     about = f"{case.dtype}, {case.arithmetic}, {examples}×{classes}, reduction {case.reduction}"
     columns = ("method", "loss", "losses", "expected", "reproduced")
@@ -51,16 +57,16 @@ def of_result(result: Result, verbose: bool) -> Sheet:
 
 
 def of_truth(result: Result) -> Sheet:
-    """Return a row a method: its error, its verdict, its gradient, its findings."""
+    """Return a row a method: its error, its verdict, its gradient and what that sums to, its findings."""
     rows = []
     for outcome, judgement in zip(result.outcomes, result.judgements, strict=True):
         if judgement is not None:
-            gradient = "-" if judgement.gradient is None else judgement.gradient.state
             found = " ".join(judgement.all_findings)
-            rows.append((outcome.method, three(judgement.ulps), judgement.verdict, gradient, found))
+            gradient = _gradient(judgement.gradient)
+            rows.append((outcome.method, three(judgement.ulps), judgement.verdict, *gradient, found))
     examples, evaluated = len(result.case.batch.logits), len(result.exact.rows)
     sampled = f"of {evaluated} of the {examples} examples, sampled" if evaluated < examples else ""
-    return Sheet(sampled, ("method", "ulps", "verdict", "gradient", "findings"), tuple(rows))
+    return Sheet(sampled, ("method", "ulps", "verdict", "gradient", "residual", "findings"), tuple(rows))
 
 
 def of_compare(results: Sequence[Result]) -> Sheet:
@@ -141,34 +147,38 @@ def closing(results: Sequence[Result]) -> str:
         options = ", ".join(f"--{name}" for name in overridden)
         return f"{sentence}; not judged, for the cases were changed by {options}"
     misses = [f"{r.case.name} ({', '.join(_misses(r))})" for r in results if r.reproduced < r.numbers]
+    if len(misses) > _NAMED:
+        misses[_NAMED:] = [f"and {count(len(misses) - _NAMED, 'case')} more"]
     return f"{sentence}; not reproduced: {', '.join(misses)}" if misses else sentence
 
 
-def _method_row(outcome: Outcome, check: Check | None, verbose: bool) -> tuple[str, ...]:
+def _method_row(outcome: Outcome, check: Check | None, everything: bool) -> tuple[str, ...]:
     if outcome.inapplicable is not None:
         return outcome.method, "-", outcome.inapplicable, "", ""
-    losses = _numbers(outcome.losses, outcome.dtype, verbose)
-    return outcome.method, text(outcome.loss, outcome.dtype), losses, *_beside(check, verbose)
+    losses = _numbers(outcome.losses, outcome.dtype, everything)
+    return outcome.method, text(outcome.loss, outcome.dtype), losses, *_beside(check, everything)
 
 
-def _quantity_row(check: Check, verbose: bool) -> tuple[str, ...]:
-    everything = verbose or not check.reproduced
+def _quantity_row(check: Check, everything: bool) -> tuple[str, ...]:
+    everything = everything or not check.reproduced
     return (
         check.expectation.quantity,
         "",
         _numbers(check.got, check.dtype, everything),
-        *_beside(check, verbose),
+        *_beside(check, everything),
     )
 
 
-def _beside(check: Check | None, verbose: bool) -> tuple[str, str]:
+def _beside(check: Check | None, everything: bool) -> tuple[str, str]:
     """Return what was expected and whether it was reproduced; the first numbers that were not."""
     if check is None:
         return "", ""
     if len(check.hits) == 1:
         return check.expectation.texts[0], "yes" if check.reproduced else "no"
     done = f"{sum(check.hits)} of {len(check.hits)}"
-    return _texts(check.expectation.texts, verbose) if check.reproduced or verbose else _missed(check), done
+    return _texts(check.expectation.texts, everything) if check.reproduced or everything else _missed(
+        check
+    ), done
 
 
 def _missed(check: Check) -> str:
@@ -215,10 +225,19 @@ def _standing(outcome: Outcome, judgement: Judgement | None) -> str:
     return f"{loss} {word} {three(judgement.ulps)}" if word in {"accurate", "off"} else f"{loss} {word}"
 
 
-def _exact_row(result: Result, verbose: bool) -> tuple[str, ...]:
+def _gradient(gradient: Gradient | None) -> tuple[str, str]:
+    """Return the state, with its error where it is wrong, and the sum that should be 0."""
+    if gradient is None:
+        return "-", "-"
+    wrong = gradient.state == "wrong" and gradient.error is not None
+    state = f"wrong by {gradient.error:.0%}" if wrong else gradient.state
+    return state, f"{gradient.residual:.2g}"
+
+
+def _exact_row(result: Result, everything: bool) -> tuple[str, ...]:
     """Return the true loss and losses, rounded to the dtype."""
     losses = [_true(value, result.case.dtype) for value in result.exact.losses]
-    return "exact", _exact_loss(result), _texts(losses, verbose), "", ""
+    return "exact", _exact_loss(result), _texts(losses, everything), "", ""
 
 
 def _exact_loss(result: Result) -> str:
