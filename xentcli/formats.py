@@ -5,9 +5,11 @@ Definitions: ulp(z) = 2^(max(floor(log2 |z|), emin) - (p - 1)) from the exact z,
 """
 
 import decimal
+import math
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,7 +36,7 @@ class Format:
     @property
     def largest(self) -> float:
         """The largest finite number."""
-        return float((2 - Fraction(1, 2 ** (self.precision - 1))) * Fraction(2) ** self.emax)
+        return math.ldexp(2 - 2.0 ** (1 - self.precision), self.emax)
 
 
 FORMATS: Final = {
@@ -69,6 +71,7 @@ def stored(values: "FloatArray", name: str) -> "FloatArray":
         return rounded.astype(dtype(name))
 
 
+@lru_cache(maxsize=10_000)
 def nearest(z: Decimal, form: Format) -> float:
     """Round an exact number to a format: a float that holds the result exactly."""
     if z.is_nan() or z.is_infinite() or z == 0:
