@@ -8,7 +8,6 @@ import decimal
 import math
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 # Nothing is raised, nothing underflows before 10^-10^18.
 EXTREME: Final = decimal.Context(prec=60, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[])
+_WIDE = EXTREME.copy()
+_WIDE.prec = 2500  # exact for sums, products and quotients of 2^n among what the formats hold
 _FAR = 400  # decimal exponents beyond which every format has only 0 or infinity
 
 
@@ -76,39 +77,37 @@ def nearest(z: Decimal, form: Format) -> float:
     """Round an exact number to a format: a float that holds the result exactly."""
     if z.is_nan() or z.is_infinite() or z == 0:
         return float(z)
-    sign = -1.0 if z.is_signed() else 1.0
-    if z.adjusted() > _FAR:
-        return sign * float("inf")
-    if z.adjusted() < -_FAR:
-        return sign * 0.0
+    if abs(z.adjusted()) > _FAR:
+        return math.copysign(math.inf if z.adjusted() > 0 else 0.0, z)
     unit = _unit(z, form)
-    rounded = round(Fraction(z) / unit) * unit
-    return float("inf") * sign if abs(rounded) > form.largest else float(rounded)
+    rounded = math.ldexp(int(_over(z, unit).to_integral_value(decimal.ROUND_HALF_EVEN)), unit)
+    return math.copysign(math.inf if abs(rounded) > form.largest else rounded, z)
 
 
 def ulps(y: float, z: Decimal, form: Format) -> Decimal | None:
     """Return |y - z| in ulps of the exact z; 0 for the same infinity, None where either has no number."""
-    if y != y or z.is_nan():  # noqa: PLR0124 - nan
+    if math.isnan(y) or z.is_nan():
         return None
-    if nearest(z, form) == y and y in (float("inf"), float("-inf")):
-        return Decimal(0)
-    if z.is_infinite() or y in (float("inf"), float("-inf")):
-        return None
-    unit = _unit(z, form)
-    one = EXTREME.divide(Decimal(unit.numerator), Decimal(unit.denominator))
-    wide = EXTREME.copy()
-    wide.prec = 1200  # exact for the difference of any two float64 numbers
-    return EXTREME.divide(wide.abs(wide.subtract(Decimal(y), z)), one)
+    if math.isinf(y) or z.is_infinite():
+        return Decimal(0) if nearest(z, form) == y else None
+    return EXTREME.plus(_over(_WIDE.abs(_WIDE.subtract(Decimal(y), z)), _unit(z, form)))
 
 
-def _unit(z: Decimal, form: Format) -> Fraction:
-    """Return ulp(z)."""
-    exponent = form.emin if z.adjusted() < -_FAR else form.emax
-    if z != 0 and abs(z.adjusted()) <= _FAR:
-        fraction = abs(Fraction(z))
-        exponent = fraction.numerator.bit_length() - fraction.denominator.bit_length()
-        if Fraction(2) ** exponent > fraction:
-            exponent -= 1
-    elif z == 0:
-        exponent = form.emin
-    return Fraction(2) ** (min(max(exponent, form.emin), form.emax) - (form.precision - 1))
+def _over(z: Decimal, unit: int) -> Decimal:
+    """Return z / 2^unit, exactly."""
+    if unit < 0:
+        return _WIDE.multiply(z, Decimal(2**-unit))
+    return _WIDE.divide(z, Decimal(2**unit))
+
+
+def _unit(z: Decimal, form: Format) -> int:
+    """Return log2 of ulp(z)."""
+    if z == 0 or z.adjusted() < -_FAR:
+        power = form.emin
+    elif math.isinf(near := abs(float(z))):  # beyond float64, and so beyond every format
+        power = form.emax
+    else:
+        power = math.frexp(near)[1] - 1
+        if Decimal(near) > abs(z) and near == math.ldexp(1, power):
+            power -= 1  # float64 rounded z up to a power of two
+    return min(max(power, form.emin), form.emax) - (form.precision - 1)
