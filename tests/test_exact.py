@@ -125,6 +125,20 @@ def test_unusual_examples(
     assert np.array_equal(got, [loss, *gradient], equal_nan=True)
 
 
+@pytest.mark.parametrize(
+    ("gap", "labels"), [(200, [0.5, 0.5, 0.0]), (500, [0.5, 0.5, 0.0]), (200, [1.0, 1.0, 0.0])]
+)
+def test_a_gradient_that_cancels_keeps_its_digits(gap: int, labels: list[float]) -> None:
+    truth = exact(batch([0.0, 0.0, -float(gap)], labels, "float64"), "float64", "mean")
+
+    with mpmath.workprec(3000):
+        e = mpmath.exp(-gap)
+        total = math.fsum(labels)
+        wanted = [total / (2 + e) - labels[0]] * 2 + [total * e / (2 + e)]
+    got = [nearest(value, FORMATS["float64"]) for value in truth.gradients[0]]
+    assert got == [rounded(value, "float64") for value in wanted]
+
+
 def test_the_batch_is_summed_before_it_is_rounded() -> None:
     x = stored(np.array([[16.0, 0.0]] * 3), "float32")
     truth = exact(Batch(x, np.array([[1.0, 0.0]] * 3), None, None, (1, 1)), "float32", "mean")

@@ -54,6 +54,24 @@ def test_explain_of_a_tile_without_a_finite_logit(xent: Xent, tmp_path: Path) ->
     assert told["born"] == [{"step": "difference", "sentence": "difference: -inf - -inf is nan"}]
 
 
+def test_explain_sees_a_reduction_that_overflows(xent: Xent, tmp_path: Path) -> None:
+    text = "dtype: float16\nlogits: [[0, 30000], [0, 30000], [0, 30000]]\nlabels: [0, 0, 0]"
+
+    told = explained(xent, tmp_path, text, "--method", "dense")
+
+    assert told["born"] == [{"step": "reduction", "sentence": "reduction: the sum over the examples is inf"}]
+
+
+def test_the_case_of_a_mean_shows_the_mean(xent: Xent, tmp_path: Path) -> None:
+    (candidate,) = identify("8.05904787")
+    assert candidate.case is not None
+    (tmp_path / "mean.yaml").write_text(candidate.case, encoding="utf-8")
+
+    (case,) = json.loads(xent("run", tmp_path / "mean.yaml", "--format", "json").out)["cases"]
+
+    assert case["methods"][1]["loss"] == 8.059048
+
+
 def test_the_last_step_is_the_loss_that_run_prints(xent: Xent, tmp_path: Path) -> None:
     text = "logits: [[0.5, 2, 1]]\nlabels: [2]"
     for dtype in words.DTYPES:

@@ -198,6 +198,29 @@ def test_an_exp_without_the_shift_overflows(logit: int, told: bool) -> None:
     assert ("exp-overflow" in judgement.all_findings) is told
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "found"),
+    [
+        (case([[15, 0]], [0]), "dense", "tail-collapse"),  # off by a sixth, not yet 0
+        (case([[0, 30000]] * 3, [0] * 3, dtype="float16"), "dense", "low-precision-sum"),  # 90000 before / 3
+        (case([[0, 30000]] * 3, [0] * 3, dtype="float16", reduction="sum"), "dense", "value-overflows-dtype"),
+    ],
+)
+def test_findings_of_what_is_off_and_of_the_reduction(text: str, name: str, found: str) -> None:
+    assert judged(text, name)[1].all_findings == (found,)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "unfound"),
+    [
+        (case("[[0, -inf, 1]]", [1]), "naive", "log-of-zero"),  # the true loss is inf
+        (case([[40000, -40000]], [0], dtype="float16"), "dense", "zero-times-infinity"),  # no log of 0 in it
+    ],
+)
+def test_a_cause_that_is_not_the_cause_is_not_told(text: str, name: str, unfound: str) -> None:
+    assert unfound not in judged(text, name)[1].all_findings
+
+
 def test_findings_are_complete_sentences_with_a_source() -> None:
     for finding in FINDINGS:
         assert finding.cause.endswith(".")

@@ -101,7 +101,10 @@ def _row(logits: list[float], labels: list[float], context: Context) -> Row:
 def _gradient(
     labels: list[float], exps: list[Decimal], tail: Decimal, maximum: int, context: Context
 ) -> tuple[Decimal, ...]:
-    """Return s·p_j - y_j with s the sum of the labels, as ((s - y_j) e_j - y_j (z - e_j)) / z."""
+    """Return s·p_j - y_j with s the sum of the labels, as ((s - y_j) e_j - y_j (z - e_j)) / z.
+
+    Where that cancels, as Σ_i (y_i e_j - y_j e_i) / z, in which equal logits cancel exactly.
+    """
     total = sum(map(Fraction, labels), Fraction(0))
     z = context.add(_ONE, tail)
     gradient = []
@@ -109,9 +112,25 @@ def _gradient(
         others = total - Fraction(label)
         weight = context.divide(Decimal(others.numerator), Decimal(others.denominator))
         rest = tail if index == maximum else context.subtract(z, e)
-        difference = context.subtract(context.multiply(weight, e), context.multiply(Decimal(label), rest))
+        first, second = context.multiply(weight, e), context.multiply(Decimal(label), rest)
+        difference = context.subtract(first, second)
+        lost = first.adjusted() - difference.adjusted() if difference else context.prec
+        if first and lost > context.prec // 4:
+            difference = _pairwise(index, labels, exps, context)
         gradient.append(context.divide(difference, z))
     return tuple(gradient)
+
+
+def _pairwise(index: int, labels: list[float], exps: list[Decimal], context: Context) -> Decimal:
+    """Return Σ_i (y_i e_j - y_j e_i) for one class j."""
+    label, e = Decimal(labels[index]), exps[index]
+    terms = []
+    for other, exp in zip(map(Decimal, labels), exps, strict=True):
+        if exp == e:
+            terms.append(context.multiply(context.subtract(other, label), e))
+        else:
+            terms += [context.multiply(other, e), -context.multiply(label, exp)]
+    return _sum(sorted(terms, key=abs), context)
 
 
 def _sum(values: Sequence[Decimal], context: Context) -> Decimal:

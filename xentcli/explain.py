@@ -84,8 +84,11 @@ def _place(judgement: Judgement, rows: tuple[int, ...], example: int | None, exa
     if example is None:
         return next((i for i, word in enumerate(judgement.verdicts) if word != "accurate"), 0)
     if example not in rows:
-        known = f"0 to {examples - 1}" if len(rows) == examples else f"sampled: {', '.join(map(str, rows))}"
-        raise XentError(f"there is no example {example}; the case has {count(examples, 'example')}, {known}")
+        if 0 <= example < examples:
+            sampled = f"{len(rows)} of the {examples} examples, among them {', '.join(map(str, rows[:5]))}"
+            raise XentError(f"example {example} was not evaluated, only a sample: {sampled}")
+        known = f"{count(examples, 'example')}, 0 to {examples - 1}"
+        raise XentError(f"there is no example {example}; the case has {known}")
     return rows.index(example)
 
 
@@ -115,10 +118,10 @@ def _birth(steps: "tuple[Step, ...]", row: int, kind: str) -> Birth | None:
     is_born = np.isnan if kind == "nan" else np.isinf
     made = {id(step.result): step for step in steps}
     for step in steps:
-        if step.operation in {"mean", "total"}:
-            continue
-        result = step.row(row)
+        result = _row(step, row)
         born = is_born(result)
+        if step.operation in {"mean", "total"}:
+            born = born & ~np.array(is_born(step.operands[0].astype(np.float64)).any())
         for number in range(len(step.operands)):
             before = is_born(_operand(step, number, row))
             born = born & ~(before.any(keepdims=True) if len(result) == 1 else before)
@@ -136,13 +139,15 @@ def _operand(step: "Step", number: int, row: int) -> "FloatArray":
 
 
 def _sentence(step: "Step", row: int, entry: int, made: "dict[int, Step]") -> str:
-    result = step.row(row)
+    result = _row(step, row)
     dtype = str(step.result.dtype)
     operands = [_written(step, number, row, entry, made, dtype) for number in range(len(step.operands))]
     if sign := _SIGNS.get(step.operation):
         done = f"{operands[0]} {sign} {operands[1]}"
     elif step.operation == "sum":
         done = "the sum over the classes"
+    elif step.operation in {"mean", "total"}:
+        done = "the sum over the examples"
     else:
         done = f"{step.name.split()[0]}({operands[0]})"
     of = f" of class {entry}" if len(result) > 1 else ""

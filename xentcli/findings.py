@@ -5,59 +5,22 @@ name. ``xent explain`` shows cause and remedy.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from xentcli.evidence import Evidence
 from xentcli.formats import FORMATS, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xentcli.model import Batch, FloatArray, Step
+    from xentcli.model import Step
 
 _BHH = "Blanchard, Higham and Higham (2021), doi:10.1093/imanum/draa038"
 _LOST = 64  # a difference this many times smaller than what it is of has lost six bits to rounding before it
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
-    """What is known of one example under one method."""
-
-    batch: "Batch"
-    row: int
-    steps: "tuple[Step, ...]"
-    dtype: str
-    loss: float
-    exact: Decimal
-    verdict: str
-    gradient: str | None
-
-    def judged(self, verdict: str) -> "Evidence":
-        """Return the same with its verdict."""
-        return replace(self, verdict=verdict)
-
-    @property
-    def logits(self) -> "FloatArray":
-        """The example's logits, float64."""
-        return self.batch.logits[self.row].astype(np.float64)
-
-    @property
-    def labels(self) -> "FloatArray":
-        """The example's labels, float64."""
-        return self.batch.labels[self.row].astype(np.float64)
-
-    def of(self, *operations: str) -> "Iterator[Step]":
-        """Return the steps of these operations."""
-        return (step for step in self.steps if step.operation in operations)
-
-    @property
-    def masked(self) -> "NDArray[Any]":
-        """Where the logit is -inf and the label 0."""
-        return np.isneginf(self.logits) & (self.labels == 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +35,8 @@ class Finding:
 
 
 def zero_times_infinity(e: Evidence) -> bool:
-    """Tell a product of 0 and an infinity, not from a masked class."""
-    return any(
+    """Tell a product of 0 and an infinity, not from a masked class nor from an overflow before."""
+    return not difference_overflow(e) and any(
         _zero_times_infinity(step, e.row)[~_wide(e.masked, step, e.row)].any() for step in e.of("multiply")
     )
 
@@ -86,12 +49,23 @@ def masked_infinity(e: Evidence) -> bool:
 
 
 def log_of_zero(e: Evidence) -> bool:
-    """Tell a log of 0 that the loss takes up: of a class with a label, or of a sum."""
+    """Tell a log of 0 that the loss takes up although it is finite: of a class with a label, or of a sum."""
+    if not e.exact.is_finite():
+        return False
     for step in e.of("log", "log_one_by_one"):
         zero = step.operand(0, e.row) == 0
         if (zero & (_wide(e.labels, step, e.row) > 0)).any() or (
             zero.size == 1 < e.labels.size and zero.any()
         ):
+            return True
+    return False
+
+
+def difference_overflow(e: Evidence) -> bool:
+    """Tell a difference of finite numbers that is infinite."""
+    for step in e.of("subtract"):
+        finite = np.isfinite(step.operand(0, e.row)) & np.isfinite(step.operand(1, e.row))
+        if (np.isinf(step.row(e.row)) & finite).any():
             return True
     return False
 
@@ -111,8 +85,9 @@ def clip_active(e: Evidence) -> bool:
 
 
 def tail_collapse(e: Evidence) -> bool:
-    """Tell a sum that equals its largest term although others were there, and a loss of 0 for it."""
-    return e.verdict == "collapsed" and any(_swallows(step, e.row) for step in e.of("sum"))
+    """Tell a sum of 1 and a tail whose rounding is all the error of a small loss."""
+    small = e.exact.is_finite() and e.exact < _SMALL
+    return small and e.verdict in {"collapsed", "off"} and any(_swallows(step, e.row) for step in e.of("sum"))
 
 
 def offset_cancellation(e: Evidence) -> bool:
@@ -164,6 +139,7 @@ def value_overflows_dtype(e: Evidence) -> bool:
 
 
 _FOUR_ULPS = 4
+_SMALL = 1  # a loss below which the tail, not the gap, makes its digits
 
 FINDINGS: Final = (
     Finding(
@@ -179,6 +155,13 @@ FINDINGS: Final = (
         "Compute the loss from the logits (dense, sparse or log1p): the true loss is finite.",
         "https://github.com/tensorflow/tensorflow/issues/21271",
         log_of_zero,
+    ),
+    Finding(
+        "difference-overflow",
+        "The difference of two finite logits is larger than the format can hold.",
+        "Compute the loss in a wider format; sparse does not multiply the classes without a label.",
+        "https://github.com/huggingface/transformers/issues/17306",
+        difference_overflow,
     ),
     Finding(
         "exp-overflow",
@@ -197,20 +180,20 @@ FINDINGS: Final = (
     Finding(
         "dead-gradient",
         "Every entry of the gradient is 0 although the true gradient is not: the example teaches nothing.",
-        "Take the clip off the path of the gradient: compute the loss from the logits.",
+        "Compute the loss from the logits, without a clip; where the gradient underflows, in a wider format.",
         "https://github.com/tensorflow/tensorflow/issues/44333",
         lambda e: e.gradient == "dead",
     ),
     Finding(
         "nan-gradient",
         "The gradient has a nan although the true gradient is defined; one step of training spreads it.",
-        "Use a loss whose gradient is softmax - y; guarding the forward value with where is not enough.",
+        "Use a loss whose gradient is softmax - y, of finite logits; guarding the value is not enough.",
         "https://github.com/google-deepmind/optax/pull/1786",
         lambda e: e.gradient == "nan" and not e.exact.is_nan(),
     ),
     Finding(
         "tail-collapse",
-        "1 plus the other classes' exponentials rounds to 1, so that a small positive loss comes out as 0.",
+        "1 plus the other classes' exponentials is rounded: a small loss loses digits, and at last is 0.",
         "Use log1p of the sum without its largest term.",
         "https://github.com/pytorch/pytorch/issues/113708",
         tail_collapse,
@@ -246,7 +229,7 @@ FINDINGS: Final = (
     Finding(
         "low-precision-sum",
         "A sum carried in the format lost more than 4 ulps of its terms, or overflowed.",
-        "Carry sums in float32 (accumulate: float32).",
+        "Carry sums in a wider format (with arithmetic numpy, accumulate: float32 or float64).",
         "https://github.com/huggingface/transformers/issues/10674",
         low_precision_sum,
     ),
@@ -276,5 +259,10 @@ def _wide(values: "NDArray[Any]", step: "Step", row: int) -> "NDArray[Any]":
 
 
 def _swallows(step: "Step", row: int) -> bool:
+    """Whether rounding the sum took more than 4 ulps of what is added to its largest term, which is 1."""
     terms, total = step.operand(0, row), float(step.row(row)[0])
-    return terms.size > 1 and total == terms.max() > 0 and bool((terms >= 0).all())
+    if terms.size == 1 or terms.max() != 1 or not (terms >= 0).all():
+        return False
+    tail = math.fsum(terms) - 1
+    unit = 2.0 ** (1 - FORMATS[str(step.result.dtype)].precision)
+    return abs(total - 1 - tail) > _FOUR_ULPS * unit * tail or tail == 0

@@ -32,6 +32,9 @@ def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 def dense(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """``softmax - y``, fused with the loss; wrong where labels do not sum to 1.
 
+    Also what JAX makes of ``unshifted`` (the maximum is a constant there). torch.logsumexp's own derivative,
+    exp(x - logsumexp), is rounded with the offset as the loss is: [0, 1] for [1e8, 1e8], not [-0.5, 0.5].
+
     Source: TensorFlow 1.10, ``XentEigenImpl`` in ``core/kernels/xent_op.h``.
     """
     return ar.subtract(kernels.softmax(ar, batch), batch.labels)

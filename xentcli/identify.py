@@ -23,7 +23,7 @@ _LARGEST_BATCH = 8
 _MOST_MEANS = 3
 _MOST_CLASSES = 1000
 # Numbers of classes that are common enough to name where neighbours print alike.
-_VOCABULARIES = (21841, 30522, 32000, 32128, 50257, 50304, 65537, 128256, 151936, 256000)
+_VOCABULARIES = (1024, 21841, 30522, 32000, 32128, 50257, 50304, 65537, 128256, 151936, 256000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,23 @@ class Candidate:
     constant: Constant
     share: Fraction
 
+    @property
+    def case(self) -> str | None:
+        """A case that shows the value, the examples of a mean included."""
+        if self.constant.case is None or self.share == 1:
+            return self.constant.case
+        floored, batch = self.share.numerator, self.share.denominator
+        rows = ["[0, 1000]"] * floored + ["[1000, 0]"] * (batch - floored)
+        head, tail = self.constant.case.split("[[0, 1000]], labels: [0]")
+        return f"{head}[{', '.join(rows)}], labels: {[0] * batch}{tail}"
+
 
 def _floor(epsilon: float, definition: str, owner: str, source: str) -> Constant:
     """Make a loss that cannot exceed -ln of the smallest probability let through."""
     case = f"{{title: a floor, logits: [[0, 1000]], labels: [0], clip: [{epsilon!r}, 1.0]}}"
-    cause = "the probability of the right class is below a floor, which decides the loss; the gradient is 0"
+    cause = (
+        "the right class is less likely than a floor, which decides the loss (a clip kills the gradient too)"
+    )
     address = source if "://" in source else f"{_ISSUES}/{source}"
     return Constant(-math.log(epsilon), f"-ln({definition})", cause, owner, address, case)
 
@@ -68,7 +80,7 @@ _EPSILONS = (
     (
         2.0**-149,
         "2^-149, the smallest subnormal float32",
-        "a naive loss in float32",
+        "float32 itself: nothing smaller is left",
         "jax-ml/jax/issues/37670",
     ),
     (2.0**-126, "FLT_MIN, the smallest normal float32", "Caffe SoftmaxWithLoss", "BVLC/caffe/issues/5137"),

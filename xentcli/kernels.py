@@ -37,7 +37,8 @@ def naive(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """``-sum(y * log(clip(p, low, high)))``, with p given or the softmax.
 
-    Never nan for finite logits, but no example can lose more than ``-log(low)``: 82.89307 for 1e-36.
+    No example can lose more than ``-log(low)``: 82.89307 for 1e-36 in float32. A bound that rounds to 0, as
+    1e-36 does in float16, clips nothing, and the method fails as naive does.
 
     Source: the blog, ``tf.clip_by_value(p, 1e-36, 1.0)``.
     """
@@ -85,9 +86,9 @@ def by_hand(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 def log1p(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """``log1p(sum of exp(x - m) over all but the largest) - (x[label] - m)``.
 
-    No tail is lost, down to where exp itself underflows (float32: a gap of 103.97). What error there is comes
-    from rounding x - m: half an ulp of a gap of 16 is 8 ulps of the loss. With soft labels as ``dense``: a
-    logit of -inf under a label of 0 is nan.
+    No tail is lost, down to where exp itself underflows (float32: a gap of 103.97, under eigen 87.34). What
+    error there is comes from rounding x - m: half an ulp of a gap of 16 is 8 ulps of the loss. With soft
+    labels as ``dense``: a logit of -inf under a label of 0 is nan.
 
     Source: Blanchard, Higham and Higham (2021), algorithm 4.1, doi:10.1093/imanum/draa038.
     """
@@ -115,7 +116,9 @@ def unshifted(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 def online(ar: "Arithmetic", batch: "Batch", tile: int = 4) -> "FloatArray":
     """``log(d) - (x[label] - m)``, maximum m and sum d kept in one pass over tiles of classes.
 
-    Where the first tile is all -inf the running maximum is too, and -inf - -inf is nan for the whole row.
+    Where the first tile is all -inf the running maximum is too, and -inf - -inf is nan for the whole row:
+    [-inf, -inf, -inf, -inf, 0, 1] in tiles of 4. A small loss collapses as in ``dense``: in float32 above a
+    gap of 16.64.
 
     Source: Milakov and Gimelshein (2018), algorithm 3, arXiv:1805.02867.
     """

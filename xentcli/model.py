@@ -156,7 +156,8 @@ class Gradient:
 class Judgement:
     """An outcome held against the truth; ``verdicts`` and ``findings`` go with the examples evaluated.
 
-    ``ulps`` and ``verdict`` are those of the loss, or of the worst example where there is no one loss.
+    ``ulps`` and ``verdict`` are those of the loss, or of the worst example where there is no one loss;
+    ``of_reduction`` names what was found between the losses and the loss.
     """
 
     ulps: Decimal | None
@@ -164,11 +165,12 @@ class Judgement:
     verdicts: tuple[str, ...]
     gradient: Gradient | None
     findings: tuple[tuple[str, ...], ...]
+    of_reduction: tuple[str, ...]
 
     @property
     def all_findings(self) -> tuple[str, ...]:
         """Every finding of any example, once, in the order of the catalogue."""
-        return tuple(dict.fromkeys(name for names in self.findings for name in names))
+        return tuple(dict.fromkeys(name for names in (*self.findings, self.of_reduction) for name in names))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli.findings import Evidence, clip_active, findings_of
+from xentcli.evidence import Evidence
+from xentcli.findings import clip_active, findings_of
 from xentcli.formats import FORMATS, nearest, ulps
 from xentcli.model import Case, Exact, Gradient, Judgement, Outcome
 
@@ -40,7 +41,17 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
     else:
         worst = verdict(outcome.loss, exact.loss, outcome.dtype, capped="capped" in verdicts)
         error = ulps(outcome.loss, exact.loss, FORMATS[outcome.dtype])
-    return Judgement(error, worst, tuple(verdicts), gradient, tuple(findings))
+    return Judgement(error, worst, tuple(verdicts), gradient, tuple(findings), _of_reduction(outcome, exact))
+
+
+def _of_reduction(outcome: Outcome, exact: Exact) -> tuple[str, ...]:
+    """Name what went wrong between the losses and the loss."""
+    if outcome.loss is None or exact.loss is None or not math.isinf(outcome.loss):
+        return ()
+    if any(math.isinf(loss) for loss in outcome.losses):
+        return ()
+    too_large = exact.loss.is_finite() and math.isinf(nearest(exact.loss, FORMATS[outcome.dtype]))
+    return ("value-overflows-dtype",) if too_large else ("low-precision-sum",)
 
 
 def verdict(got: float, true: Decimal, dtype: str, *, capped: bool) -> str:

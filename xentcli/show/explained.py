@@ -1,10 +1,11 @@
 """An explanation as a sheet of steps, the sentences after it, and JSON."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
-from xentcli.show.digits import text
+from xentcli.show.digits import number, text
 from xentcli.show.json import dump
 from xentcli.show.prose import filled
 from xentcli.show.sheets import Sheet
@@ -59,16 +60,24 @@ def _fields(explanation: "Explanation") -> dict[str, Any]:
         "arithmetic": case.arithmetic,
         "method": outcome.method,
         "example": explanation.example,
-        "loss": text(outcome.losses[explanation.example], outcome.dtype),
+        "loss": number(outcome.losses[explanation.example], outcome.dtype),
         "verdict": explanation.verdict,
         "gradient": explanation.gradient,
-        "steps": [{"step": s.name, "is": s.formula, "values": list(s.values)} for s in explanation.steps],
+        "steps": [
+            {"step": s.name, "is": s.formula, "values": [_number(v) for v in s.values]}
+            for s in explanation.steps
+        ],
         "born": [{"step": birth.step, "sentence": birth.sentence} for birth in explanation.births],
         "findings": [
             {"name": f.name, "cause": f.cause, "remedy": f.remedy, "source": f.source}
             for f in explanation.findings
         ],
     }
+
+
+def _number(written: str) -> float | str:
+    """Return a number as JSON holds it."""
+    return float(written) if math.isfinite(float(written)) else written
 
 
 def _shortened(values: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ def as_json(typed: str, candidates: Sequence["Candidate"]) -> str:
             "cause": candidate.constant.cause,
             "owner": candidate.constant.owner,
             "source": candidate.constant.source,
-            "case": candidate.constant.case,
+            "case": candidate.case,
         }
         for candidate in candidates
     ]
@@ -44,6 +44,6 @@ def _paragraph(typed: str, candidate: "Candidate", width: int) -> str:
     lines = [f"{typed} is {what}", f"  cause: {constant.cause}"]
     lines += [f"  whose: {constant.owner}", f"  source: {constant.source}"]
     lines = [filled(line, width) for line in lines]
-    if constant.case is not None:  # a command stays on one line, to be copied
-        lines.append(f'  case: echo "{constant.case}" | xent run -')
+    if candidate.case is not None:  # a command stays on one line, to be copied
+        lines.append(f'  case: echo "{candidate.case}" | xent run -')
     return "".join(f"{line}\n" for line in lines)

@@ -12,6 +12,7 @@ from xentcli.formats import FORMATS, nearest
 from xentcli.methods import METHOD_NAMES, METHODS
 from xentcli.model import Case, Check, Gradient, Judgement, Outcome, Result
 from xentcli.show.digits import text, three
+from xentcli.truth import VERDICTS
 
 _FEW = 6  # numbers that a cell shows in full
 _MISSES = 3  # numbers that were not reproduced, shown one by one
@@ -63,10 +64,10 @@ def of_truth(result: Result) -> Sheet:
         if judgement is not None:
             found = " ".join(judgement.all_findings)
             gradient = _gradient(judgement.gradient)
-            rows.append((outcome.method, three(judgement.ulps), judgement.verdict, *gradient, found))
-    examples, evaluated = len(result.case.batch.logits), len(result.exact.rows)
-    sampled = f"of {evaluated} of the {examples} examples, sampled" if evaluated < examples else ""
-    return Sheet(sampled, ("method", "ulps", "verdict", "gradient", "residual", "findings"), tuple(rows))
+            rows.append((outcome.method, three(judgement.ulps), _verdict(judgement), *gradient, found))
+    return Sheet(
+        _sampled(result), ("method", "ulps", "verdict", "gradient", "residual", "findings"), tuple(rows)
+    )
 
 
 def of_compare(results: Sequence[Result]) -> Sheet:
@@ -204,7 +205,7 @@ def _truth(result: Result, judgement: Judgement | None) -> tuple[str, ...]:
         return ("",) * 5
     gradient = "" if judgement.gradient is None else judgement.gradient.state
     error = "" if judgement.ulps is None else str(float(judgement.ulps))
-    return _exact_loss(result), error, judgement.verdict, gradient, " ".join(judgement.all_findings)
+    return _exact_loss(result), error, _verdict(judgement), gradient, " ".join(judgement.all_findings)
 
 
 def _losses_by_method(result: Result, columns: Sequence[str]) -> list[str]:
@@ -220,9 +221,20 @@ def _standing(outcome: Outcome, judgement: Judgement | None) -> str:
     reduced = outcome.loss is not None
     loss = text(outcome.loss, outcome.dtype) if reduced else _numbers(outcome.losses, outcome.dtype)
     word = judgement.verdict
+    if _verdict(judgement) not in {word, loss}:
+        return f"{loss} {_verdict(judgement)}"
     if word == loss:
         return loss
     return f"{loss} {word} {three(judgement.ulps)}" if word in {"accurate", "off"} else f"{loss} {word}"
+
+
+def _verdict(judgement: Judgement) -> str:
+    """Return the verdict of the loss, and how many examples stand worse."""
+    worst = min(judgement.verdicts, key=VERDICTS.index)
+    if VERDICTS.index(worst) >= VERDICTS.index(judgement.verdict):
+        return judgement.verdict
+    number = judgement.verdicts.count(worst)
+    return f"{judgement.verdict}, but {number} of {len(judgement.verdicts)} {worst}"
 
 
 def _gradient(gradient: Gradient | None) -> tuple[str, str]:
@@ -237,11 +249,20 @@ def _gradient(gradient: Gradient | None) -> tuple[str, str]:
 def _exact_row(result: Result, everything: bool) -> tuple[str, ...]:
     """Return the true loss and losses, rounded to the dtype."""
     losses = [_true(value, result.case.dtype) for value in result.exact.losses]
-    return "exact", _exact_loss(result), _texts(losses, everything), "", ""
+    sampled = _sampled(result)
+    return "exact", _exact_loss(result), sampled or _texts(losses, everything), "", ""
+
+
+def _sampled(result: Result) -> str:
+    """Say how many examples were evaluated, where not all were."""
+    examples, evaluated = len(result.case.batch.logits), len(result.exact.rows)
+    return f"{evaluated} of {examples} examples sampled" if evaluated < examples else ""
 
 
 def _exact_loss(result: Result) -> str:
-    return "-" if result.exact.loss is None else _true(result.exact.loss, result.case.dtype)
+    return (
+        _sampled(result) or "-" if result.exact.loss is None else _true(result.exact.loss, result.case.dtype)
+    )
 
 
 def _true(value: Decimal, dtype: str) -> str:
