@@ -1,6 +1,8 @@
 """The same terminal, environment and random numbers for every test."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from xentcli.__main__ import main
 ROOT = Path(__file__).parent.parent
 CASES = ROOT / "cases"
 GOLDEN = Path(__file__).parent / "golden"
+WRONG = "title: t\nlogits: [[1, 2]]\nlabels: [0]\nexpect: {dense: 7, sparse: [1.3132616]}\n"
 
 settings.register_profile("xent", derandomize=True, database=None, deadline=None)
 settings.load_profile("xent")
@@ -51,6 +54,27 @@ def xent(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Run(code, out, err)
 
     return run
+
+
+def program(*arguments: str | Path, **settings: object) -> "subprocess.CompletedProcess[str]":
+    """Run xent as a process of its own."""
+    environment = {**os.environ, **settings.pop("env", {})}  # type: ignore[dict-item] # tests' own
+    return subprocess.run(
+        [sys.executable, "-m", "xentcli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        env=environment,
+        **settings,  # type: ignore[call-overload] # passed on
+    )
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(WRONG, encoding="utf-8")
+    return path
 
 
 def assert_golden(name: str, text: str) -> None:

@@ -1,19 +1,14 @@
 """Case files: numbers as written, every refusal with its place, and the schema of the same opinion."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
-from conftest import CASES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xentcli import document, load, methods
-from xentcli.document import Document, Mapping, Node, Scalar
+from xentcli import load
 from xentcli.errors import Refused
 from xentcli.model import Case
 from xentcli.sources import Source
@@ -23,8 +18,6 @@ BAD_CASES = sorted(BAD.glob("*/*.yaml"))
 every_bad_case = pytest.mark.parametrize(
     "path", BAD_CASES, ids=lambda path: f"{path.parent.name}/{path.stem}"
 )
-SCHEMA = json.loads((CASES / "case.schema.json").read_text(encoding="utf-8"))
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
 def read(text: str | bytes, **overrides: str) -> Case:
@@ -249,84 +242,3 @@ def test_expectations_keep_their_digits() -> None:
 
 def test_a_reduction_from_the_command_line_does_not_refuse_expectations() -> None:
     assert len(read(case(expect="{naive: 1}"), reduction="none").expectations) == 1
-
-
-# The schema
-
-
-def as_editors_read(node: Node) -> Any:
-    """Make of a tree what a YAML 1.2 editor hands to a JSON Schema."""
-    if isinstance(node, Mapping):
-        return {key.text: as_editors_read(value) for key, value in node.pairs if isinstance(key, Scalar)}
-    if isinstance(node, document.Sequence):
-        return [as_editors_read(item) for item in node.items]
-    assert isinstance(node, Scalar)
-    if node.plain and re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+\.?[0-9]*)([eE][-+]?[0-9]+)?", node.text):
-        return float(node.text)
-    words = {"": None, "~": None, "null": None, "true": True, "false": False}
-    return words.get(node.text, node.text) if node.plain else node.text
-
-
-def schema_accepts(text: str) -> bool:
-    return VALIDATOR.is_valid(as_editors_read(Document("case.yaml", text.encode()).root))
-
-
-def loader_accepts(text: str) -> bool:
-    try:
-        read(text)
-    except Refused:
-        return False
-    return True
-
-
-def test_the_schema_is_a_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-
-
-def test_the_schema_knows_the_keys_of_the_loader() -> None:
-    assert tuple(SCHEMA["properties"]) == load.KEYS
-    assert tuple(SCHEMA["required"]) == load.REQUIRED
-    quantities = [entry.name for entry in (*methods.METHODS, *methods.QUANTITIES)]
-    assert list(SCHEMA["properties"]["expect"]["properties"]) == quantities
-
-
-@pytest.mark.parametrize("path", sorted(CASES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_schema_accepts_the_bundled_cases(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-
-    assert schema_accepts(text)
-    assert text.startswith("# yaml-language-server: $schema=case.schema.json\n")
-
-
-@pytest.mark.parametrize("path", sorted((BAD / "form").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_schema_refuses_what_is_of_the_wrong_form(path: Path) -> None:
-    assert not schema_accepts(path.read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("path", sorted((BAD / "meaning").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_schema_cannot_see_what_numbers_mean_together(path: Path) -> None:
-    assert schema_accepts(path.read_text(encoding="utf-8"))
-
-
-scalars = st.sampled_from(
-    ["0", "1", "2", "0.5", "-1", "1e3", "nan", "-inf", '"nan"', '"1"', "x", "true", "~", "float32", "eigen"]
-)
-rows = st.lists(st.lists(scalars, min_size=1, max_size=3), max_size=3).map(
-    lambda rows: "[" + ", ".join("[" + ", ".join(row) + "]" for row in rows) + "]"
-)
-lists = st.lists(scalars, max_size=3).map(lambda items: "[" + ", ".join(items) + "]")
-values = scalars | lists | rows
-expectations = st.dictionaries(
-    st.sampled_from(["naive", "sparse", "softmax", "softmax_matches", "class_indices", "odd"]),
-    values,
-    max_size=2,
-).map(lambda pairs: "{" + ", ".join(f"{key}: {value}" for key, value in pairs.items()) + "}")
-
-
-@given(
-    keys=st.dictionaries(st.sampled_from([*load.KEYS[:-1], "odd"]), values, max_size=3), expect=expectations
-)
-def test_the_loader_accepts_nothing_that_the_schema_refuses(keys: dict[str, str], expect: str) -> None:
-    text = case(**keys, expect=expect)
-
-    assert schema_accepts(text) or not loader_accepts(text)

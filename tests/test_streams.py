@@ -1,0 +1,157 @@
+"""Files that appear whole or not at all, readers that leave, interruption, terminals of every kind."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import CASES, ROOT, WRONG, Xent, program
+
+BLOG = [str(CASES / f"{name}.yaml") for name in ("normal-3x3", "normal-10class", "abnormal")]
+
+# Output files
+
+
+def test_a_file_appears_whole_with_the_modes_of_a_new_file(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+
+    done = xent("run", "abnormal", "-o", tmp_path / "out.txt")
+
+    assert (done.code, done.out) == (0, "")
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8") == xent("run", "abnormal").out
+    assert (tmp_path / "out.txt").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.txt", "plain"]
+
+
+def test_a_refusal_leaves_the_file_as_it_was(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "out.txt").write_text("before", encoding="utf-8")
+
+    assert xent("run", "no-such-case", "-o", tmp_path / "out.txt").code == 2
+
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8") == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_a_link_stays_a_link_and_a_mode_stays(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "real.txt").touch(mode=0o600)
+    (tmp_path / "link.txt").symlink_to("real.txt")
+
+    xent("run", "abnormal", "-o", tmp_path / "link.txt")
+
+    assert (tmp_path / "link.txt").is_symlink()
+    assert "82.89307" in (tmp_path / "real.txt").read_text(encoding="utf-8")
+    assert (tmp_path / "real.txt").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("target", ["no/such/folder/out.txt", ".", "", "a\0b", "x" * 300])
+def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(
+    xent: Xent, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setattr("xentcli.run.run", lambda *_: pytest.fail("it ran"))
+
+    done = xent("run", "abnormal", "-o", target)
+
+    assert (done.code, done.out) == (2, "")
+    assert "cannot be written: " in done.err
+
+
+def test_a_device_is_written_to_directly(xent: Xent) -> None:
+    assert xent("run", "abnormal", "-o", "/dev/null").code == 0
+    assert "82.89307" in program("run", "abnormal", "-o", "/dev/stdout").stdout
+    full = xent("run", "abnormal", "-o", "/dev/full")
+    assert (full.code, full.err) == (2, "/dev/full: cannot be written: No space left on device\n")
+
+
+def test_a_full_standard_output_is_a_message() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xentcli", "run", "abnormal"],
+            stdout=full,
+            stderr=-1,
+            text=True,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (
+        2,
+        "standard output: cannot be written: No space left on device\n",
+    )
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    command = f"{sys.executable} -m xentcli run {' '.join(BLOG * 15)} -v | head -1"
+
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("normal-3x3: ")
+    assert done.stderr.splitlines() == ["1080 of 1080 printed numbers reproduced"]
+
+
+# Interruption
+
+
+def interrupted(start: Callable[[], "subprocess.Popen[str]"], delay: float) -> tuple[int, str]:
+    process = start()
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    return process.returncode, err
+
+
+def test_ctrl_c_is_130_without_a_traceback() -> None:
+    def start() -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "xentcli", "run", "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            # Where the tests run in the background the signal may be ignored from the start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+        )
+
+    # It waits for standard input, which never ends, whenever the signal comes after start-up.
+    code, err = interrupted(start, delay=1.0)
+
+    assert code == 130
+    assert err.strip() == "interrupted"
+
+
+# The terminal
+
+
+def test_an_ascii_terminal_gets_escapes_and_no_traceback(wrong: Path) -> None:
+    wrong.write_text(WRONG.replace("title: t", "title: café Σ"), encoding="utf-8")
+
+    done = program("run", wrong, env={"PYTHONIOENCODING": "ascii", "FORCE_COLOR": "1"})
+
+    assert done.returncode == 1
+    assert "caf\\xe9 \\u03a3" in done.stdout
+    assert "+---" in done.stdout
+
+
+def modules_after(*arguments: str) -> list[str]:
+    """List what is imported once a command has run."""
+    script = (
+        f"import sys; from xentcli import cli; sys.argv = {['xent', *arguments]!r}; "
+        "cli.main(); print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return done.stderr.splitlines()[-1].split()
+
+
+def test_nothing_is_imported_that_help_does_not_need() -> None:
+    heavy = {"numpy", "rich", "yaml", "dataclasses", "json"}
+
+    assert heavy & set(modules_after("--help")) == set()
+
+
+def test_rich_is_imported_for_a_terminal_only() -> None:
+    assert "rich" not in modules_after("run", "abnormal")
