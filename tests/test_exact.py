@@ -161,6 +161,7 @@ def test_large_batches_are_sampled_by_rows_alike_each_time() -> None:
         (1.0 + 2**-23, "1", "float32", "1"),
         (1.0 - 2**-24, "1", "float32", "0.5"),  # below a power of two the exact value's ulp still counts
         (2.0, "1.99999988079071044921875", "float32", "1"),
+        (1.0 - 2**-24, "0.999999999999999999999999999999", "float32", "1"),  # float64 would round it to 1
         (1.0 + 2**-10, "1", "float16", "1"),
         (1.0 + 2**-7, "1", "bfloat16", "1"),
         (1.0 + 2**-52, "1", "float64", "1"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CASES, Xent, assert_golden
+from conftest import CASES, WRONG, Xent, assert_golden
 
 from xentcli.show import Screen, digits, render
 from xentcli.show.sheets import Sheet
@@ -94,6 +94,19 @@ def test_colour_and_boxes(
 
     assert ("\x1b[" in out) is colours
     assert ("╭" in out) is boxes
+
+
+def test_what_is_reproduced_is_green_and_what_is_not_is_red(
+    xent: Xent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    (tmp_path / "wrong.yaml").write_text(WRONG, encoding="utf-8")
+
+    out = xent("run", tmp_path / "wrong.yaml").out
+
+    assert re.search(r"\x1b\[32myes", out)
+    assert re.search(r"\x1b\[31mno", out)
+    assert re.search(r"\x1b\[33mnan", xent("run", "abnormal").out)
 
 
 def test_a_file_gets_neither_colour_nor_boxes(

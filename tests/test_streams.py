@@ -58,6 +58,28 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(
     assert "cannot be written: " in done.err
 
 
+def test_a_file_that_may_not_be_written_is_not_replaced(
+    xent: Xent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "kept.txt").write_text("before", encoding="utf-8")
+    monkeypatch.setattr("os.access", lambda *_: False)  # as for anyone but root
+
+    done = xent("run", "abnormal", "-o", tmp_path / "kept.txt")
+
+    assert (done.code, done.err) == (2, f"{tmp_path}/kept.txt: cannot be written: Permission denied\n")
+    assert (tmp_path / "kept.txt").read_text(encoding="utf-8") == "before"
+
+
+def test_a_case_is_not_replaced_by_its_results(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(WRONG, encoding="utf-8")
+
+    done = xent("run", tmp_path / "mine.yaml", "-o", tmp_path / "mine.yaml")
+
+    assert (done.code, done.out) == (2, "")
+    assert "is one of the cases" in done.err
+    assert (tmp_path / "mine.yaml").read_text(encoding="utf-8") == WRONG
+
+
 def test_a_device_is_written_to_directly(xent: Xent) -> None:
     assert xent("run", "abnormal", "-o", "/dev/null").code == 0
     assert "82.89307" in program("run", "abnormal", "-o", "/dev/stdout").stdout

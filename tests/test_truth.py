@@ -202,6 +202,7 @@ def test_an_exp_without_the_shift_overflows(logit: int, told: bool) -> None:
     ("text", "name", "found"),
     [
         (case([[15, 0]], [0]), "dense", "tail-collapse"),  # off by a sixth, not yet 0
+        (case([[100000040, 1e8]], [0]), "online", "tail-collapse"),  # the offset is subtracted exactly
         (case([[0, 30000]] * 3, [0] * 3, dtype="float16"), "dense", "low-precision-sum"),  # 90000 before / 3
         (case([[0, 30000]] * 3, [0] * 3, dtype="float16", reduction="sum"), "dense", "value-overflows-dtype"),
     ],

@@ -129,8 +129,8 @@ def _pairwise(index: int, labels: list[float], exps: list[Decimal], context: Con
         if exp == e:
             terms.append(context.multiply(context.subtract(other, label), e))
         else:
-            terms += [context.multiply(other, e), -context.multiply(label, exp)]
-    return _sum(sorted(terms, key=abs), context)
+            terms += [context.multiply(other, e), context.multiply(label, exp).copy_negate()]
+    return _sum(sorted(terms, key=Decimal.copy_abs), context)
 
 
 def _sum(values: Sequence[Decimal], context: Context) -> Decimal:

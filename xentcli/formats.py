@@ -108,6 +108,6 @@ def _unit(z: Decimal, form: Format) -> int:
         power = form.emax
     else:
         power = math.frexp(near)[1] - 1
-        if Decimal(near) > abs(z) and near == math.ldexp(1, power):
+        if Decimal(near) > z.copy_abs() and near == math.ldexp(1, power):
             power -= 1  # float64 rounded z up to a power of two
     return min(max(power, form.emin), form.emax) - (form.precision - 1)
