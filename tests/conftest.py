@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from hypothesis import settings
@@ -56,17 +57,22 @@ def xent(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
-def program(*arguments: str | Path, **settings: object) -> "subprocess.CompletedProcess[str]":
-    """Run xent as a process of its own."""
-    environment = {**os.environ, **settings.pop("env", {})}  # type: ignore[dict-item] # tests' own
+def program(
+    *arguments: str | Path,
+    env: dict[str, str] | None = None,
+    text: str | None = None,
+    stdin: IO[bytes] | None = None,
+) -> "subprocess.CompletedProcess[str]":
+    """Run xent as a process of its own, with variables, and a text or a file on standard input."""
+    given: dict[str, Any] = {"input": text} if stdin is None else {"stdin": stdin}
     return subprocess.run(
         [sys.executable, "-m", "xentcli", *map(str, arguments)],
+        **given,
         capture_output=True,
         text=True,
         encoding="utf-8",
         check=False,
-        env=environment,
-        **settings,  # type: ignore[call-overload] # passed on
+        env={**os.environ, **(env or {})},
     )
 
 

@@ -21,7 +21,11 @@ inf, nan = math.inf, math.nan
 
 
 def batch(
-    logits: list[list[float]], labels: list[int] | list[list[float]], dtype: str = "float32", **rest: object
+    logits: list[list[float]],
+    labels: list[int] | list[list[float]],
+    dtype: str = "float32",
+    probabilities: NDArray[np.float32] | None = None,
+    clip: tuple[float, float] = (1e-36, 1.0),
 ) -> Batch:
     """Make a batch of read-only arrays."""
     x = formats.stored(np.array(logits, np.float64), dtype)
@@ -30,8 +34,7 @@ def batch(
     y = np.eye(x.shape[1])[given].astype(x.dtype) if given.ndim == 1 else given.astype(x.dtype)
     for array in (x, y, given):
         array.flags.writeable = False
-    fields = {"probabilities": None, "clip": (1e-36, 1.0)} | rest
-    return Batch(x, y, indices, fields["probabilities"], fields["clip"])  # type: ignore[arg-type] # tests' own
+    return Batch(x, y, indices, probabilities, clip)
 
 
 def losses(method: Method, given: Batch, arithmetic_name: str = "numpy") -> list[float]:

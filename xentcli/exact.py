@@ -11,6 +11,7 @@ the even one.
 Cost: about 0.2 s for 1,000 logits. Batches of more than 5,000 are sampled, see ``rows_of``.
 """
 
+import math
 from collections.abc import Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -80,11 +81,11 @@ def _rounded(evaluated: tuple[list[Row], Decimal | None], dtype: str) -> list[st
 
 def _row(logits: list[float], labels: list[float], context: Context) -> Row:
     """Evaluate one example at the digits of the context."""
-    top = max(logits) if all(x == x for x in logits) else float("nan")  # noqa: PLR0124 - nan
-    if top != top or top == float("-inf") or (top == float("inf") and logits.count(top) > 1):  # noqa: PLR0124
+    top = math.nan if any(map(math.isnan, logits)) else max(logits)
+    if math.isnan(top) or top == -math.inf or (top == math.inf and logits.count(top) > 1):
         return _NAN, (_NAN,) * len(logits)
-    if top == float("inf"):  # the limit: all probability on that class
-        logits = [0.0 if x == top else float("-inf") for x in logits]
+    if top == math.inf:  # the limit: all probability on that class
+        logits = [0.0 if x == top else -math.inf for x in logits]
     maximum = logits.index(max(logits))
     below = [context.subtract(Decimal(x), Decimal(logits[maximum])) for x in logits]  # x - m, at most 0
     exps = [context.exp(x) for x in below]

@@ -141,7 +141,7 @@ def _operand(step: "Step", number: int, row: int) -> "FloatArray":
 def _sentence(step: "Step", row: int, entry: int, made: "dict[int, Step]") -> str:
     result = _row(step, row)
     dtype = str(step.result.dtype)
-    operands = [_written(step, number, row, entry, made, dtype) for number in range(len(step.operands))]
+    operands = [_written(step, number, row, entry, made) for number in range(len(step.operands))]
     if sign := _SIGNS.get(step.operation):
         done = f"{operands[0]} {sign} {operands[1]}"
     elif step.operation == "sum":
@@ -154,9 +154,7 @@ def _sentence(step: "Step", row: int, entry: int, made: "dict[int, Step]") -> st
     return f"{step.name}{of}: {done} is {_short(float(result[entry]), dtype)}"
 
 
-def _written(  # noqa: PLR0913, PLR0917 - one number and where it stands
-    step: "Step", number: int, row: int, entry: int, made: "dict[int, Step]", dtype: str
-) -> str:
+def _written(step: "Step", number: int, row: int, entry: int, made: "dict[int, Step]") -> str:
     """Write an operand's number, and the log of a zero as what it is."""
     values = _operand(step, number, row)
     index = entry if len(values) > 1 else 0
@@ -165,7 +163,7 @@ def _written(  # noqa: PLR0913, PLR0917 - one number and where it stands
         inner = before.operand(0, row)
         if inner[index if len(inner) > 1 else 0] == 0:
             return "log(0)"
-    return _short(float(values[index]), dtype)
+    return _short(float(values[index]), str(step.result.dtype))
 
 
 def _short(value: float, dtype: str) -> str:

@@ -38,18 +38,14 @@ _WORDS = {
 class Traced:
     """Wraps an Arithmetic; ``steps`` fills as kernels call it."""
 
-    def __init__(self, inner: "Arithmetic", batch: "Batch", share: "Traced | None" = None) -> None:
+    def __init__(self, inner: "Arithmetic", batch: "Batch", steps: list[Step], names: dict[int, str]) -> None:
         self._inner, self._batch = inner, batch
-        self.steps: list[Step] = [] if share is None else share.steps
-        self._names: dict[int, str] = {} if share is None else share._names  # noqa: SLF001 - its twin
-        if share is None:
-            self._names |= {id(batch.logits): "logits", id(batch.labels): "labels"}
-            self._names[id(batch.probabilities)] = "probabilities"
+        self.steps, self._names = steps, names
 
     @property
     def python(self) -> "Arithmetic":
         """Python floats, recorded in the same list."""
-        return cast("Arithmetic", Traced(self._inner.python, self._batch, self))
+        return cast("Arithmetic", Traced(self._inner.python, self._batch, self.steps, self._names))
 
     def __getattr__(self, operation: str) -> Callable[..., "FloatArray"]:
         """Return the operation, recording what it returns."""
@@ -84,5 +80,8 @@ class Traced:
 
 def traced(ar: "Arithmetic", batch: "Batch") -> "tuple[Arithmetic, list[Step]]":
     """Return the arithmetic as a kernel takes it, and the list that its steps go to."""
-    tracer = Traced(ar, batch)
-    return cast("Arithmetic", tracer), tracer.steps
+    given = {"logits": batch.logits, "labels": batch.labels, "probabilities": batch.probabilities}
+    steps: list[Step] = []
+    return cast(
+        "Arithmetic", Traced(ar, batch, steps, {id(array): name for name, array in given.items()})
+    ), steps

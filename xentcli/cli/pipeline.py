@@ -106,9 +106,9 @@ def explain(
 
     if method is not None and len(select(method)) > 1:
         raise XentError(f"explain takes one method, not the group '{method}'")
-    chosen = _checked({**overrides, "methods": method}, (case,), output)
+    chosen = _checked({**overrides, "methods": method})
     with outputs.opened(output) as write:
-        results = _results((case,), chosen)
+        results = _results((case,), chosen, output)
         explanations = [explain.explain(result, method, example) for result in results]
         write(show.explain(explanations, form, screen(output)))
 
@@ -122,9 +122,9 @@ def _pipeline(
     """Load → run → judge → show; the output file is tried first, and every case read before anything runs."""
     from xentcli import output as outputs
 
-    chosen = _checked(overrides, cases, output)
+    chosen = _checked(overrides)
     with outputs.opened(output) as write:
-        results = _results(cases, chosen)
+        results = _results(cases, chosen, output)
         write(show(results))
     from xentcli.show.sheets import closing
 
@@ -132,27 +132,28 @@ def _pipeline(
     return 0 if all(result.as_expected for result in results) else _EXIT_DIFFERS
 
 
-def _checked(overrides: dict[str, str | None], cases: tuple[str, ...], output: str | None) -> "Overrides":
-    """Refuse options that cannot go together, or that would replace a case with its results."""
+def _checked(overrides: dict[str, str | None]) -> "Overrides":
+    """Refuse options that cannot go together."""
     from xentcli import arithmetic
-    from xentcli import output as outputs
     from xentcli.load import Overrides
 
     chosen = Overrides(**overrides)
     if chosen.arithmetic and chosen.dtype:
         arithmetic.get(chosen.arithmetic, chosen.dtype)
-    if outputs.is_input(output, cases):
-        raise XentError(f"{output}: is one of the cases; write the results elsewhere")
     return chosen
 
 
-def _results(cases: tuple[str, ...], overrides: "Overrides") -> "list[Result]":
+def _results(cases: tuple[str, ...], overrides: "Overrides", output: str | None) -> "list[Result]":
+    """Read every case, refuse to replace one with its results, then run and judge."""
     from xentcli import load, sources
+    from xentcli import output as outputs
     from xentcli.judge import judge
     from xentcli.methods import select
     from xentcli.run import methods_of, observe, run
 
     chosen = None if overrides.methods is None else select(overrides.methods)
     found, problems = sources.read_all(cases)
+    if outputs.is_input(output, [source.path for source in found]):
+        raise XentError(f"{output}: is one of the cases; write the results elsewhere")
     loaded: list[Case] = load.load_all(found, problems, overrides)
     return [judge(case, run(case, chosen or methods_of(case)), observe(case)) for case in loaded]
