@@ -25,17 +25,17 @@ test: .venv/.dev  ## the tests
 
 .venv-frameworks/.done: pyproject.toml
 	$(PYTHON) -m venv .venv-frameworks
-	.venv-frameworks/bin/pip install --quiet torch==2.13.0 tensorflow-cpu==2.21.0 --editable '.[test]'
+	.venv-frameworks/bin/pip install --quiet torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 --editable '.[test]'
 	touch $@
 
-frameworks: .venv-frameworks/.done  ## the tests that need torch and TensorFlow
+frameworks: .venv-frameworks/.done  ## the tests that need torch, TensorFlow, JAX or optax
 	.venv-frameworks/bin/python -m pytest -m frameworks
 
 fuzz: .venv/.dev  ## 20,000 broken case files, none of which may end in a traceback
 	$(BIN)/python tests/fuzz.py
 
-golden: .venv/.dev  ## rewrite tests/golden and console blocks; read the difference before you commit it
-	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet tests/test_show.py tests/test_explain.py tests/test_docs.py
+golden: .venv/.dev  ## rewrite tests/golden, console blocks and the index; read the difference before you commit it
+	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet tests/test_show.py tests/test_explain.py tests/test_index.py tests/test_docs.py
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'

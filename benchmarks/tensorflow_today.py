@@ -15,6 +15,7 @@ from xentcli.judge import is_reproduced
 from xentcli.model import Case
 
 CASES = Path(__file__).parent.parent / "cases"
+BLOG = ("abnormal", "normal-10class", "normal-3x3")
 
 # The blog's script, for every case on standard input; it prints every quantity, flattened, as text.
 SCRIPT = r"""
@@ -87,7 +88,7 @@ def main() -> None:
     """Run the script under the Python named and compare number by number."""
     if len(sys.argv) != 2:  # noqa: PLR2004 - the program and one argument
         sys.exit(__doc__)
-    cases = load.load_all(sources.read_all([str(CASES)])[0])
+    cases = load.load_all(sources.read_all([str(CASES / f"{name}.yaml") for name in BLOG])[0])
     done = subprocess.run(
         [sys.argv[1], "-W", "ignore", "-c", SCRIPT],
         input=json.dumps([typed(case) for case in cases]),

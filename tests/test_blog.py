@@ -7,7 +7,7 @@ import pytest
 from conftest import CASES, Xent
 
 from xentcli import judge, load, run, sources
-from xentcli.model import Result
+from xentcli.judge import Result
 
 
 def result_of(name: str) -> Result:

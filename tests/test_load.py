@@ -198,9 +198,9 @@ def test_the_dtype_of_the_command_line_decides_what_is_too_large() -> None:
 def test_defaults() -> None:
     given = read(case())
 
-    assert (given.dtype, given.arithmetic, given.reduction) == ("float32", "numpy", "mean")
+    assert (given.dtype, given.numerics.arithmetic, given.reduction) == ("float32", "numpy", "mean")
     assert given.batch.clip == (1e-36, 1.0)
-    assert given.source is None
+    assert given.about.sources == ()
     assert given.batch.probabilities is None
     assert given.expectations == ()
     assert given.overridden == ()

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_load import BAD, case, read
 
-from xentcli import document, load, methods
-from xentcli.document import Document, Mapping, Node, Scalar
+from xentcli import load, methods
 from xentcli.errors import Refused
+from xentcli.load import document
+from xentcli.load.document import Document, Mapping, Node, Scalar
 
 SCHEMA = json.loads((CASES / "case.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -54,14 +55,16 @@ def test_the_schema_knows_the_keys_of_the_loader() -> None:
     assert tuple(SCHEMA["required"]) == load.REQUIRED
     quantities = [entry.name for entry in (*methods.METHODS, *methods.QUANTITIES)]
     assert list(SCHEMA["properties"]["expect"]["properties"]) == quantities
+    assert list(SCHEMA["properties"]["derived"]["properties"]) == quantities
 
 
-@pytest.mark.parametrize("path", sorted(CASES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CASES.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_the_schema_accepts_the_bundled_cases(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
 
     assert schema_accepts(text)
-    assert text.startswith("# yaml-language-server: $schema=case.schema.json\n")
+    schema = "../" * len(path.parent.relative_to(CASES).parts) + "case.schema.json"
+    assert text.startswith(f"# yaml-language-server: $schema={schema}\n")
 
 
 @pytest.mark.parametrize("path", sorted((BAD / "form").glob("*.yaml")), ids=lambda path: path.stem)
@@ -74,14 +77,15 @@ def test_the_schema_cannot_see_what_numbers_mean_together(path: Path) -> None:
     assert schema_accepts(path.read_text(encoding="utf-8"))
 
 
-scalars = st.sampled_from(
-    ["0", "1", "2", "0.5", "-1", "1e3", "nan", "-inf", '"nan"', '"1"', "x", "true", "~", "float32", "eigen"]
-)
+numbers = ["0", "1", "2", "0.5", "-1", "1e3", "0 x 2", "nan", "-inf", '"nan"', '"1"']
+wordy = ["x", "true", '"true"', "~", "float32", "eigen", "sequential", "wrap", "as_is"]
+scalars = st.sampled_from([*numbers, *wordy])
 rows = st.lists(st.lists(scalars, min_size=1, max_size=3), max_size=3).map(
     lambda rows: "[" + ", ".join("[" + ", ".join(row) + "]" for row in rows) + "]"
 )
 lists = st.lists(scalars, max_size=3).map(lambda items: "[" + ", ".join(items) + "]")
-values = scalars | lists | rows
+records = st.sampled_from(["[{url: u}]", "[{url: u, date: 2018}]", "[{title: t}]", "{url: u}", "[]"])
+values = scalars | lists | rows | records
 expectations = st.dictionaries(
     st.sampled_from(["naive", "sparse", "softmax", "softmax_matches", "class_indices", "odd"]),
     values,
@@ -90,7 +94,7 @@ expectations = st.dictionaries(
 
 
 @given(
-    keys=st.dictionaries(st.sampled_from([*load.KEYS[:-1], "odd"]), values, max_size=3), expect=expectations
+    keys=st.dictionaries(st.sampled_from([*load.KEYS[:-2], "odd"]), values, max_size=3), expect=expectations
 )
 def test_the_loader_accepts_nothing_that_the_schema_refuses(keys: dict[str, str], expect: str) -> None:
     text = case(**keys, expect=expect)

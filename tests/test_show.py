@@ -70,7 +70,7 @@ def test_no_digit_is_cut_at_any_width(
     for name, value in ENVIRONMENTS[environment].items():
         monkeypatch.setenv(name, value)
 
-    run, compare = xent("run", *BLOG, "-v").out, xent("compare", "--methods", "all").out
+    run, compare = xent("run", *BLOG, "-v").out, xent("compare", *BLOG, "--methods", "all").out
 
     shown = set(re.sub(r"\x1b\[[0-9;]*m", "", run + compare).split())
     assert set(NUMBERS) <= shown

@@ -71,17 +71,21 @@ class Refused(XentError):  # noqa: N818 - it reads as what happened
         return "\n".join(blocks)
 
 
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest known word, else what is known."""
+class Unavailable(Refused):
+    """A case needs a library that is not installed."""
+
+
+def did_you_mean(word: str, known: Sequence[str], else_say: str | None = None) -> str:
+    """Return ``; did you mean 'x'?`` for the nearest known word, else what is known, or how to see it."""
     from difflib import get_close_matches
 
     near = get_close_matches(word, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
+    return f"; did you mean '{near[0]}'?" if near else f"; {else_say or 'known are ' + ', '.join(known)}"
 
 
-def count(number: int, what: str) -> str:
-    """Return ``1 row``, ``2 rows``."""
-    return f"{number} {what}" + ("" if number == 1 else "s")
+def count(number: int, what: str, several: str | None = None) -> str:
+    """Return ``1 row``, ``2 rows``, ``2 classes``."""
+    return f"{number} {what if number == 1 else several or what + 's'}"
 
 
 def printable(text: str) -> str:

@@ -41,11 +41,41 @@ class Evidence:
         """The example's labels, float64."""
         return self.batch.labels[self.row].astype(np.float64)
 
+    @property
+    def targets(self) -> "FloatArray":
+        """The example's labels as they count, weighted and smoothed, float64."""
+        return self.batch.targets[self.row].astype(np.float64)
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether the example does not count."""
+        weighting = self.batch.weighting
+        return weighting is not None and weighting.ignored is not None and bool(weighting.ignored[self.row])
+
+    @property
+    def is_out_of_range(self) -> bool:
+        """Whether the example's label is none."""
+        return self.batch.out_of_range is not None and bool(self.batch.out_of_range[self.row])
+
+    @property
+    def infinite(self) -> "NDArray[Any]":
+        """Where the logit is +inf, or infinite at all where there is only one."""
+        return np.isinf(self.logits) if self.batch.binary else np.isposinf(self.logits)
+
     def of(self, *operations: str) -> "Iterator[Step]":
         """Return the steps of these operations."""
         return (step for step in self.steps if step.operation in operations)
 
+    def reaching(self, step: "Step") -> "NDArray[Any]":
+        """Where a step's result is multiplied by something that is not 0."""
+        reached = np.zeros(step.row(self.row).size, bool)
+        for product in self.of("multiply"):
+            for number, operand in enumerate(product.operands):
+                if operand is step.result:
+                    reached |= product.operand(1 - number, self.row) != 0
+        return reached
+
     @property
     def masked(self) -> "NDArray[Any]":
-        """Where the logit is -inf and the label 0."""
-        return np.isneginf(self.logits) & (self.labels == 0)
+        """Where the logit is -inf and the class does not count."""
+        return np.isneginf(self.logits) & (self.targets == 0) & (not self.batch.binary)

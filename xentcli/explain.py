@@ -7,8 +7,10 @@ import numpy as np
 
 from xentcli.errors import XentError, count
 from xentcli.findings import FINDINGS, Finding
-from xentcli.model import Case, Judgement, Outcome, Result
+from xentcli.judge import Result
+from xentcli.model import Case, Judgement, Outcome
 from xentcli.show.digits import text
+from xentcli.trace import given
 
 if TYPE_CHECKING:
     from xentcli.model import FloatArray, Step
@@ -76,7 +78,7 @@ def _chosen(result: Result, method: str | None) -> tuple[Outcome, Judgement]:
         if judgement is not None and method in {None, outcome.method}
     ]
     if not pairs:
-        raise XentError(f"{method} takes one class an example, but the labels of {result.case.name} are soft")
+        raise XentError(f"{method} cannot take {result.case.name}: it {result.outcomes[0].inapplicable}")
     return next((pair for pair in pairs if pair[1].verdict != "accurate"), pairs[0])
 
 
@@ -94,12 +96,9 @@ def _place(judgement: Judgement, rows: tuple[int, ...], example: int | None, exa
 
 def _given(case: Case, row: int) -> tuple[Explained, ...]:
     """Return what the case gives, as the first steps."""
-    batch = case.batch
-    arrays = {"logits": batch.logits, "labels": batch.labels, "probabilities": batch.probabilities}
     return tuple(
         Explained(name, "given", tuple(text(float(value), case.dtype) for value in array[row]))
-        for name, array in arrays.items()
-        if array is not None
+        for name, array in given(case.batch).items()
     )
 
 

@@ -72,6 +72,12 @@ def stored(values: "FloatArray", name: str) -> "FloatArray":
         return rounded.astype(dtype(name))
 
 
+def flush(x: "FloatArray") -> "FloatArray":
+    """Return x with 0, of its sign, for every subnormal number."""
+    subnormal = np.abs(x) < x.dtype.type(math.ldexp(1, FORMATS[str(x.dtype)].emin))
+    return np.where(subnormal, np.copysign(x.dtype.type(0), x), x)
+
+
 @lru_cache(maxsize=10_000)
 def nearest(z: Decimal, form: Format) -> float:
     """Round an exact number to a format: a float that holds the result exactly."""

@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 
 from xentcli.errors import XentError
-from xentcli.fields import is_number
 from xentcli.judge import is_reproduced
+from xentcli.load.fields import is_number
 
 _FEWEST_DIGITS = 3  # with fewer, anything fits
 _DIGITS_OF_A_MEAN = 5  # a share of a constant needs more, for there are many
@@ -28,7 +28,10 @@ _VOCABULARIES = (1024, 21841, 30522, 32000, 32128, 50257, 50304, 65537, 128256, 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A value, what it is, whose, where it is reported, and a case that shows it (None: too long)."""
+    """A value, what it is, whose, where it is reported, and what shows it.
+
+    ``case`` is a case to type (None: too long), ``bundled`` the name of one that ships with xent.
+    """
 
     value: float
     definition: str
@@ -36,6 +39,7 @@ class Constant:
     owner: str
     source: str
     case: str | None
+    bundled: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +60,14 @@ class Candidate:
         return f"{head}[{', '.join(rows)}], labels: {[0] * batch}{tail}"
 
 
-def _floor(epsilon: float, definition: str, owner: str, source: str) -> Constant:
+def _floor(epsilon: float, definition: str, owner: str, source: str, bundled: str | None) -> Constant:
     """Make a loss that cannot exceed -ln of the smallest probability let through."""
     case = f"{{title: a floor, logits: [[0, 1000]], labels: [0], clip: [{epsilon!r}, 1.0]}}"
     cause = (
         "the right class is less likely than a floor, which decides the loss (a clip kills the gradient too)"
     )
     address = source if "://" in source else f"{_ISSUES}/{source}"
-    return Constant(-math.log(epsilon), f"-ln({definition})", cause, owner, address, case)
+    return Constant(-math.log(epsilon), f"-ln({definition})", cause, owner, address, case, bundled)
 
 
 _ISSUES = "https://github.com"
@@ -74,40 +78,74 @@ _CLAMP = Constant(
     "torch.nn.BCELoss, MLX",
     "https://docs.pytorch.org/docs/stable/generated/torch.nn.BCELoss.html",
     None,
+    "clamp-leaps",
 )
-# Epsilon, how it is written, who leaves it in a loss, and where that is reported.
+# Epsilon, how it is written, who leaves it in a loss, where that is reported, the bundled case of it.
 _EPSILONS = (
     (
         2.0**-149,
         "2^-149, the smallest subnormal float32",
         "float32 itself: nothing smaller is left",
         "jax-ml/jax/issues/37670",
+        "naive-ends-at-103",
     ),
-    (2.0**-126, "FLT_MIN, the smallest normal float32", "Caffe SoftmaxWithLoss", "BVLC/caffe/issues/5137"),
-    (1e-36, "1e-36", "the blog's own clip", "https://blog.csdn.net/brooknew/article/details/82464367"),
-    (1e-20, "1e-20", "OneFlow SafeLog", "Oneflow-Inc/oneflow/issues/3137"),
-    (1e-16, "1e-16", "XGBoost logloss", "dmlc/xgboost/issues/6731"),
-    (2.0**-52, "2^-52, eps of float64", "scikit-learn from 1.2 on", "scikit-learn/scikit-learn/pull/24354"),
-    (1e-15, "1e-15", "scikit-learn up to 1.1, LightGBM", "scikit-learn/scikit-learn/issues/17399"),
-    (1e-12, "1e-12", "PyTorch 0.3 BCELoss", "pytorch/pytorch/pull/4867"),
-    (1e-10, "1e-10", "clips written by hand", "tensorflow/tensorflow/issues/44333"),
-    (1e-8, "1e-8", "MXNet softmax_cross_entropy, clips written by hand", "apache/mxnet"),
-    (1e-7, "1e-7", "Keras, where the right class has p = 0", "keras-team/keras/issues/7563"),
+    (
+        2.0**-126,
+        "FLT_MIN, the smallest normal float32",
+        "Caffe SoftmaxWithLoss",
+        "BVLC/caffe/issues/5137",
+        "caffe-floor",
+    ),
+    (
+        1e-36,
+        "1e-36",
+        "the blog's own clip",
+        "https://blog.csdn.net/brooknew/article/details/82464367",
+        "abnormal",
+    ),
+    (1e-20, "1e-20", "OneFlow SafeLog", "Oneflow-Inc/oneflow/issues/3137", "oneflow-safelog"),
+    (1e-16, "1e-16", "XGBoost logloss", "dmlc/xgboost/issues/6731", None),
+    (
+        2.0**-52,
+        "2^-52, eps of float64",
+        "scikit-learn from 1.2 on",
+        "scikit-learn/scikit-learn/pull/24354",
+        None,
+    ),
+    (
+        1e-15,
+        "1e-15",
+        "scikit-learn up to 1.1, LightGBM",
+        "scikit-learn/scikit-learn/issues/17399",
+        "sklearn-floor",
+    ),
+    (1e-12, "1e-12", "PyTorch 0.3 BCELoss", "pytorch/pytorch/pull/4867", None),
+    (1e-10, "1e-10", "clips written by hand", "tensorflow/tensorflow/issues/44333", "clip-kills-gradient"),
+    (1e-8, "1e-8", "MXNet softmax_cross_entropy, clips written by hand", "apache/mxnet", None),
+    (1e-7, "1e-7", "Keras, where the right class has p = 0", "keras-team/keras/issues/7563", "keras-cap"),
     (
         2.0**-23,
         "2^-23, eps of float32",
         "Keras at a wrong p = 1, scikit-learn in float32",
         "keras-team/keras/issues/15249",
+        "two-ends-of-a-clip",
     ),
-    (2e-7, "2e-7", "Keras in TensorFlow 2.2 to 2.6, epsilon twice", "tensorflow/tensorflow/pull/41595"),
+    (2e-7, "2e-7", "Keras in TensorFlow 2.2 to 2.6, epsilon twice", "tensorflow/tensorflow/pull/41595", None),
     (
         1e-7 + 2.0**-23,
         "1e-7 + 2^-23",
         "Keras in TensorFlow 2.2 to 2.6, epsilon twice",
         "keras-team/keras/issues/15249",
+        None,
     ),
-    (1e-6, "1e-6", "clips written by hand", "snipsco/ntm-lasagne/issues/20"),
-    (2.0**-10, "2^-10, eps of float16", "scikit-learn in float16", "scikit-learn/scikit-learn/issues/24315"),
+    (1e-6, "1e-6", "clips written by hand", "snipsco/ntm-lasagne/issues/20", None),
+    (
+        2.0**-10,
+        "2^-10, eps of float16",
+        "scikit-learn in float16",
+        "scikit-learn/scikit-learn/issues/24315",
+        "floor-of-the-dtype",
+    ),
 )
 FLOORS: Final = (_CLAMP, *(_floor(*epsilon) for epsilon in _EPSILONS))
 
@@ -177,6 +215,7 @@ def _of_classes(value: float) -> Iterator[Constant]:
                 "softmax outputs given to a loss that takes logits",
                 f"{_ISSUES}/keras-team/keras/issues/6143",
                 _row([1] + [0] * (classes - 1)),
+                "softmax-twice",
             )
 
 

@@ -23,6 +23,12 @@ def softmax(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return ar.divide(exps, ar.sum(exps))
 
 
+def unshifted_softmax(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """Probabilities (N, C): ``exp(x) / sum(exp(x))``."""
+    exps = ar.exp(batch.logits)
+    return ar.divide(exps, ar.sum(exps))
+
+
 def naive(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """``-sum(y * log(p))``, with p given or the softmax.
 
@@ -31,7 +37,7 @@ def naive(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: the blog, ``-tf.reduce_sum(y * tf.log(p))``.
     """
-    return _minus_sum(ar, batch.labels, ar.log(probabilities_of(ar, batch)))
+    return _minus_sum(ar, batch.targets, ar.log(probabilities_of(ar, batch)))
 
 
 def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -42,7 +48,29 @@ def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: the blog, ``tf.clip_by_value(p, 1e-36, 1.0)``.
     """
-    return _minus_sum(ar, batch.labels, ar.log(ar.clip(probabilities_of(ar, batch), *batch.clip)))
+    return _minus_sum(ar, batch.targets, ar.log(ar.clip(probabilities_of(ar, batch), *batch.clip)))
+
+
+def guarded(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``-sum(where(y > 0, y * log(p), 0))``, with p given or the softmax.
+
+    The value is right where naive's is nan, but its gradient is not: 0 times the infinite slope of log at 0
+    is nan on the way back.
+
+    Source: https://github.com/google-deepmind/optax/pull/1786.
+    """
+    terms = ar.multiply(batch.targets, ar.log(probabilities_of(ar, batch)))
+    return ar.negative(ar.sum(ar.keep(terms, batch.targets > 0)))
+
+
+def textbook(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``-sum(y * log(exp(x) / sum(exp(x))))``: naive with a softmax that shifts nothing.
+
+    exp overflows from 88.73 on in float32, from 11.1 on in float16, and inf / inf is nan.
+
+    Source: Blanchard, Higham and Higham (2021), algorithm 3.1, doi:10.1093/imanum/draa038.
+    """
+    return _minus_sum(ar, batch.targets, ar.log(unshifted_softmax(ar, batch)))
 
 
 def dense(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -56,7 +84,7 @@ def dense(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """
     shifted = shifted_logits(ar, batch)
     log_sum = ar.log(ar.sum(ar.exp_by_row(shifted)))
-    return ar.sum(ar.multiply(batch.labels, ar.subtract(log_sum, shifted)))
+    return ar.sum(ar.multiply(batch.targets, ar.subtract(log_sum, shifted)))
 
 
 def sparse(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -69,7 +97,7 @@ def sparse(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """
     shifted = shifted_logits(ar, batch)
     log_sum = ar.log_one_by_one(ar.sum(ar.exp_by_row(shifted)))
-    return ar.subtract(log_sum, ar.pick(shifted, classes_of(batch)))
+    return _of_classes(ar, batch, log_sum, shifted)
 
 
 def by_hand(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -80,7 +108,7 @@ def by_hand(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     Source: the blog's own check of TensorFlow's result.
     """
     probabilities = ar.widen(softmax(ar, batch))
-    return _minus_sum(ar.python, ar.widen(batch.labels), ar.python.log(probabilities))
+    return _minus_sum(ar.python, ar.widen(batch.targets), ar.python.log(probabilities))
 
 
 def log1p(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -96,24 +124,24 @@ def log1p(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     rest = ar.without(ar.exp_by_row(shifted), shifted.argmax(axis=1))
     tail = ar.log1p(ar.sum(rest))
     if batch.indices is not None:
-        return ar.subtract(tail, ar.pick(shifted, batch.indices))
-    return ar.sum(ar.multiply(batch.labels, ar.subtract(tail, shifted)))
+        return _of_classes(ar, batch, tail, shifted)
+    return ar.sum(ar.multiply(batch.targets, ar.subtract(tail, shifted)))
 
 
 def unshifted(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """``(m + log(sum(exp(x - m)))) - x[label]``: the log-sum-exp is right, but of the size of the logits.
 
     Wrong under a common offset, which rounds the normaliser away: in float32 [1e4, 1e4, 1e4] loses 1.0986328
-    for 1.0986123, and from 1e8 on 0.
+    for 1.0986123, and from 1e8 on 0. An m that is not finite counts as 0.
 
     Source: optax 0.2.8, ``softmax_cross_entropy_with_integer_labels`` in ``losses/_classification.py``.
     """
-    maximum = ar.maximum(batch.logits)
+    maximum = ar.finite(ar.maximum(batch.logits))
     log_sum = ar.log(ar.sum(ar.exp_by_row(ar.subtract(batch.logits, maximum))))
-    return ar.subtract(ar.add(maximum, log_sum), ar.pick(batch.logits, classes_of(batch)))
+    return _of_classes(ar, batch, ar.add(maximum, log_sum), batch.logits)
 
 
-def online(ar: "Arithmetic", batch: "Batch", tile: int = 4) -> "FloatArray":
+def online(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """``log(d) - (x[label] - m)``, maximum m and sum d kept in one pass over tiles of classes.
 
     Where the first tile is all -inf the running maximum is too, and -inf - -inf is nan for the whole row:
@@ -122,13 +150,13 @@ def online(ar: "Arithmetic", batch: "Batch", tile: int = 4) -> "FloatArray":
 
     Source: Milakov and Gimelshein (2018), algorithm 3, arXiv:1805.02867.
     """
-    maximum, total = running(ar, batch, tile)
-    return ar.subtract(ar.log(total), ar.subtract(ar.pick(batch.logits, classes_of(batch)), maximum))
+    maximum, total = running(ar, batch)
+    return _of_classes(ar, batch, ar.log(total), ar.subtract(batch.logits, maximum))
 
 
-def running(ar: "Arithmetic", batch: "Batch", tile: int = 4) -> "tuple[FloatArray, FloatArray]":
+def running(ar: "Arithmetic", batch: "Batch") -> "tuple[FloatArray, FloatArray]":
     """Return the running maximum and sum of exponentials after the last tile, (N, 1) each."""
-    logits = batch.logits
+    logits, tile = batch.logits, batch.tile
     maximum = np.full_like(logits[:, :1], -np.inf)
     total = np.zeros_like(maximum)
     for start in range(0, logits.shape[1], tile):
@@ -178,3 +206,24 @@ def classes_of(batch: "Batch") -> "IntArray":
 
 def _minus_sum(ar: "Arithmetic", labels: "FloatArray", logs: "FloatArray") -> "FloatArray":
     return ar.negative(ar.sum(ar.multiply(labels, logs)))
+
+
+def _of_classes(ar: "Arithmetic", batch: "Batch", log_sum: "FloatArray", terms: "FloatArray") -> "FloatArray":
+    """Return the loss of ``-log p = log_sum - terms``: the own class's, weighted, smoothed, 0 where ignored.
+
+    Smoothing adds up -log p over all classes before it takes ε / C of the sum, as PyTorch does.
+
+    Source: PyTorch 2.13, ``cross_entropy_loss_label_smoothing`` in ``aten/src/ATen/native/LossNLL.cpp``.
+    """
+    losses = ar.subtract(log_sum, ar.pick(terms, classes_of(batch)))
+    weighting = batch.weighting
+    if weighting is None:
+        return losses
+    if weighting.own is not None:
+        losses = ar.multiply(weighting.own, losses)
+    if weighting.smoothing:
+        every = ar.subtract(log_sum, terms)
+        every = every if weighting.weights is None else ar.multiply(weighting.weights, every)
+        share = ar.scale(ar.sum(every), weighting.smoothing / terms.shape[1])
+        losses = ar.add(ar.scale(losses, 1 - weighting.smoothing), share)
+    return losses if weighting.ignored is None else ar.keep(losses, ~weighting.ignored)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from xentcli import gradients, kernels
+from xentcli import binary, gradients, kernels
 from xentcli.errors import XentError, did_you_mean
 
 if TYPE_CHECKING:
@@ -29,6 +29,15 @@ class Method:
     soft_labels: bool = True
     dtype: str | None = None
     by_default: bool = True
+    binary: bool = False
+
+    def unfit(self, batch: "Batch") -> str | None:
+        """Say why the method cannot take a batch, where it cannot."""
+        if self.binary != batch.binary:
+            return "takes one logit an example" if self.binary else "takes a logit for every class"
+        if batch.indices is None and not self.soft_labels:
+            return "takes one class an example, not soft labels"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +72,33 @@ METHODS: Final = (
         "online",
         kernels.online,
         gradients.online,
-        "log d - (x[label]-m), one pass in tiles of 4",
+        "log d - (x[label]-m), one pass in tiles",
         soft_labels=False,
         by_default=False,
+    ),
+    Method("guarded", kernels.guarded, gradients.naive, "-Σ where(y > 0, y·log p, 0)", by_default=False),
+    Method("textbook", kernels.textbook, gradients.textbook, "-Σ y·log(exp x / Σ exp x)", by_default=False),
+    Method("bce_naive", binary.naive, binary.gradient_of_naive, "-(y·log p + (1-y)·log(1-p))", binary=True),
+    Method(
+        "bce_clipped",
+        binary.clipped,
+        binary.gradient_of_clipped,
+        "the same, p clipped to [low, high]",
+        binary=True,
+    ),
+    Method(
+        "bce_clamped",
+        binary.clamped,
+        binary.gradient_of_clamped,
+        "the same, logs clamped at -100",
+        binary=True,
+    ),
+    Method(
+        "bce_with_logits",
+        binary.with_logits,
+        binary.gradient_with_logits,
+        "max(x, 0) - x·y + log1p(exp(-|x|))",
+        binary=True,
     ),
 )
 

@@ -11,8 +11,28 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.floating[Any]]
     IntArray = NDArray[np.integer[Any]]
+    BoolArray = NDArray[np.bool_]
 
 Floats = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighting:
+    """What is made of the labels before they count, as torch.nn.functional.cross_entropy defines it.
+
+    ``targets`` (N, C) is w_c ((1 - ε) y_c + ε / C), and 0 in an ignored row; ``weights`` (N, C) is a row of
+    class weights for every example, ``own`` (N, 1) that of its class; ``ignored`` (N, 1). None: not given.
+    ``divisor`` is what a mean divides by: the weights of the classes that count, or for soft labels N.
+
+    Source: PyTorch 2.13, ``cross_entropy_loss_label_smoothing`` in ``aten/src/ATen/native/LossNLL.cpp``.
+    """
+
+    targets: "FloatArray"
+    weights: "FloatArray | None"
+    own: "FloatArray | None"
+    smoothing: float
+    ignored: "BoolArray | None"
+    divisor: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,7 +40,9 @@ class Batch:
     """What a kernel reads; every array is read-only and in the dtype of the case.
 
     ``logits`` (N, C); ``labels`` (N, C) probabilities, one-hot where the case gives indices; ``indices``
-    (N,) or None where a label row is not one-hot; ``probabilities`` (N, C) or None; ``clip`` two bounds.
+    (N,) or None where a label row is not one-hot; ``probabilities`` (N, C) or None; ``clip`` two bounds;
+    ``tile`` the classes of a tile; ``weighting`` or None where every label counts as it is. A label that is
+    out of range has a row of zeros. A ``binary`` batch has one logit and label an example: C = 1.
     """
 
     logits: "FloatArray"
@@ -28,18 +50,84 @@ class Batch:
     indices: "IntArray | None"
     probabilities: "FloatArray | None"
     clip: tuple[float, float]
+    tile: int = 4
+    weighting: Weighting | None = None
+    binary: bool = False
+    out_of_range: "BoolArray | None" = None
+
+    @property
+    def targets(self) -> "FloatArray":
+        """The labels, weighted and smoothed, 0 in ignored rows."""
+        return self.labels if self.weighting is None else self.weighting.targets
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """Numbers that the source printed for one quantity (a method's losses or loss, the softmax, …).
 
-    ``texts`` are the numbers as written, flattened; ``shape`` is () for a scalar, (N,) or (N, C).
+    ``texts`` are the numbers as written, flattened; ``shape`` is () for a scalar, (N,) or (N, C). ``derived``
+    says that they follow from the definition instead.
     """
 
     quantity: str
     texts: tuple[str, ...]
     shape: tuple[int, ...]
+    derived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where a case comes from; ``date`` is of the source, as it gives it: 2018-09-17, 2018-09 or 2018."""
+
+    url: str
+    title: str | None = None
+    date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """Which versions of a library show the failure, and whether it is open, intended or fixed there."""
+
+    library: str
+    versions: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What a version of a library printed, as text, and the call that did."""
+
+    library: str
+    version: str
+    call: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a case says of itself that changes no number."""
+
+    title: str
+    sources: tuple[Reference, ...] = ()
+    affects: tuple[Affected, ...] = ()
+    prints: tuple[Printed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """How the numbers are carried out: everything is rounded to ``dtype``, see ``arithmetic.get``."""
+
+    dtype: str
+    arithmetic: str
+    accumulate: str | None = None
+    in_order: bool = False
+    flush_subnormals: bool = False
+
+    @property
+    def of_losses(self) -> str:
+        """The dtype of the losses: the wider of the dtype and what sums are carried in."""
+        widest = ("float16", "bfloat16", "float32", "float64")
+        return max(self.dtype, self.accumulate or self.dtype, key=widest.index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,15 +136,27 @@ class Case:
 
     name: str
     path: str
-    title: str
-    source: str | None
-    dtype: str
-    arithmetic: str
-    accumulate: str | None
+    about: About
+    numerics: Numerics
     reduction: str
     batch: Batch
     expectations: tuple[Expectation, ...]
     overridden: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """One line that says what the case shows."""
+        return self.about.title
+
+    @property
+    def dtype(self) -> str:
+        """The format that inputs are stored in."""
+        return self.numerics.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C), or (N,) of a binary case."""
+        return self.batch.logits.shape[: 1 if self.batch.binary else 2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,17 +223,18 @@ class Check:
         return all(self.hits)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Exact:
     """True values, accurate far beyond the format that they were found for.
 
-    ``rows`` names the examples evaluated, ``losses`` and ``gradients`` (d loss / d logits of each example) go
-    with them. ``loss`` is None under reduction none and where rows were sampled. nan: no true value exists.
+    ``rows`` names the examples evaluated, ``losses`` and ``gradients`` (d loss / d logits of each example,
+    (C,), rounded to the format) go with them. ``loss`` is None under reduction none and where rows were
+    sampled. nan: no true value exists.
     """
 
     rows: tuple[int, ...]
     losses: tuple[Decimal, ...]
-    gradients: tuple[tuple[Decimal, ...], ...]
+    gradients: "tuple[FloatArray, ...]"
     loss: Decimal | None
 
 
@@ -171,29 +272,3 @@ class Judgement:
     def all_findings(self) -> tuple[str, ...]:
         """Every finding of any example, once, in the order of the catalogue."""
         return tuple(dict.fromkeys(name for names in (*self.findings, self.of_reduction) for name in names))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Result:
-    """One case with its truth, its outcomes, their judgements (None where inapplicable) and the checks."""
-
-    case: Case
-    exact: Exact
-    outcomes: tuple[Outcome, ...]
-    judgements: tuple[Judgement | None, ...]
-    checks: tuple[Check, ...]
-
-    @property
-    def numbers(self) -> int:
-        """How many single numbers were expected of what was run."""
-        return sum(len(check.hits) for check in self.checks)
-
-    @property
-    def reproduced(self) -> int:
-        """How many of them came out."""
-        return sum(sum(check.hits) for check in self.checks)
-
-    @property
-    def as_expected(self) -> bool:
-        """Whether the case decides for exit code 0: an overridden case always does."""
-        return bool(self.case.overridden) or self.reproduced == self.numbers

@@ -15,18 +15,31 @@ _SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One case file, read: ``path`` as messages show it, ``name`` as the case is called."""
+    """One case file, read: ``path`` as messages show it, ``name`` as the case is called.
+
+    ``named`` says that it was asked for by itself, not as one of a folder.
+    """
 
     path: str
     name: str
     data: bytes
+    named: bool = True
+
+
+def home() -> Path:
+    """Return the folder of the cases that ship with xent: inside the package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    return package / "cases" if (package / "cases").is_dir() else package.parent / "cases"
 
 
 def bundled() -> tuple[Path, ...]:
-    """Return the files of the cases that ship with xent: inside the package, or beside it in a checkout."""
-    package = Path(__file__).parent
-    folder = package / "cases" if (package / "cases").is_dir() else package.parent / "cases"
-    return tuple(_files(folder))
+    """Return the files of the cases that ship with xent."""
+    return tuple(_files(home()))
+
+
+def folder_of(path: Path) -> str:
+    """Return the folder that a bundled case stands in, '' for the blog's own."""
+    return path.parent.relative_to(home()).as_posix().removeprefix(".")
 
 
 def read_all(arguments: Sequence[str]) -> tuple[list[Source], list[CaseError]]:
@@ -35,15 +48,15 @@ def read_all(arguments: Sequence[str]) -> tuple[list[Source], list[CaseError]]:
     problems: list[CaseError] = []
     # Standard input can be read once, however often it is named.
     once = [name for at, name in enumerate(arguments) if name != "-" or at == arguments.index("-")]
-    for argument in once or map(str, bundled()):
+    for argument in once or [str(home())]:
         try:
-            paths = [None] if argument == "-" else _paths(argument)
+            paths: Sequence[Path | None] = [None] if argument == "-" else _paths(argument)
         except Refused as refused:
             problems.extend(refused.problems)
             continue
         for path in paths:
             try:
-                sources.append(_of_stdin() if path is None else _of_file(path))
+                sources.append(_of_stdin() if path is None else _of_file(path, named=len(paths) == 1))
             except Refused as refused:
                 problems.extend(refused.problems)
     return sources, problems
@@ -53,9 +66,8 @@ def find_bundled(name: str) -> Path:
     """Return the file of a bundled case; raises Refused where there is none of that name."""
     files = {file.stem: file for file in bundled()}
     if name not in files:
-        raise Refused(
-            [CaseError(name, f"no such file, folder or bundled case{did_you_mean(name, list(files))}")]
-        )
+        near = did_you_mean(name, list(files), "'xent cases' lists them")
+        raise Refused([CaseError(name, f"no such file, folder or bundled case{near}")])
     return files[name]
 
 
@@ -67,7 +79,8 @@ def _paths(argument: str) -> Sequence[Path]:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return [find_bundled(argument)]
+        folder = home() / argument
+        return list(_files(folder)) if folder.is_dir() else [find_bundled(argument)]
     except OSError as error:
         raise _unreadable(argument, error) from error
     if not stat.S_ISDIR(mode):
@@ -84,10 +97,10 @@ def _of_stdin() -> Source:
     return Source("-", "stdin", _bounded("-", sys.stdin.buffer.read(MAX_BYTES + 1)))
 
 
-def _of_file(path: Path) -> Source:
+def _of_file(path: Path, *, named: bool) -> Source:
     try:
         with path.open("rb") as file:
-            return Source(str(path), path.stem, _bounded(str(path), file.read(MAX_BYTES + 1)))
+            return Source(str(path), path.stem, _bounded(str(path), file.read(MAX_BYTES + 1)), named)
     except OSError as error:
         raise _unreadable(str(path), error) from error
 
@@ -100,7 +113,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
     for where, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
+        for name in sorted(names, key=lambda name: Path(name).stem):
             path = Path(where, name)
             if (
                 name.endswith(_SUFFIXES)

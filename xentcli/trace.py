@@ -1,6 +1,8 @@
 """An Arithmetic that records each step: what was computed of what, so that no formula is written twice."""
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -27,6 +29,15 @@ _WORDS = {
     "log_one_by_one": ("log", "log({0})"),
     "log1p": ("log1p", "log1p({0})"),
     "sum": ("sum", "Σ {0}"),
+    "absolute": ("magnitude", "|{0}|"),
+    "relu": ("relu", "max({0}, 0)"),
+    "clamp": ("clamped", "max({0}, {1})"),
+    "one_plus": ("sum", "1 + {0}"),
+    "one_minus": ("complement", "1 - {0}"),
+    "reciprocal": ("reciprocal", "1 / {0}"),
+    "scale": ("scaled", "{1} × {0}"),
+    "finite": ("finite", "{0}, or 0"),
+    "keep": ("kept", "{0} where it counts"),
     "pick": ("own", "{0}[label]"),
     "without": ("rest", "{0} but the largest"),
     "widen": ("float64", "float64({0})"),
@@ -35,17 +46,33 @@ _WORDS = {
 }
 
 
-class Traced:
-    """Wraps an Arithmetic; ``steps`` fills as kernels call it."""
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What was made so far: the steps, the name of each result, how often each word was used."""
 
-    def __init__(self, inner: "Arithmetic", batch: "Batch", steps: list[Step], names: dict[int, str]) -> None:
-        self._inner, self._batch = inner, batch
-        self.steps, self._names = steps, names
+    names: dict[int, str]
+    steps: list[Step] = field(default_factory=list)
+    words: Counter[str] = field(default_factory=Counter)
+
+    def add(self, step: Step) -> None:
+        """Add a step under its word, numbered from the second of that word on."""
+        self.words[step.name] += 1
+        number = self.words[step.name]
+        named = step if number == 1 else replace(step, name=f"{step.name} {number}")
+        self.names[id(step.result)] = named.name
+        self.steps.append(named)
+
+
+class Traced:
+    """Wraps an Arithmetic; what is made fills up as kernels call it."""
+
+    def __init__(self, inner: "Arithmetic", batch: "Batch", made: "_Made") -> None:
+        self._inner, self._batch, self._made = inner, batch, made
 
     @property
     def python(self) -> "Arithmetic":
         """Python floats, recorded in the same list."""
-        return cast("Arithmetic", Traced(self._inner.python, self._batch, self.steps, self._names))
+        return cast("Arithmetic", Traced(self._inner.python, self._batch, self._made))
 
     def __getattr__(self, operation: str) -> Callable[..., "FloatArray"]:
         """Return the operation, recording what it returns."""
@@ -60,28 +87,30 @@ class Traced:
 
     def _record(self, operation: str, operands: tuple[Any, ...], result: "FloatArray") -> None:
         word, written = _WORDS[operation]
-        shown = [self._names.get(id(operand)) or self._plain(operand) for operand in operands]
+        shown = [self._made.names.get(id(operand)) or self._plain(operand) for operand in operands]
         if operation == "subtract" and shown[1].startswith(("maximum", "larger")) and shown[0] == "logits":
             word = "shifted"
         if operation == "divide" and shown[0].startswith("exp") and shown[1].startswith("sum"):
             word = "probabilities"
-        before = sum(step.name.split()[0] == word for step in self.steps)
-        name = f"{word} {before + 1}" if before else word
-        self._names[id(result)] = name
-        self.steps.append(Step(operation, name, written.format(*shown), operands, result))
+        self._made.add(Step(operation, word, written.format(*shown), operands, result))
 
     def _plain(self, operand: object) -> str:
         """Name what no step made: a bound, a tile of the logits, what a loop starts from."""
         if isinstance(operand, float):
             return f"{operand:g}"
-        part = isinstance(operand, np.ndarray) and np.shares_memory(operand, self._batch.logits)
+        part = isinstance(operand, np.ndarray) and np.may_share_memory(operand, self._batch.logits)
         return "tile" if part else "start"
 
 
 def traced(ar: "Arithmetic", batch: "Batch") -> "tuple[Arithmetic, list[Step]]":
     """Return the arithmetic as a kernel takes it, and the list that its steps go to."""
-    given = {"logits": batch.logits, "labels": batch.labels, "probabilities": batch.probabilities}
-    steps: list[Step] = []
-    return cast(
-        "Arithmetic", Traced(ar, batch, steps, {id(array): name for name, array in given.items()})
-    ), steps
+    made = _Made({id(array): name for name, array in given(batch).items()})
+    return cast("Arithmetic", Traced(ar, batch, made)), made.steps
+
+
+def given(batch: "Batch") -> "dict[str, FloatArray]":
+    """Return what a batch gives, by the name that steps call it."""
+    arrays = {"logits": batch.logits, "labels": batch.labels, "probabilities": batch.probabilities}
+    if (weighting := batch.weighting) is not None:
+        arrays |= {"weights": weighting.weights, "weight": weighting.own, "targets": weighting.targets}
+    return {name: array for name, array in arrays.items() if array is not None}

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xentcli.causes import clip_active
 from xentcli.evidence import Evidence
-from xentcli.findings import clip_active, findings_of
+from xentcli.findings import findings_of
 from xentcli.formats import FORMATS, nearest, ulps
 from xentcli.model import Case, Exact, Gradient, Judgement, Outcome
 
@@ -25,7 +26,7 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
     """Hold one outcome against the truth; None where the method could not take the case."""
     if outcome.inapplicable is not None:
         return None
-    gradient = None if outcome.gradient is None else _gradient(outcome.gradient, exact, case.dtype)
+    gradient = None if outcome.gradient is None else _gradient(outcome.gradient, exact)
     verdicts, findings, errors = [], [], []
     for place, row in enumerate(exact.rows):
         loss, true = outcome.losses[row], exact.losses[place]
@@ -41,11 +42,16 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
     else:
         worst = verdict(outcome.loss, exact.loss, outcome.dtype, capped="capped" in verdicts)
         error = ulps(outcome.loss, exact.loss, FORMATS[outcome.dtype])
-    return Judgement(error, worst, tuple(verdicts), gradient, tuple(findings), _of_reduction(outcome, exact))
+    return Judgement(
+        error, worst, tuple(verdicts), gradient, tuple(findings), _of_reduction(case, outcome, exact)
+    )
 
 
-def _of_reduction(outcome: Outcome, exact: Exact) -> tuple[str, ...]:
+def _of_reduction(case: Case, outcome: Outcome, exact: Exact) -> tuple[str, ...]:
     """Name what went wrong between the losses and the loss."""
+    weighting = case.batch.weighting
+    if case.reduction == "mean" and weighting is not None and weighting.divisor == 0:
+        return ("empty-mean",)
     if outcome.loss is None or exact.loss is None or not math.isinf(outcome.loss):
         return ()
     if any(math.isinf(loss) for loss in outcome.losses):
@@ -73,16 +79,15 @@ def verdict(got: float, true: Decimal, dtype: str, *, capped: bool) -> str:
     return "capped" if capped else "off"
 
 
-def _gradient(got: "FloatArray", exact: Exact, dtype: str) -> Gradient:
+def _gradient(got: "FloatArray", exact: Exact) -> Gradient:
     """Judge the gradients of the examples evaluated."""
     states, errors, residuals = [], [], []
     for row, true in zip(exact.rows, exact.gradients, strict=True):
         values = got[row]
-        rounded = np.array([nearest(value, FORMATS[dtype]) for value in true])
-        error = _ratio(values, rounded)
-        states.append(_state(values, rounded, error))
+        error = _ratio(values, true)
+        states.append(_state(values, true, error))
         errors.append(error)
-        residuals.append(abs(math.fsum(values)) if np.isfinite(values).all() else math.nan)
+        residuals.append(abs(math.fsum(values.tolist())) if np.isfinite(values).all() else math.nan)
     worst = min(states, key=STATES.index)
     largest = None if any(math.isnan(error) for error in errors) else max(errors)
     return Gradient(worst, tuple(states), largest, float(np.max(residuals)))

@@ -51,6 +51,8 @@ def xent() -> None:
       xent compare --methods all             cases down, methods across
       xent explain abnormal                  why it went nan, step by step
       xent identify 16.118                   what a stuck loss means
+      xent cases --search "label smoothing"  a documented failure like yours
+      xent new mine.yaml                     a case to start from
     """
 
 
@@ -62,5 +64,6 @@ for command in (
     listings.methods,
     listings.findings,
     listings.cases,
+    listings.new,
 ):
     xent.add_command(command)

@@ -1,8 +1,8 @@
-"""identify, methods, findings, cases: what xent knows, looked up."""
+"""identify, methods, findings, cases: what xent knows, looked up; new: a case to start from."""
 
 import click
 
-from xentcli.cli.options import complete_bundled, format_option
+from xentcli.cli.options import complete_bundled, format_option, option
 from xentcli.cli.screen import screen
 from xentcli.words import LISTING_FORMATS
 
@@ -37,9 +37,9 @@ def methods(form: str) -> None:
       xent methods --format markdown
     """
     from xentcli import output, show
-    from xentcli.show import sheets
+    from xentcli.show import listed
 
-    output.to_stdout(show.render([sheets.of_methods()], form, screen(None)))
+    output.to_stdout(show.render([listed.of_methods()], form, screen(None)))
 
 
 @click.command()
@@ -52,29 +52,45 @@ def findings(form: str) -> None:
       xent findings --format json
     """
     from xentcli import output, show
-    from xentcli.show import sheets
+    from xentcli.show import listed
 
-    output.to_stdout(show.render([sheets.of_findings()], form, screen(None)))
+    output.to_stdout(show.render([listed.of_findings()], form, screen(None)))
 
 
 @click.group(invoke_without_command=True)
+@option("--search", metavar="WORDS", help="Only cases in which all these words stand.")
+@option("--finding", metavar="NAME", help="Only cases in which this is found; see 'xent findings'.")
+@option("--library", metavar="NAME", help="Only cases of this library.")
 @format_option(*LISTING_FORMATS, variable="XENT_CASES_FORMAT")
 @click.pass_context
-def cases(context: click.Context, form: str) -> None:
-    """List the bundled cases; 'xent cases show NAME' prints the file of one.
+def cases(
+    context: click.Context, search: str | None, finding: str | None, library: str | None, form: str
+) -> int:
+    """List the bundled cases by folder; 'xent cases show NAME' prints the file of one.
+
+    Exits with 0 where there is one and with 1 where none fits.
 
     \b
     Examples:
-      xent cases
+      xent cases --search "label smoothing"
+      xent cases --finding tail-collapse
+      xent cases --library torch
       xent cases show abnormal > mine.yaml
     """
     if context.invoked_subcommand is not None:
-        return
-    from xentcli import load, output, show, sources
-    from xentcli.show import sheets
+        return 0
+    from xentcli import atlas, output, show
+    from xentcli.show import listed
 
-    found, problems = sources.read_all(())
-    output.to_stdout(show.render([sheets.of_cases(load.load_all(found, problems))], form, screen(None)))
+    found = atlas.entries()
+    if search is not None:
+        found = atlas.search(found, search)
+    if library is not None:
+        found = atlas.of_library(found, library)
+    if finding is not None:
+        found = atlas.showing(found, finding)
+    output.to_stdout(show.render(listed.of_cases(found, form), form, screen(None)))
+    return 0 if found else 1
 
 
 @cases.command("show")
@@ -89,3 +105,35 @@ def show_case(name: str) -> None:
     from xentcli import output, sources
 
     output.to_stdout(sources.find_bundled(name).read_text(encoding="utf-8"))
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=str))
+@option(
+    "--from",
+    "dump",
+    metavar="DUMP",
+    type=click.Path(path_type=str),
+    variable="XENT_FROM",
+    help="Take the arrays logits, labels and probabilities of this .npz file.",
+)
+def new(file: str, dump: str | None) -> None:
+    """Write a case to start from to FILE (- for standard output), which must not exist yet.
+
+    \b
+    Examples:
+      xent new mine.yaml
+      xent new --from dump.npz mine.yaml
+    """
+    from pathlib import Path
+
+    from xentcli import new, output
+    from xentcli.errors import XentError
+
+    if file != "-" and Path(file).exists():
+        raise XentError(f"{file}: exists already; name a new file")
+    text = new.TEMPLATE if dump is None else new.from_dump(dump)
+    with output.opened(file) as write:
+        write(text)
+    if file != "-":
+        click.echo(f"wrote {file}; 'xent run {file}' runs it", err=True)

@@ -16,13 +16,14 @@ from xentcli.cli.options import (
     override_options,
 )
 from xentcli.cli.screen import screen
-from xentcli.errors import XentError
+from xentcli.errors import XentError, count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from xentcli.judge import Result
     from xentcli.load import Overrides
-    from xentcli.model import Case, Result
+    from xentcli.model import Case
 
 _EXIT_DIFFERS = 1
 
@@ -156,4 +157,7 @@ def _results(cases: tuple[str, ...], overrides: "Overrides", output: str | None)
     if outputs.is_input(output, [source.path for source in found]):
         raise XentError(f"{output}: is one of the cases; write the results elsewhere")
     loaded: list[Case] = load.load_all(found, problems, overrides)
-    return [judge(case, run(case, chosen or methods_of(case)), observe(case)) for case in loaded]
+    if missing := len(found) - len(loaded):
+        need = "left out, which need what is not installed: pip install 'xent[bfloat16]'"
+        click.echo(f"{count(missing, 'case')} {need}", err=True)
+    return [judge(case, run(case, methods_of(case, chosen)), observe(case)) for case in loaded]

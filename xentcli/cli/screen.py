@@ -5,14 +5,14 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from xentcli.show import Screen
+    from xentcli.show.screen import Screen
 
 _DIGITS = 6  # at most of a terminal's width
 
 
 def screen(output: str | None) -> "Screen":
     """Say what the results are read on: the terminal, or a file or pipe that takes no boxes and colours."""
-    from xentcli.show import Screen
+    from xentcli.show.screen import Screen
 
     forced = bool(os.environ.get("FORCE_COLOR"))
     capable = os.environ.get("TERM", "") not in ("dumb", "unknown")

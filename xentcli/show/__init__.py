@@ -1,27 +1,19 @@
 """Results → text, one file a format. Nothing here prints, and only what a format needs is imported."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from xentcli.show.screen import Screen
 from xentcli.words import SHEET_FORMATS
+
+__all__ = ["Screen", "compare", "explain", "identify", "render", "run"]
 
 if TYPE_CHECKING:
     from xentcli.explain import Explanation
     from xentcli.identify import Candidate
-    from xentcli.model import Result
+    from xentcli.judge import Result
     from xentcli.show.sheets import Sheet
-
-
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """Where a table is read: ``width`` in columns; without ``boxes`` (a pipe, a file) it comes out plain."""
-
-    width: int = 80
-    boxes: bool = False
-    colour: bool = False
-    unicode: bool = True
 
 
 def run(results: Sequence["Result"], form: str, screen: Screen, verbose: bool) -> str:

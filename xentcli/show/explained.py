@@ -8,7 +8,7 @@ from xentcli import __version__
 from xentcli.show.digits import number, text
 from xentcli.show.json import dump
 from xentcli.show.prose import filled
-from xentcli.show.sheets import Sheet
+from xentcli.show.sheets import Sheet, numerics
 
 if TYPE_CHECKING:
     from xentcli.explain import Explanation
@@ -24,7 +24,7 @@ def sheet(explanation: "Explanation") -> Sheet:
         for step in explanation.steps
     )
     case = explanation.case
-    about = f"{explanation.outcome.method}, example {explanation.example}, {case.dtype}, {case.arithmetic}"
+    about = ", ".join((explanation.outcome.method, f"example {explanation.example}", *numerics(case)))
     return Sheet(f"{case.name}: {case.title} ({about})", ("step", "is", "values", "abnormal"), rows)
 
 
@@ -39,6 +39,7 @@ def prose(explanation: "Explanation", width: int) -> str:
     for finding in explanation.findings:
         lines += ["", f"{finding.name}: {finding.cause}"]
         lines += [f"  Remedy: {finding.remedy}", f"  Source: {finding.source}"]
+        lines += [f"  Case: xent run {finding.case}"]
     return "".join(f"{filled(line, width)}\n" for line in lines)
 
 
@@ -57,7 +58,7 @@ def _fields(explanation: "Explanation") -> dict[str, Any]:
     return {
         "name": case.name,
         "dtype": case.dtype,
-        "arithmetic": case.arithmetic,
+        "arithmetic": case.numerics.arithmetic,
         "method": outcome.method,
         "example": explanation.example,
         "loss": number(outcome.losses[explanation.example], outcome.dtype),
@@ -69,7 +70,7 @@ def _fields(explanation: "Explanation") -> dict[str, Any]:
         ],
         "born": [{"step": birth.step, "sentence": birth.sentence} for birth in explanation.births],
         "findings": [
-            {"name": f.name, "cause": f.cause, "remedy": f.remedy, "source": f.source}
+            {"name": f.name, "cause": f.cause, "remedy": f.remedy, "source": f.source, "case": f.case}
             for f in explanation.findings
         ],
     }

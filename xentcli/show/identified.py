@@ -29,6 +29,7 @@ def as_json(typed: str, candidates: Sequence["Candidate"]) -> str:
             "owner": candidate.constant.owner,
             "source": candidate.constant.source,
             "case": candidate.case,
+            "bundled": candidate.constant.bundled,
         }
         for candidate in candidates
     ]
@@ -43,6 +44,8 @@ def _paragraph(typed: str, candidate: "Candidate", width: int) -> str:
         what = f"{share} of {what}: {some} in {share.denominator} at that floor, the rest at 0"
     lines = [f"{typed} is {what}", f"  cause: {constant.cause}"]
     lines += [f"  whose: {constant.owner}", f"  source: {constant.source}"]
+    if constant.bundled is not None:
+        lines.append(f"  bundled: xent run {constant.bundled}")
     lines = [filled(line, width) for line in lines]
     if candidate.case is not None:  # a command stays on one line, to be copied
         lines.append(f'  case: echo "{candidate.case}" | xent run -')

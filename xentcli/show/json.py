@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from xentcli import __version__
 from xentcli.formats import FORMATS, nearest
 from xentcli.show.digits import number
+from xentcli.words import IN_ORDER
 
 if TYPE_CHECKING:
-    from xentcli.model import Check, Judgement, Outcome, Result
+    from xentcli.judge import Result
+    from xentcli.model import Case, Check, Judgement, Outcome
     from xentcli.show.sheets import Sheet
 
 
@@ -41,24 +46,47 @@ def _case(result: "Result") -> dict[str, Any]:
         "name": case.name,
         "path": case.path,
         "title": case.title,
-        "source": case.source,
+        "source": case.about.sources[0].url if case.about.sources else None,
         "dtype": case.dtype,
-        "arithmetic": case.arithmetic,
+        "arithmetic": case.numerics.arithmetic,
         "reduction": case.reduction,
-        "shape": list(case.batch.logits.shape),
+        "shape": list(case.shape),
+        **_particulars(case),
         "exact": _exact(result),
         "methods": [_method(*pair) for pair in zip(result.outcomes, result.judgements, strict=True)],
         "expectations": [_expectation(check) for check in result.checks],
     }
 
 
+def _particulars(case: "Case") -> dict[str, Any]:
+    """Return what only some cases say, under the keys of the case file."""
+    how, about, weighting = case.numerics, case.about, case.batch.weighting
+    fields: dict[str, Any] = {
+        "sources": [_without_none(asdict(source)) for source in about.sources if source.title],
+        "affects": [asdict(affected) for affected in about.affects],
+        "prints": [asdict(printed) for printed in about.prints],
+        "accumulate": [word for word in (how.accumulate, IN_ORDER * how.in_order) if word],
+        "flush_subnormals": how.flush_subnormals,
+    }
+    if weighting is not None:
+        if weighting.weights is not None:
+            fields["class_weights"] = [number(w, case.dtype) for w in weighting.weights[0].tolist()]
+        fields["label_smoothing"] = weighting.smoothing
+        fields["ignored"] = [] if weighting.ignored is None else np.flatnonzero(weighting.ignored).tolist()
+    return {name: value for name, value in fields.items() if value}
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def _exact(result: "Result") -> dict[str, Any]:
-    form = FORMATS[result.case.dtype]
+    form = FORMATS[result.case.numerics.of_losses]
     exact = result.exact
     fields: dict[str, Any] = {
         "loss": None if exact.loss is None else number(nearest(exact.loss, form), form.name),
         "losses": [number(nearest(loss, form), form.name) for loss in exact.losses],
-        "gradient": [[number(nearest(value, form), form.name) for value in row] for row in exact.gradients],
+        "gradient": [[number(value, form.name) for value in row.tolist()] for row in exact.gradients],
     }
     if len(exact.rows) < len(result.case.batch.logits):
         fields["sampled"] = list(exact.rows)
@@ -95,6 +123,7 @@ def _expectation(check: "Check") -> dict[str, Any]:
     got = [number(value, check.dtype) for value in check.got]
     return {
         "quantity": check.expectation.quantity,
+        **({"derived": True} if check.expectation.derived else {}),
         "expected": _shaped(expected, check.expectation.shape),
         "got": _shaped(got, check.expectation.shape),
         "numbers": len(check.hits),

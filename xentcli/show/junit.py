@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 from xentcli.show.digits import text
 
 if TYPE_CHECKING:
-    from xentcli.model import Check, Result
+    from xentcli.judge import Result
+    from xentcli.model import Check
 
 # What XML 1.0 calls a character, turned round.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

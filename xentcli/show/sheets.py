@@ -7,10 +7,10 @@ from decimal import Decimal
 import numpy as np
 
 from xentcli.errors import count
-from xentcli.findings import FINDINGS
 from xentcli.formats import FORMATS, nearest
-from xentcli.methods import METHOD_NAMES, METHODS
-from xentcli.model import Case, Check, Gradient, Judgement, Outcome, Result
+from xentcli.judge import Result
+from xentcli.methods import METHOD_NAMES
+from xentcli.model import Case, Check, Gradient, Judgement, Outcome
 from xentcli.show.digits import text, three
 from xentcli.truth import VERDICTS
 
@@ -51,10 +51,22 @@ def of_result(result: Result, everything: bool) -> Sheet:
         _method_row(outcome, checks.pop(outcome.method, None), everything) for outcome in result.outcomes
     ]
     rows += [_quantity_row(check, everything) for check in checks.values()]
-    examples, classes = case.batch.logits.shape
-    about = f"{case.dtype}, {case.arithmetic}, {examples}×{classes}, reduction {case.reduction}"
+    about = ", ".join((*numerics(case), size(case), f"reduction {case.reduction}"))
     columns = ("method", "loss", "losses", "expected", "reproduced")
     return Sheet(f"{case.name}: {case.title} ({about})", columns, tuple(rows))
+
+
+def numerics(case: Case) -> tuple[str, ...]:
+    """Return in words how the numbers of a case are carried out."""
+    how = case.numerics
+    sums = " ".join(filter(None, ("in order" * how.in_order, f"in {how.accumulate}" * bool(how.accumulate))))
+    extra = (f"sums {sums}" if sums else "", "subnormals flushed" if how.flush_subnormals else "")
+    return tuple(filter(None, (how.dtype, how.arithmetic, *extra)))
+
+
+def size(case: Case) -> str:
+    """Return the shape of the logits, 2×10, or 2 of a binary case."""
+    return "×".join(map(str, case.shape))
 
 
 def of_truth(result: Result) -> Sheet:
@@ -86,7 +98,7 @@ def flat(results: Sequence[Result]) -> Sheet:
     rows = []
     for result in results:
         case = result.case
-        about = (case.name, case.dtype, case.arithmetic, case.reduction)
+        about = (case.name, case.dtype, case.numerics.arithmetic, case.reduction)
         checks = {check.expectation.quantity: check for check in result.checks}
         for outcome, judgement in zip(result.outcomes, result.judgements, strict=True):
             check = checks.pop(outcome.method, None)
@@ -109,40 +121,13 @@ def flat(results: Sequence[Result]) -> Sheet:
     return Sheet("", (*columns, "numbers", "reproduced", *truth), tuple(rows))
 
 
-def of_methods() -> Sheet:
-    """Return the methods table."""
-    rows = tuple(
-        (
-            method.name,
-            method.formula,
-            "any" if method.soft_labels else "one class an example",
-            method.dtype or "the case's",
-            "yes" if method.by_default else "where expected",
-        )
-        for method in METHODS
-    )
-    return Sheet("", ("method", "formula", "labels", "dtype", "runs by default"), rows)
-
-
-def of_findings() -> Sheet:
-    """Return the catalogue of findings."""
-    rows = tuple((f.name, f.cause, f.remedy, f.source) for f in FINDINGS)
-    return Sheet("", ("finding", "cause", "remedy", "source"), rows)
-
-
-def of_cases(cases: Sequence[Case]) -> Sheet:
-    """Return a line a case."""
-    rows = tuple((case.name, "×".join(map(str, case.batch.logits.shape)), case.title) for case in cases)
-    return Sheet("", ("case", "shape", "title"), rows)
-
-
 def closing(results: Sequence[Result]) -> str:
     """Return the one sentence that ends a run."""
     numbers = sum(result.numbers for result in results)
     reproduced = sum(result.reproduced for result in results)
     if not numbers:
         return f"nothing was expected of {count(len(results), 'case')}"
-    sentence = f"{reproduced} of {numbers} printed numbers reproduced"
+    sentence = f"{reproduced} of {numbers} {_origin(results)} reproduced"
     overridden = results[0].case.overridden
     if overridden:
         options = ", ".join(f"--{name}" for name in overridden)
@@ -151,6 +136,15 @@ def closing(results: Sequence[Result]) -> str:
     if len(misses) > _NAMED:
         misses[_NAMED:] = [f"and {count(len(misses) - _NAMED, 'case')} more"]
     return f"{sentence}; not reproduced: {', '.join(misses)}" if misses else sentence
+
+
+def _origin(results: Sequence[Result]) -> str:
+    """Name what was expected by where it comes from."""
+    derived = sum(len(c.hits) for result in results for c in result.checks if c.expectation.derived)
+    printed = sum(result.numbers for result in results) - derived
+    if not derived:
+        return "printed numbers"
+    return f"numbers ({printed} printed, {derived} derived)" if printed else "derived numbers"
 
 
 def _method_row(outcome: Outcome, check: Check | None, everything: bool) -> tuple[str, ...]:
@@ -248,7 +242,7 @@ def _gradient(gradient: Gradient | None) -> tuple[str, str]:
 
 def _exact_row(result: Result, everything: bool) -> tuple[str, ...]:
     """Return the true loss and losses, rounded to the dtype."""
-    losses = [_true(value, result.case.dtype) for value in result.exact.losses]
+    losses = [_true(value, result.case.numerics.of_losses) for value in result.exact.losses]
     sampled = _sampled(result)
     return "exact", _exact_loss(result), sampled or _texts(losses, everything), "", ""
 
@@ -260,9 +254,9 @@ def _sampled(result: Result) -> str:
 
 
 def _exact_loss(result: Result) -> str:
-    return (
-        _sampled(result) or "-" if result.exact.loss is None else _true(result.exact.loss, result.case.dtype)
-    )
+    if result.exact.loss is None:
+        return _sampled(result) or "-"
+    return _true(result.exact.loss, result.case.numerics.of_losses)
 
 
 def _true(value: Decimal, dtype: str) -> str:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from xentcli.show import Screen
+    from xentcli.show.screen import Screen
     from xentcli.show.sheets import Sheet
 
 _FRAME = 3  # columns of the screen that a box adds to each column of text, with one more at the end

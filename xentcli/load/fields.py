@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli import document, formats
-from xentcli.document import Document, Mapping, Node, Scalar
+from xentcli import formats
 from xentcli.errors import count, did_you_mean
+from xentcli.load import document
+from xentcli.load.document import Document, Mapping, Node, Scalar
 
 if TYPE_CHECKING:
     from xentcli.model import FloatArray
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _SPECIAL = re.compile(r"([-+]?)\.?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_REPEATED = re.compile(r"(\S+) x ([1-9]\d{0,6})", re.ASCII)
 _NO_TEXT = ("null", "~", "true", "false")
 _LONGEST_NUMBER = 800  # characters: more than any float64 has digits
 _LARGEST_EXPONENT = 400  # of a printed number
 _SHOWN = 40  # characters of a value in a message
+_MOST_NUMBERS = 1_000_000  # of a table, repeated ones counted
+
+Entries = dict[str, tuple[Node, Node]]  # key → its node, its value's node
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,9 @@ class Fields:
     def __init__(self, doc: Document) -> None:
         self.doc = doc
 
-    def mapping(self, node: Node, what: str, known: Sequence[str]) -> dict[str, tuple[Node, Node]]:
+    def mapping(self, node: Node, what: str, known: Sequence[str]) -> Entries:
         """Return key → (its node, its value's node), unknown and repeated keys refused."""
-        found: dict[str, tuple[Node, Node]] = {}
+        found: Entries = {}
         if is_bare(node):
             return found
         if not isinstance(node, Mapping):
@@ -121,20 +126,43 @@ class Fields:
             return None
         return node.text
 
-    def index(self, node: Node, classes: int | None) -> int | None:
-        """Read a class index below the number of classes, where that is known."""
+    def words(self, key: str, node: Node, known: Sequence[str]) -> tuple[str, ...]:
+        """Read one word of those known, or a list of some."""
+        items = node.items if isinstance(node, document.Sequence) else [node]
+        read = [word for item in items if (word := self.choice(key, item, known)) is not None]
+        return tuple(dict.fromkeys(read))
+
+    def flag(self, key: str, node: Node) -> bool:
+        """Read true or false."""
+        if isinstance(node, Scalar) and not node.plain:
+            self.doc.refuse(node, f"{key} is true or false, without quotes")
+            return False
+        return self.choice(key, node, ("true", "false")) == "true"
+
+    def whole(self, key: str, node: Node) -> int | None:
+        """Read a whole number."""
+        number = self.number(node)
+        if number is None or not isinstance(node, Scalar):
+            return None
+        if not number.is_integer():
+            self.doc.refuse(node, f"{key} is a whole number, not {_short(node.text)}")
+            return None
+        return int(number)
+
+    def index(self, node: Node, classes: int | None, ignored: int | None, bad: bool) -> int | None:
+        """Read a class index below the number of classes, where that is known; any, where it may be bad."""
         number = self.number(node)
         if number is None or not isinstance(node, Scalar):
             return None
         text = _short(node.text)
         if not number.is_integer():
             self.doc.refuse(node, f"the label {text} is not a class index; write a whole number such as 2")
-        elif classes is not None and not 0 <= number < classes:
+        elif classes is not None and not (0 <= number < classes or number == ignored or bad):
             self.doc.refuse(
                 node, f"the label {text} is out of range; {classes} classes are 0 to {classes - 1}"
             )
         elif classes is not None:
-            return int(number)
+            return max(-_MOST_NUMBERS, min(int(number), _MOST_NUMBERS))
         return None
 
     def items(self, node: Node, what: str) -> list[Node] | None:
@@ -153,7 +181,9 @@ class Fields:
         if not rows:
             self.doc.refuse(node, f"{key} has no rows; give at least one example")
             return None
-        lists = [self.items(row, f"a row of {key} is a list of numbers, such as [0.2, 0.9]") for row in rows]
+        lists = [
+            self.numbers(row, f"a row of {key} is a list of numbers, such as [0.2, 0.9]") for row in rows
+        ]
         width = len(lists[0]) if lists[0] else None
         values = [
             self._row(key, number, rows[number - 1], items, width) for number, items in enumerate(lists, 1)
@@ -164,6 +194,39 @@ class Fields:
         return Table(
             np.array(complete, np.float64), tuple(node for items in lists if items for node in items)
         )
+
+    def column(self, key: str, node: Node) -> Table | None:
+        """Read a list of numbers as (N, 1), at least one."""
+        items = self.numbers(node, f"{key} is a list of numbers here, such as [0.2, 0.9]")
+        if items is None:
+            return None
+        if not items:
+            self.doc.refuse(node, f"{key} has no numbers; give at least one")
+        values = [value for item in items if (value := self.number(item)) is not None]
+        if not items or len(values) < len(items):
+            return None
+        return Table(np.array(values, np.float64)[:, None], tuple(items))
+
+    @staticmethod
+    def is_flat(node: Node) -> bool:
+        """Whether a list starts with a number and not with a row."""
+        return isinstance(node, document.Sequence) and bool(node.items) and isinstance(node.items[0], Scalar)
+
+    def numbers(self, node: Node, what: str) -> list[Node] | None:
+        """Return the items of a list, ``0.5 x 100`` as a hundred of them."""
+        items = self.items(node, what)
+        spread: list[Node] = []
+        for item in items or ():
+            repeated = _REPEATED.fullmatch(item.text) if isinstance(item, Scalar) and item.plain else None
+            if repeated and len(spread) + int(repeated[2]) > _MOST_NUMBERS:
+                self.doc.refuse(item, "more than a million numbers; a case is a batch of a few rows")
+                return None
+            if repeated:
+                one = Scalar(item.line, item.column, item.width, repeated[1], plain=True)
+                spread += [one] * int(repeated[2])
+            else:
+                spread.append(item)
+        return None if items is None else spread
 
     def _row(
         self, key: str, number: int, row: Node, items: list[Node] | None, width: int | None
@@ -177,8 +240,8 @@ class Fields:
             self.doc.refuse(
                 row, f"row {number} of {key} has {count(len(items), 'number')}, but row 1 has {width}"
             )
-        values = [self.number(item) for item in items]
-        known = [value for value in values if value is not None]
+        read = {id(item): self.number(item) for item in {id(item): item for item in items}.values()}
+        known = [value for item in items if (value := read[id(item)]) is not None]
         return known if items and len(known) == len(items) == (width or len(items)) else None
 
     def stored(self, table: Table, dtype: str) -> "FloatArray | None":

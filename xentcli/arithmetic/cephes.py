@@ -154,30 +154,6 @@ def logf(x: "Float32") -> "Float32":
     return np.where(ordinary, y.astype(np.float32), _log_of_others(x))
 
 
-def sum_in_order(x: "Float32") -> "Float32":
-    """Add the rows of (N, C), class after class: (N, 1)."""
-    total = np.zeros((x.shape[0], 1), np.float32)
-    for column in x.T:
-        total = flush(total + column[:, None])
-    return total
-
-
-def sum_in_packets(x: "Float32") -> "Float32":
-    """Add the rows of (N, C) as an AVX build does: (N, 1).
-
-    Eight running sums over the full packets, folded 8 → 4 → 2 → 1; what is left over is added in order.
-
-    Source: Eigen 3.3, ``InnerMostDimReducer`` and ``predux<Packet8f>``.
-    """
-    full = x.shape[1] // PACKET * PACKET
-    lanes = np.zeros((x.shape[0], PACKET), np.float32)
-    for start in range(0, full, PACKET):
-        lanes = flush(lanes + x[:, start : start + PACKET])
-    for half in (4, 2, 1):
-        lanes = flush(lanes[:, :half] + lanes[:, half : 2 * half])
-    return flush(sum_in_order(x[:, full:]) + lanes)
-
-
 def _log_of_others(x: "Float32") -> "Float32":
     """Return ln of zeros, infinities, negatives and nan."""
     return np.where(x == 0, _f(-np.inf), np.where(x > 0, x, _f(np.nan)))

@@ -1,0 +1,33 @@
+"""How exp, log, sums and division are carried out: the only place where kernels get their numbers from."""
+
+from typing import cast
+
+from xentcli.arithmetic.base import PYTHON, Arithmetic
+from xentcli.arithmetic.eigen import Eigen, EigenAvx
+from xentcli.arithmetic.flushed import Flushed
+from xentcli.errors import XentError
+
+__all__ = ["ARITHMETICS", "PYTHON", "Arithmetic", "get"]
+
+ARITHMETICS = (Arithmetic, Eigen, EigenAvx)
+
+
+def get(
+    name: str,
+    dtype: str,
+    accumulate: str | None = None,
+    *,
+    in_order: bool = False,
+    flush_subnormals: bool = False,
+) -> Arithmetic:
+    """Return the arithmetic of that name; raises XentError where it does not work so or in that dtype."""
+    found = next(arithmetic for arithmetic in ARITHMETICS if arithmetic.name == name)
+    if dtype not in found.dtypes:
+        raise XentError(
+            f"arithmetic {name} works in {' and '.join(found.dtypes)}, not in {dtype}; "
+            f"take arithmetic numpy or dtype {found.dtypes[0]}"
+        )
+    if (accumulate is not None or in_order) and found.own_sums:
+        raise XentError(f"arithmetic {name} has sums of its own; accumulate goes with arithmetic numpy")
+    made = found(accumulate, in_order=in_order)
+    return cast("Arithmetic", Flushed(made)) if flush_subnormals else made

@@ -1,0 +1,68 @@
+"""Orders of addition: the rows of (N, C) added up, rounding after every addition, to (N, 1)."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xentcli.arithmetic.cephes import PACKET, flush
+
+if TYPE_CHECKING:
+    from xentcli.arithmetic.cephes import Float32
+    from xentcli.model import FloatArray
+
+
+def pairwise(x: "FloatArray") -> "FloatArray":
+    """Add the rows of (N, C) in NumPy's order, rounding after every addition: (N, 1).
+
+    NumPy itself would carry the sums of half types in float32.
+
+    Source: NumPy, ``pairwise_sum`` in ``numpy/_core/src/umath/loops_utils.h.src``.
+    """
+    lanes, block, classes = 8, 128, x.shape[1]
+    if classes > block:
+        half = classes // 2 // lanes * lanes
+        if 2 * half < classes:
+            return pairwise(x[:, :half]) + pairwise(x[:, half:])
+        both = pairwise(np.concatenate([x[:, :half], x[:, half:]]))  # as rows of one array, which is faster
+        return both[: len(x)] + both[len(x) :]
+    total = np.zeros((x.shape[0], 1), x.dtype)
+    full = classes // lanes * lanes
+    if full:
+        running = x[:, :lanes]
+        for start in range(lanes, full, lanes):
+            running = running + x[:, start : start + lanes]
+        pairs = running[:, 0::2] + running[:, 1::2]
+        fours = pairs[:, 0::2] + pairs[:, 1::2]
+        total = fours[:, :1] + fours[:, 1:]
+    for column in range(full, classes):
+        total = total + x[:, column : column + 1]
+    return total
+
+
+def in_order(x: "FloatArray") -> "FloatArray":
+    """Add one class after another."""
+    return np.add.accumulate(x, axis=1)[:, -1:]
+
+
+def flushed_in_order(x: "Float32") -> "Float32":
+    """Add the rows of (N, C), class after class: (N, 1)."""
+    total = np.zeros((x.shape[0], 1), np.float32)
+    for column in x.T:
+        total = flush(total + column[:, None])
+    return total
+
+
+def in_packets(x: "Float32") -> "Float32":
+    """Add the rows of (N, C) as an AVX build does: (N, 1).
+
+    Eight running sums over the full packets, folded 8 → 4 → 2 → 1; what is left over is added in order.
+
+    Source: Eigen 3.3, ``InnerMostDimReducer`` and ``predux<Packet8f>``.
+    """
+    full = x.shape[1] // PACKET * PACKET
+    lanes = np.zeros((x.shape[0], PACKET), np.float32)
+    for start in range(0, full, PACKET):
+        lanes = flush(lanes + x[:, start : start + PACKET])
+    for half in (4, 2, 1):
+        lanes = flush(lanes[:, :half] + lanes[:, half : 2 * half])
+    return flush(flushed_in_order(x[:, full:]) + lanes)

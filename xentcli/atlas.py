@@ -1,0 +1,78 @@
+"""The bundled cases as a collection: by folder, by a phrase, by library, by what goes wrong in them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from xentcli import load, run, sources
+from xentcli.errors import XentError, did_you_mean
+from xentcli.findings import FINDINGS
+from xentcli.judge import Result, judge
+from xentcli.model import Case
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One bundled case: the folder it stands in ('' for the blog's own), and its file as text."""
+
+    case: Case
+    folder: str
+    text: str
+
+    @property
+    def libraries(self) -> set[str]:
+        """Which libraries the case names."""
+        about = self.case.about
+        return {affected.library for affected in about.affects} | {
+            printed.library for printed in about.prints
+        }
+
+    def result(self) -> Result:
+        """Run what the case runs by default."""
+        return judge(self.case, run.run(self.case, run.methods_of(self.case)), run.observe(self.case))
+
+    def findings(self) -> set[str]:
+        """Name what is found in what the case runs by default."""
+        judgements = (judgement for judgement in self.result().judgements if judgement is not None)
+        return {name for judgement in judgements for name in judgement.all_findings}
+
+
+def entries() -> tuple[Entry, ...]:
+    """Return every bundled case that runs here, folder by folder."""
+    found, problems = sources.read_all(())
+    texts = {source.path: source.data.decode() for source in found}
+    cases = load.load_all(found, problems)
+    return tuple(Entry(case, sources.folder_of(Path(case.path)), texts[case.path]) for case in cases)
+
+
+def search(among: Iterable[Entry], phrase: str) -> tuple[Entry, ...]:
+    """Return the cases in whose folder, name or file every word of a phrase stands."""
+    words = _plain(phrase).split()
+    return tuple(entry for entry in among if _contains(entry, words))
+
+
+def of_library(among: Iterable[Entry], name: str) -> tuple[Entry, ...]:
+    """Return the cases that name a library; raises XentError where none does."""
+    among = tuple(among)
+    known = sorted({library for entry in among for library in entry.libraries}, key=str.casefold)
+    wanted = next((library for library in known if library.casefold() == name.casefold()), None)
+    if wanted is None:
+        raise XentError(f"no case is of a library '{name}'{did_you_mean(name, known)}")
+    return tuple(entry for entry in among if wanted in entry.libraries)
+
+
+def showing(among: Iterable[Entry], finding: str) -> tuple[Entry, ...]:
+    """Return the cases in which something is found; raises XentError where that is no finding."""
+    known = [entry.name for entry in FINDINGS]
+    if finding not in known:
+        raise XentError(f"unknown finding '{finding}'{did_you_mean(finding, known)}")
+    return tuple(entry for entry in among if finding in entry.findings())
+
+
+def _contains(entry: Entry, words: Iterable[str]) -> bool:
+    text = _plain(f"{entry.folder} {entry.case.name} {entry.text}")
+    return all(word in text for word in words)
+
+
+def _plain(text: str) -> str:
+    return text.casefold().replace("_", " ").replace("-", " ")

@@ -1,0 +1,116 @@
+"""Binary (sigmoid) cross-entropy: one logit x and one label y an example, (N, 1) each; with gradients.
+
+The loss of an example is ``-(y log p + (1 - y) log(1 - p))`` with p given or the sigmoid of x. Gradients are
+those with respect to x, (N, 1), as frameworks differentiate each formula. nan and infinities are results.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xentcli.arithmetic import Arithmetic
+    from xentcli.model import Batch, FloatArray
+
+CLAMP = -100.0  # PyTorch's, of a log
+_SMALLEST_VARIANCE = 1e-12  # PyTorch's, of p (1 - p)
+
+
+def sigmoid(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``1 / (1 + exp(-x))``; rounds to 1 from 16.64 on in float32, where 1 + exp(-x) does."""
+    return ar.reciprocal(ar.one_plus(ar.exp(ar.negative(batch.logits))))
+
+
+def naive(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``-(y log p + (1 - y) log(1 - p))``.
+
+    A p that rounds to 0 or 1 is inf, or nan where the label agrees with it (0 · -inf).
+
+    Source: https://github.com/tensorflow/tensorflow/pull/41595, before any epsilon.
+    """
+    p = probabilities_of(ar, batch)
+    return _minus_mixed(ar, batch, ar.log(p), ar.log(ar.one_minus(p)))
+
+
+def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """As naive, with p brought into [low, high] first.
+
+    A high bound that rounds to 1, as 1 - 1e-7 does in float16, clips nothing.
+
+    Source: Keras 3, ``binary_crossentropy`` in ``keras/src/backend/tensorflow/nn.py``.
+    """
+    p = ar.clip(probabilities_of(ar, batch), *batch.clip)
+    return _minus_mixed(ar, batch, ar.log(p), ar.log(ar.one_minus(p)))
+
+
+def clamped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``-(y max(log p, -100) + (1 - y) max(log1p(-p), -100))``.
+
+    No example can lose more than 100, and in float32 the loss of a wrong example leaps there from 15.94.
+
+    Source: PyTorch 2.13, ``binary_cross_entropy_out_cpu`` in ``aten/src/ATen/native/Loss.cpp``.
+    """
+    p = probabilities_of(ar, batch)
+    logs = ar.clamp(ar.log(p), CLAMP), ar.clamp(ar.log1p(ar.negative(p)), CLAMP)
+    return _minus_mixed(ar, batch, *logs)
+
+
+def with_logits(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``max(x, 0) - x y + log1p(exp(-|x|))``: right at any finite logit, nan at an infinite one.
+
+    Source: TensorFlow 2.21, ``sigmoid_cross_entropy_with_logits`` in ``python/ops/nn_impl.py``.
+    """
+    x = batch.logits
+    linear = ar.subtract(ar.relu(x), ar.multiply(x, batch.labels))
+    return ar.add(linear, ar.log1p(ar.exp(ar.negative(ar.absolute(x)))))
+
+
+def gradient_of_naive(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """Through the logs and the sigmoid: y / p is 0 / 0 = nan wherever p rounded to 0, and so at 1."""
+    p = probabilities_of(ar, batch)
+    return _through_sigmoid(ar, p, _of_logs(ar, batch, p))
+
+
+def gradient_of_clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """Through the logs, the clip and the sigmoid: an active clip passes 0 on."""
+    p = probabilities_of(ar, batch)
+    of_clip = ar.inside(_of_logs(ar, batch, ar.clip(p, *batch.clip)), p, *batch.clip)
+    return _through_sigmoid(ar, p, of_clip)
+
+
+def gradient_of_clamped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``(p - y) / max(p (1 - p), 1e-12)``, then through the sigmoid: 0 as soon as p rounds to 0 or 1.
+
+    Source: PyTorch 2.13, ``binary_cross_entropy_backward_out_cpu`` in ``aten/src/ATen/native/Loss.cpp``.
+    """
+    p = probabilities_of(ar, batch)
+    variance = ar.clamp(ar.multiply(ar.one_minus(p), p), _SMALLEST_VARIANCE)
+    return _through_sigmoid(ar, p, ar.divide(ar.subtract(p, batch.labels), variance))
+
+
+def gradient_with_logits(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``sigmoid(x) - y``.
+
+    Source: PyTorch 2.13, ``binary_cross_entropy_with_logits`` in ``tools/autograd/derivatives.yaml``.
+    """
+    return ar.subtract(sigmoid(ar, batch), batch.labels)
+
+
+def probabilities_of(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """Return the probabilities given, else the sigmoid."""
+    return sigmoid(ar, batch) if batch.probabilities is None else batch.probabilities
+
+
+def _minus_mixed(ar: "Arithmetic", batch: "Batch", log_p: "FloatArray", log_q: "FloatArray") -> "FloatArray":
+    """Return ``-(y log p + (1 - y) log q)``."""
+    y = batch.labels
+    return ar.negative(ar.add(ar.multiply(y, log_p), ar.multiply(ar.one_minus(y), log_q)))
+
+
+def _of_logs(ar: "Arithmetic", batch: "Batch", p: "FloatArray") -> "FloatArray":
+    """Return the gradient with respect to p: ``(1 - y) / (1 - p) - y / p``."""
+    y = batch.labels
+    return ar.subtract(ar.divide(ar.one_minus(y), ar.one_minus(p)), ar.divide(y, p))
+
+
+def _through_sigmoid(ar: "Arithmetic", p: "FloatArray", gradient: "FloatArray") -> "FloatArray":
+    """Pass a gradient with respect to the sigmoid on to its logit: ``g (1 - p) p``."""
+    return ar.multiply(ar.multiply(gradient, ar.one_minus(p)), p)

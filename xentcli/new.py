@@ -1,0 +1,141 @@
+"""A case to start from: a commented one, or one of arrays that a program has dumped."""
+
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xentcli import formats, load
+from xentcli.errors import Refused, XentError, printable
+from xentcli.sources import MAX_BYTES, Source
+from xentcli.words import DTYPES
+
+if TYPE_CHECKING:
+    from xentcli.model import FloatArray
+
+TEMPLATE = """\
+# A case: one experiment, a batch of examples and the numbers that somebody printed for it.
+# 'xent run' on this file says which of them come out, and what is true.
+
+title: A wrong and confident answer loses 30       # a statement: what the case shows
+# source: https://…                                # where the inputs and numbers come from
+# dtype: float32                                   # float16, bfloat16, float32 or float64
+# arithmetic: numpy                                # eigen: TensorFlow 1.x, bit for bit
+# accumulate: float32                              # what sums are carried in; or sequential
+
+logits: [[0, 30], [2, 1]]                          # a row an example, a number a class
+labels: [0, 0]                                     # the class of each example; or rows of probabilities
+# probabilities: [[1, 0], [0.7, 0.3]]              # what naive and clipped take instead of the softmax
+
+# class_weights: [1, 1]                            # these three as in torch.nn.functional.cross_entropy
+# label_smoothing: 0.1
+# ignore_index: -100
+
+# clip: [1e-7, 1.0]                                # the bounds of clipped
+reduction: mean                                    # none, mean or sum
+
+expect:                                            # what the source printed, with its digits
+  dense: [30.0, 0.3133]
+# derived:                                         # what follows from the definition instead
+#   log1p: 15.15663
+"""
+_WORTH = 8  # equal numbers in a row that are written as one
+_IGNORED = -100  # what PyTorch ignores
+_MOST_BYTES = 2 * MAX_BYTES  # of arrays
+_TOO_LARGE = "the arrays are more than a case holds; dump the rows that matter"
+
+
+def from_dump(path: str) -> str:
+    """Return the case of the arrays ``logits``, ``labels`` and perhaps ``probabilities`` of an .npz file.
+
+    The digits are the fewest that read back as the same bits; nan loses its sign and payload. Raises
+    XentError where the file holds no such arrays, or more than a case can.
+    """
+    arrays = _read(path)
+    logits = _floats(path, "logits", arrays["logits"])
+    dtype = str(logits.dtype)
+    title = json.dumps(f"Logits of {printable(Path(path).name)}", ensure_ascii=False)
+    parts = [f"title: {title} # say what the case shows", f"dtype: {dtype}"]
+    parts.append(_written("logits", logits))
+    parts.append(_labels(path, arrays["labels"], logits))
+    if "probabilities" in arrays:
+        parts.append(_written("probabilities", _floats(path, "probabilities", arrays["probabilities"])))
+    text = "\n".join(parts) + "\n"
+    if len(text) > MAX_BYTES:
+        raise XentError(f"{path}: {_TOO_LARGE}")
+    try:
+        load.load(Source(path, Path(path).stem, text.encode()))
+    except Refused as refused:
+        raise XentError(f"{path}: {refused.problems[0].problem}") from refused
+    return text
+
+
+def _read(path: str) -> "Mapping[str, Any]":
+    """Read the arrays; nothing is ever unpickled."""
+    wanted = "save one with numpy.savez(file, logits=…, labels=…)"
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise XentError(f"{path}: is one array, not an .npz of arrays; {wanted}")
+        with loaded as file:
+            for name in ("logits", "labels"):
+                if name not in file:
+                    held = ", ".join(file) or "nothing"
+                    raise XentError(f"{path}: has no array {name}, but {held}; {wanted}")
+            if sum(member.file_size for member in file.zip.infolist()) > _MOST_BYTES:
+                raise XentError(f"{path}: {_TOO_LARGE}")
+            return {name: file[name] for name in ("logits", "labels", "probabilities") if name in file}
+    except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
+        raise XentError(f"{path}: is no .npz of plain arrays; {wanted}") from error
+    except OSError as error:
+        raise XentError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _floats(path: str, name: str, array: Any) -> "FloatArray":  # noqa: ANN401 - whatever a file holds
+    """Return the array in native byte order; bfloat16 comes out of a file as two bytes without a type."""
+    if array.dtype == np.dtype("V2"):
+        array = array.view(formats.dtype("bfloat16"))
+    native: FloatArray = array.astype(array.dtype.newbyteorder("="))
+    if str(native.dtype) not in DTYPES or native.ndim not in {1, 2} or not native.size:
+        known = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]} of shape (N, C), or (N,) of a binary loss"
+        raise XentError(f"{path}: {name} is {array.dtype} of shape {array.shape}; a case holds {known}")
+    return native
+
+
+def _labels(path: str, labels: Any, logits: "FloatArray") -> str:  # noqa: ANN401 - whatever a file holds
+    if labels.dtype.kind not in "biu":
+        return _written("labels", _floats(path, "labels", labels))
+    if labels.ndim != 1:
+        raise XentError(f"{path}: labels is {labels.dtype} of shape {labels.shape}; class indices are (N,)")
+    text = f"labels: [{_joined(map(str, labels.astype(np.int64).tolist()))}]"
+    classes = logits.shape[1] if logits.ndim > 1 else 2
+    bad = set(labels[(labels < 0) | (labels >= classes)].tolist())
+    if not bad:
+        return text
+    if bad == {_IGNORED}:
+        return f"{text}\nignore_index: {_IGNORED}"
+    word = "nan" if logits.ndim > 1 else "as_is"
+    return f"{text}\nbad_labels: {word} # out of range: {', '.join(map(str, sorted(bad)))}"
+
+
+def _written(key: str, array: "FloatArray") -> str:
+    if array.ndim == 1:
+        return f"{key}: [{_joined(_digits(array))}]"
+    return "\n".join([f"{key}:", *(f"  - [{_joined(_digits(row))}]" for row in array)])
+
+
+def _digits(row: "FloatArray") -> list[str]:
+    """Write numbers with the fewest digits that read back, the sign of zero too."""
+    if str(row.dtype) == "bfloat16":
+        return [repr(float(value)) for value in row]
+    return [str(value) for value in row]
+
+
+def _joined(texts: Iterable[str]) -> str:
+    """Join numbers; many equal ones are written as one and their number."""
+    runs = ((text, len(list(same))) for text, same in groupby(texts))
+    return ", ".join(f"{text} x {n}" if n >= _WORTH else ", ".join([text] * n) for text, n in runs)

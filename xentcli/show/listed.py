@@ -1,0 +1,51 @@
+"""What xent knows, as sheets: methods, findings, cases."""
+
+from collections.abc import Sequence
+
+from xentcli.atlas import Entry
+from xentcli.findings import FINDINGS
+from xentcli.methods import METHODS, Method
+from xentcli.show.sheets import Sheet
+
+
+def of_methods() -> Sheet:
+    """Return the methods table."""
+    rows = tuple(
+        (
+            method.name,
+            method.formula,
+            _labels(method),
+            method.dtype or "the case's",
+            "yes" if method.by_default else "where expected",
+        )
+        for method in METHODS
+    )
+    return Sheet("", ("method", "formula", "labels", "dtype", "runs by default"), rows)
+
+
+def _labels(method: Method) -> str:
+    if method.binary:
+        return "one number an example"
+    return "any" if method.soft_labels else "one class an example"
+
+
+def of_findings() -> Sheet:
+    """Return the catalogue of findings."""
+    rows = tuple((f.name, f.cause, f.remedy, f.source, f.case) for f in FINDINGS)
+    return Sheet("", ("finding", "cause", "remedy", "source", "case"), rows)
+
+
+def of_cases(entries: Sequence[Entry], form: str) -> list[Sheet]:
+    """Return a sheet a folder of cases with their titles; one of all where rows stand for themselves."""
+    if form in {"csv", "json"}:
+        rows = tuple((entry.folder, entry.case.name, entry.case.title) for entry in entries)
+        return [Sheet("", ("folder", "case", "title"), rows)]
+    folders = dict.fromkeys(entry.folder for entry in entries)
+    return [
+        Sheet(
+            folder,
+            ("case", "title"),
+            tuple((entry.case.name, entry.case.title) for entry in entries if entry.folder == folder),
+        )
+        for folder in folders
+    ]

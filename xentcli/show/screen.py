@@ -1,0 +1,13 @@
+"""Where results are read."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where a table is read: ``width`` in columns; without ``boxes`` (a pipe, a file) it comes out plain."""
+
+    width: int = 80
+    boxes: bool = False
+    colour: bool = False
+    unicode: bool = True
