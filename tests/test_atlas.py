@@ -1,0 +1,248 @@
+"""The atlas as a document: every case valid, minimal, sourced, titled, true, and unlike the others."""
+
+import re
+from collections import Counter
+
+import mpmath
+import numpy as np
+import pytest
+from test_exact import rounded
+
+from xentcli import atlas, sources
+from xentcli.atlas import Entry
+from xentcli.findings import FINDINGS
+from xentcli.formats import FORMATS, nearest, stored
+from xentcli.identify import FLOORS
+from xentcli.judge import Result, is_reproduced
+
+ENTRIES = atlas.entries()
+ATLAS = [entry for entry in ENTRIES if entry.folder]
+RESULTS = {entry.case.name: entry.result() for entry in ENTRIES}
+every_case = pytest.mark.parametrize("entry", ATLAS, ids=lambda entry: entry.case.name)
+every_result = pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS.keys())
+
+DEFAULTS = {"dtype: float32", "arithmetic: numpy", "reduction: mean", "tile: 4", "label_smoothing: 0"}
+KINDS_OF_STATE = ("open", "closed", "fixed", "intended", "not reported", "the definition", "another floor")
+
+
+def key(entry: Entry, name: str) -> str:
+    """Return the text of a key of the file."""
+    found = re.search(rf"^{name}:(.*(\n[ -].*)*)", entry.text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+# Valid, minimal, sourced, titled
+
+
+def test_there_are_at_least_45_cases_in_folders_named_after_the_failure() -> None:
+    assert len(ATLAS) >= 45
+    assert {entry.folder for entry in ATLAS} == {
+        *("underflow", "overflow", "clipping", "cancellation", "infinities"),
+        *("low-precision", "labels", "reductions", "binary"),
+    }
+    assert len(ENTRIES) == len(sources.bundled()) == len(RESULTS), "a name twice"
+
+
+@every_result
+def test_everything_expected_of_a_case_comes_out(result: Result) -> None:
+    assert result.numbers
+    assert result.reproduced == result.numbers
+
+
+@every_case
+def test_a_case_is_minimal(entry: Entry) -> None:
+    written = re.findall(r"[^\s,\[\]]+(?: x \d+)?", key(entry, "logits"))
+
+    assert len(written) <= 10
+    assert len(entry.case.batch.logits) <= 4
+    assert not DEFAULTS & set(entry.text.splitlines()), "a default need not be written"
+
+
+@every_case
+def test_a_case_is_sourced(entry: Entry) -> None:
+    about = entry.case.about
+
+    assert about.sources
+    assert all(source.url.startswith("https://") for source in about.sources)
+    assert all(affected.state.startswith(KINDS_OF_STATE) for affected in about.affects)
+    for printed in about.prints:
+        assert re.match(r"\d+\.\d+", printed.version)
+
+
+@every_case
+def test_a_title_is_a_statement_on_one_line(entry: Entry) -> None:
+    title = entry.case.title
+
+    assert len(title) <= 90
+    assert title[-1] not in ".!?:"
+    assert len(title.split()) >= 5
+    assert re.search(r"\b(is|are|has|have|stays?|\w+s)\b", title), "no verb"
+
+
+@every_case
+def test_a_file_says_where_each_expectation_is_from(entry: Entry) -> None:
+    said = re.findall(r"^(expect|derived): # (.*)$", entry.text, re.MULTILINE)
+
+    origins = {"expect": "printed by the source", "derived": "from the definition, checked with mpmath"}
+    assert said
+    assert all(origins[name] == origin for name, origin in said)
+
+
+# True
+
+
+def losses_by_mpmath(entry: Entry) -> list[mpmath.mpf]:
+    """Evaluate every example of a case by the published definition."""
+    batch = entry.case.batch
+    classes = batch.logits.shape[1]
+    weighting = batch.weighting
+    losses = []
+    for row, (logits, labels) in enumerate(zip(batch.logits.tolist(), batch.labels.tolist(), strict=True)):
+        weights = [1.0] * classes
+        if weighting is not None and weighting.weights is not None:
+            weights = weighting.weights[row].tolist()
+        smoothing = mpmath.mpf(0 if weighting is None else weighting.smoothing)
+        x, y = [mpmath.mpf(value) for value in logits], [mpmath.mpf(value) for value in labels]
+        if batch.binary:
+            x, y, weights = [mpmath.mpf(0), *x], [1 - y[0], *y], [1.0, 1.0]
+        ignored = weighting is not None and weighting.ignored is not None and weighting.ignored[row]
+        bad = batch.out_of_range is not None and batch.out_of_range[row]
+        targets = [
+            w * ((1 - smoothing) * label + smoothing / classes) for w, label in zip(weights, y, strict=True)
+        ]
+        losses.append(mpmath.mpf(0) if ignored else mpmath.nan if bad else one_loss(x, targets))
+    return losses
+
+
+def one_loss(x: list[mpmath.mpf], targets: list[mpmath.mpf]) -> mpmath.mpf:
+    """Return Σ t (log Σ exp x - x), 0 · log 0 = 0; of infinite logits the limit, nan where there is none."""
+    largest = max(x)
+    if largest == -mpmath.inf or (mpmath.isinf(largest) and x.count(largest) > 1):
+        return mpmath.nan
+    if mpmath.isinf(largest):
+        x = [mpmath.mpf(0) if value == largest else -mpmath.inf for value in x]
+        largest = mpmath.mpf(0)
+    counts = Counter(x)
+    counts[largest] -= 1
+    tail = mpmath.log1p(
+        mpmath.fsum(number * mpmath.exp(v - largest) for v, number in counts.items() if number)
+    )
+    return mpmath.fsum(t * (tail + largest - value) for t, value in zip(targets, x, strict=True) if t)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.case.name)
+def test_the_truth_is_that_of_mpmath(entry: Entry) -> None:
+    case, exact = entry.case, RESULTS[entry.case.name].exact
+    with mpmath.workprec(2000):  # its log1p of 1e-87 needs them
+        losses = losses_by_mpmath(entry)
+        divisor = len(losses) if case.batch.weighting is None else case.batch.weighting.divisor
+        total = mpmath.fsum(losses)
+        if case.reduction == "mean":
+            total = total / divisor if divisor else mpmath.nan
+
+    dtype = case.numerics.of_losses
+    got = [nearest(value, FORMATS[dtype]) for value in (*exact.losses, exact.loss or 0)]
+    wanted = [float("nan") if mpmath.isnan(value) else rounded(value, dtype) for value in (*losses, total)]
+    assert np.array_equal(got, wanted, equal_nan=True)
+
+
+# What an inaccurate method makes of a case, in closed form.
+CLOSED = {
+    ("log-of-zero-is-not-the-loss", "clipped"): ["0.96226019 * 10 * ln(10)"],
+    ("naive-ends-at-103", "naive"): ["149 * ln(2)", "inf"],  # the smallest number is 2^-149
+    ("naive-in-float16", "naive"): ["24 * ln(2)", "inf"],  # and 2^-24
+    ("clip-kills-gradient", "clipped"): ["10 * ln(10)"],
+    ("oneflow-safelog", "clipped"): ["20 * ln(10)"],
+    ("floor-of-the-dtype", "clipped"): ["10 * ln(2)"],
+    ("offset-overshoots", "unshifted"): ["1"],  # 1e7 + 0.69 lies between 1e7 and 1e7 + 1
+    ("masked-label", "clipped"): ["36 * ln(10)"],
+    ("ordered-sum", "sparse"): ["11 * ln(2)"],  # 2048
+    ("ordered-sum-in-bfloat16", "sparse"): ["8 * ln(2)"],  # 256
+    ("negative-label-wraps", "sparse"): ["ln(exp(0.2) + exp(0.1) + exp(0.4) + exp(0.6)) - 0.6"],
+    ("negative-label-wraps", "unshifted"): ["ln(exp(0.2) + exp(0.1) + exp(0.4) + exp(0.6)) - 0.6"],
+    ("clamp-leaps", "bce_clamped"): ["23 * ln(2)", "100"],  # 1 - p is 2^-23
+    ("label-of-two", "bce_with_logits"): ["ln(1 + exp(-10)) - 10"],
+}
+
+
+@every_case
+def test_what_is_derived_follows_from_the_definition(entry: Entry) -> None:
+    result = RESULTS[entry.case.name]
+    judged = dict(zip((o.method for o in result.outcomes), result.judgements, strict=True))
+    exact = result.exact
+    for check in result.checks:
+        name, expectation = check.expectation.quantity, check.expectation
+        judgement = judged[name]
+        if not expectation.derived or judgement is None:
+            continue
+        closed = CLOSED.get((entry.case.name, name))
+        for place, text in enumerate(expectation.texts):
+            true = exact.losses[place] if expectation.shape else exact.loss
+            verdict = judgement.verdicts[place] if expectation.shape else judgement.verdict
+            if closed is not None:
+                assert is_reproduced(text, evaluated(closed[place], check.dtype)), (name, text)
+            elif verdict == "accurate":
+                assert true is not None
+                assert is_reproduced(text, nearest(true, FORMATS[check.dtype])), (name, text)
+            else:  # what IEEE 754 and the formula leave no choice about
+                assert float(text) == 0 or not np.isfinite(float(text)), (name, text)
+
+
+def evaluated(formula: str, dtype: str) -> float:
+    """Evaluate a closed form with mpmath, rounded to a format."""
+    names = {"ln": mpmath.log, "exp": mpmath.exp, "inf": mpmath.inf}
+    value = float(mpmath.mpf(eval(formula, names)))  # noqa: S307 - from the table above
+    return float(stored(np.array([value]), dtype)[0])
+
+
+# No two alike, and none missing
+
+
+def test_no_two_cases_say_the_same() -> None:
+    titles = Counter(entry.case.title.casefold() for entry in ENTRIES)
+    assert max(titles.values()) == 1
+    inputs = (
+        "dtype",
+        "accumulate",
+        "flush_subnormals",
+        "logits",
+        "labels",
+        "probabilities",
+        "clip",
+        "reduction",
+    )
+    said = Counter(tuple(key(entry, name).split("#")[0].strip() for name in inputs) for entry in ATLAS)
+    assert max(said.values()) == 1
+    stories = Counter(story(RESULTS[entry.case.name]) for entry in ATLAS)
+    assert [names for names, number in stories.items() if number > 1] == []
+
+
+def story(result: Result) -> tuple[object, ...]:
+    """Return what a case shows of the methods it is about: verdict, gradient, findings, and for whom."""
+    about = {check.expectation.quantity for check in result.checks}
+    case = result.case
+    shown = [
+        (
+            outcome.method,
+            judgement.verdicts,
+            judgement.gradient and judgement.gradient.states,
+            judgement.findings,
+        )
+        for outcome, judgement in zip(result.outcomes, result.judgements, strict=True)
+        if judgement is not None and outcome.method in about
+    ]
+    return (case.numerics, case.reduction, case.batch.clip, str(shown), str(case.about.sources[0].url))
+
+
+def test_every_finding_has_a_case_that_shows_it() -> None:
+    by_name = {entry.case.name: entry for entry in ENTRIES}
+    for finding in FINDINGS:
+        assert finding.name in by_name[finding.case].findings(), finding.name
+
+
+def test_every_floor_that_names_a_bundled_case_is_seen_in_it() -> None:
+    for floor in FLOORS:
+        if floor.bundled is not None:
+            losses = [loss for outcome in RESULTS[floor.bundled].outcomes for loss in outcome.losses]
+            # As the format of the case holds it.
+            assert any(abs(loss - floor.value) <= 2.0**-10 * floor.value for loss in losses), floor
