@@ -31,6 +31,8 @@ TOKENS = [
     *words.DTYPES,
     *words.ARITHMETICS,
     *words.REDUCTIONS,
+    *words.BAD_LABELS,
+    *(words.IN_ORDER, " x 3", " x 99"),
     *"[]{},:-#|>&*!%@`'\"\t\r\n\0 ",
     *(
         "\n  ",
@@ -119,6 +121,9 @@ def cases(draw: st.DrawFn) -> str:
         )
 
     indices = ", ".join(str(draw(st.integers(0, classes - 1))) for _ in range(rows))
+    if draw(st.sampled_from([False, False, True])):  # a binary case
+        several = [f"[{', '.join(draw(NUMBERS) for _ in range(rows))}]" for _ in range(2)]
+        return f"title: t\nlogits: {several[0]}\nlabels: {several[1]}\nbad_labels: as_is"
     lines = [
         f"title: t{draw(st.text(max_size=3))}",
         f"logits: {matrix()}",
@@ -126,6 +131,13 @@ def cases(draw: st.DrawFn) -> str:
         f"dtype: {draw(st.sampled_from(words.DTYPES))}",
         f"arithmetic: {draw(st.sampled_from(words.ARITHMETICS))}",
         f"reduction: {draw(st.sampled_from(words.REDUCTIONS))}",
+        f"class_weights: [{', '.join(draw(NUMBERS) for _ in range(classes))}]",
+        f"label_smoothing: {draw(NUMBERS)}",
+        f"ignore_index: {draw(st.integers(-1, 2))}",
+        f"bad_labels: {draw(st.sampled_from(words.BAD_LABELS))}",
+        f"accumulate: [{draw(st.sampled_from([*words.ACCUMULATES, words.IN_ORDER]))}]",
+        f"flush_subnormals: {draw(st.sampled_from(['true', 'false']))}",
+        f"tile: {draw(st.integers(0, 5))}",
         f"probabilities: {matrix()}",
         f"clip: [{draw(NUMBERS)}, {draw(NUMBERS)}]",
         f"expect: {{naive: {draw(NUMBERS)}, softmax: {matrix()}, softmax_matches: {draw(NUMBERS)}}}",

@@ -87,10 +87,10 @@ def with_tensorflow(name: str, logits: Sequence[float], label: int) -> Any:
 
 
 def agree(got: Any, wanted: Any) -> bool:
-    """Whether two gradients are nan in the same places and elsewhere within 16 ulps of the largest entry or 1.
+    """Whether gradients are nan in the same places and elsewhere within 16 ulps of the largest entry or 1.
 
-    A softmax and its chain are a dozen operations of at most an ulp each, in another order in each library and
-    on each processor; among them is a difference of numbers of the size of 1, y / p and its mean.
+    A softmax and its chain are a dozen operations of at most an ulp each, in another order in each library
+    and on each processor; among them is a difference of numbers of the size of 1, y / p and its mean.
     """
     if not np.array_equal(np.isnan(got), np.isnan(wanted)):
         return False

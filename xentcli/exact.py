@@ -95,7 +95,7 @@ def _example(batch: "Batch", row: int) -> _Example:
         weights = weights if weighting.weights is None else weighting.weights[row].tolist()
         ignored = weighting.ignored is not None and bool(weighting.ignored[row])
     if batch.out_of_range is not None and batch.out_of_range[row]:
-        logits = [math.nan] * len(logits)
+        logits, labels = [math.nan] * len(logits), [0.0] * len(logits)
     if batch.binary:
         y = Fraction(labels[0])
         return _Example((_Kind(0.0, 1 - y, 1), _Kind(logits[0], y, 1)), (0, 1))

@@ -78,21 +78,24 @@ def _read(path: str) -> "Mapping[str, Any]":
     """Read the arrays; nothing is ever unpickled."""
     wanted = "save one with numpy.savez(file, logits=…, labels=…)"
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise XentError(f"{path}: is one array, not an .npz of arrays; {wanted}")
-        with loaded as file:
+        with Path(path).open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                raise XentError(f"{path}: is one array, not an .npz of arrays; {wanted}")
             for name in ("logits", "labels"):
-                if name not in file:
-                    held = ", ".join(file) or "nothing"
+                if name not in loaded:
+                    held = ", ".join(loaded) or "nothing"
                     raise XentError(f"{path}: has no array {name}, but {held}; {wanted}")
-            if sum(member.file_size for member in file.zip.infolist()) > _MOST_BYTES:
+            if sum(member.file_size for member in loaded.zip.infolist()) > _MOST_BYTES:
                 raise XentError(f"{path}: {_TOO_LARGE}")
-            return {name: file[name] for name in ("logits", "labels", "probabilities") if name in file}
+            arrays = {name: loaded[name] for name in ("logits", "labels", "probabilities") if name in loaded}
     except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
         raise XentError(f"{path}: is no .npz of plain arrays; {wanted}") from error
     except OSError as error:
         raise XentError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise XentError(f"{path}: is no .npz of plain arrays; {wanted}")
+    return arrays
 
 
 def _floats(path: str, name: str, array: Any) -> "FloatArray":  # noqa: ANN401 - whatever a file holds
