@@ -155,7 +155,17 @@ def test_nothing_is_claimed_when_nothing_fits(xent: Xent, typed: str) -> None:
     assert (done.code, done.out) == (1, f"{typed}: nothing known fits these digits.\n")
 
 
-@pytest.mark.parametrize("typed", ["abc", "nan", "0", "-16.118", "1e999", "16", "9" * 1000])
+def test_identify_of_0_is_the_tail_and_of_nan_no_constant(xent: Xent) -> None:
+    (zero,) = identify("0.000")
+    assert zero.constant.bundled == "tail-collapse"
+    assert zero.case is not None
+
+    done = xent("identify", "nan")
+    assert (done.code, done.out) == (2, "")
+    assert "'xent explain CASE' finds where it was born" in done.err
+
+
+@pytest.mark.parametrize("typed", ["abc", "-16.118", "1e999", "16", "9" * 1000])
 def test_identify_refuses_what_is_no_loss(xent: Xent, typed: str) -> None:
     done = xent("identify", "--", typed)
 

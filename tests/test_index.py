@@ -34,7 +34,7 @@ def test_cases_are_found(xent: Xent, options: list[str], names: set[str]) -> Non
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--search", "zebra"], 1, ""),
+        (["--search", "zebra"], 1, "no case has all the words of 'zebra'; none has one of them\n"),
         (["--finding", "tail-colapse"], 2, "unknown finding 'tail-colapse'; did you mean 'tail-collapse'?\n"),
         (["--library", "pytorch"], 2, "no case is of a library 'pytorch'; did you mean 'torch'?\n"),
     ],
@@ -43,6 +43,13 @@ def test_what_is_not_found_is_said(xent: Xent, options: list[str], code: int, me
     done = xent("cases", *options)
 
     assert (done.code, done.out.strip(), done.err) == (code, "", message)
+
+
+def test_a_word_too_many_leaves_the_cases_that_have_most(xent: Xent) -> None:
+    done = xent("cases", "--search", "loss stuck zebra", "--format", "csv")
+
+    assert (done.code, done.out.splitlines()[1].split(",")[1]) == (0, "caffe-floor")
+    assert done.err == "no case has all the words of 'loss stuck zebra'; these have most of them\n"
 
 
 def test_a_folder_of_the_atlas_runs_by_its_name(
@@ -75,7 +82,8 @@ def test_a_case_of_a_folder_that_needs_a_library_is_left_out(
     assert "needs ml_dtypes" in alone.err
     assert together.code == 0
     assert "bfloat16" not in together.out
-    assert "2 cases left out, which need what is not installed" in together.err
+    assert "2 cases are left out for want of bfloat16: pip install ml_dtypes" in together.err
+    assert "3 cases are left out" in xent("cases").err
 
 
 # The index

@@ -134,7 +134,7 @@ def without_arrays() -> bytes:
         ({"logits": np.zeros((2, 2)), "labels": [0]}, "1 label for 2 rows of logits; give one a row"),
         (
             {"logits": np.zeros((1, 2)), "labels": [[0, 1]]},
-            "labels is int64 of shape (1, 2); class indices are",
+            "labels is int64 of shape (1, 2); class indices and",
         ),
         ({"logits": np.zeros((1, 2)), "labels": [[-0.5, 1.5]]}, "a label's probability is a finite number"),
         ({"logits": np.zeros((3000, 1000)), "labels": np.zeros(3000, int)}, "more than a case holds"),

@@ -32,9 +32,12 @@ class Entry:
         return judge(self.case, run.run(self.case, run.methods_of(self.case)), run.observe(self.case))
 
     def findings(self) -> set[str]:
-        """Name what is found in what the case runs by default."""
-        judgements = (judgement for judgement in self.result().judgements if judgement is not None)
-        return {name for judgement in judgements for name in judgement.all_findings}
+        """Name what is found in the methods that the case is about: those it expects something of."""
+        result = self.result()
+        about = {expectation.quantity for expectation in self.case.expectations}
+        pairs = zip(result.outcomes, result.judgements, strict=True)
+        judgements = [judgement for outcome, judgement in pairs if outcome.method in about]
+        return {name for judgement in judgements if judgement for name in judgement.all_findings}
 
 
 def entries() -> tuple[Entry, ...]:
@@ -45,10 +48,12 @@ def entries() -> tuple[Entry, ...]:
     return tuple(Entry(case, sources.folder_of(Path(case.path)), texts[case.path]) for case in cases)
 
 
-def search(among: Iterable[Entry], phrase: str) -> tuple[Entry, ...]:
-    """Return the cases in whose folder, name or file every word of a phrase stands."""
+def search(among: Iterable[Entry], phrase: str) -> tuple[tuple[Entry, ...], bool]:
+    """Return the cases in whose folder, name or file most words of a phrase stand, and whether all do."""
     words = _plain(phrase).split()
-    return tuple(entry for entry in among if _contains(entry, words))
+    found = {entry: sum(word in _searched(entry) for word in words) for entry in among}
+    most = max(found.values(), default=0)
+    return tuple(entry for entry, number in found.items() if number == most > 0), most == len(words)
 
 
 def of_library(among: Iterable[Entry], name: str) -> tuple[Entry, ...]:
@@ -69,9 +74,8 @@ def showing(among: Iterable[Entry], finding: str) -> tuple[Entry, ...]:
     return tuple(entry for entry in among if finding in entry.findings())
 
 
-def _contains(entry: Entry, words: Iterable[str]) -> bool:
-    text = _plain(f"{entry.folder} {entry.case.name} {entry.text}")
-    return all(word in text for word in words)
+def _searched(entry: Entry) -> str:
+    return _plain(f"{entry.folder} {entry.case.name} {entry.text}")
 
 
 def _plain(text: str) -> str:

@@ -134,6 +134,11 @@ def label_on_mask(e: "Evidence") -> bool:
     return e.exact.is_infinite() and bool(masked.any())
 
 
+def nan_logit(e: "Evidence") -> bool:
+    """Tell a logit that is nan before anything is computed."""
+    return bool(np.isnan(e.logits).any()) and not e.is_ignored
+
+
 def infinite_logit(e: "Evidence") -> bool:
     """Tell a nan from an infinite logit where the limit is defined."""
     return math.isnan(e.loss) and not e.exact.is_nan() and bool(e.infinite.any())

@@ -11,6 +11,7 @@ from xentcli.judge import Result
 from xentcli.model import Case, Judgement, Outcome
 from xentcli.show.digits import text
 from xentcli.trace import given
+from xentcli.truth import VERDICTS
 
 if TYPE_CHECKING:
     from xentcli.model import FloatArray, Step
@@ -47,18 +48,21 @@ class Explanation:
     steps: tuple[Explained, ...]
     births: tuple[Birth, ...]
     findings: tuple[Finding, ...]
+    ignored: bool
 
 
 def explain(result: Result, method: str | None, example: int | None) -> Explanation:
-    """Explain a method (else the first that is not accurate) on an example (else its first such).
+    """Explain a method on an example: else the first in which something is found, its worst example.
 
-    Raises XentError where the method cannot take the case or there is no such example.
+    Methods that the case expects something of come first. Raises XentError where the method cannot take the
+    case or there is no such example.
     """
     outcome, judgement = _chosen(result, method)
     rows = result.exact.rows
-    place = _place(judgement, rows, example, len(result.case.batch.logits))
+    place = _place(result, outcome, judgement, example)
     row = rows[place]
-    names = judgement.findings[place]
+    weighting = result.case.batch.weighting
+    names = (*judgement.findings[place], *judgement.of_reduction)
     return Explanation(
         result.case,
         row,
@@ -68,6 +72,7 @@ def explain(result: Result, method: str | None, example: int | None) -> Explanat
         (*_given(result.case, row), *(_explained(step, row) for step in outcome.steps)),
         tuple(filter(None, (_birth(outcome.steps, row, "infinity"), _birth(outcome.steps, row, "nan")))),
         tuple(finding for finding in FINDINGS if finding.name in names),
+        weighting is not None and weighting.ignored is not None and bool(weighting.ignored[row]),
     )
 
 
@@ -79,12 +84,21 @@ def _chosen(result: Result, method: str | None) -> tuple[Outcome, Judgement]:
     ]
     if not pairs:
         raise XentError(f"{method} cannot take {result.case.name}: it {result.outcomes[0].inapplicable}")
-    return next((pair for pair in pairs if pair[1].verdict != "accurate"), pairs[0])
+    about = {expectation.quantity for expectation in result.case.expectations}
+    wrong = [pair for pair in pairs if pair[1].verdict != "accurate" or pair[1].all_findings]
+    return next((pair for pair in wrong if pair[0].method in about), (*wrong, *pairs)[0])
 
 
-def _place(judgement: Judgement, rows: tuple[int, ...], example: int | None, examples: int) -> int:
+def _place(result: Result, outcome: Outcome, judgement: Judgement, example: int | None) -> int:
+    rows, examples = result.exact.rows, len(result.case.batch.logits)
+
+    def badness(place: int) -> tuple[bool, int, float]:
+        error = abs(outcome.losses[rows[place]] - float(result.exact.losses[place]))
+        known = not judgement.findings[place]
+        return known, VERDICTS.index(judgement.verdicts[place]), 0.0 if np.isnan(error) else -error
+
     if example is None:
-        return next((i for i, word in enumerate(judgement.verdicts) if word != "accurate"), 0)
+        return min(range(len(rows)), key=badness)
     if example not in rows:
         if 0 <= example < examples:
             sampled = f"{len(rows)} of the {examples} examples, among them {', '.join(map(str, rows[:5]))}"
@@ -145,6 +159,8 @@ def _sentence(step: "Step", row: int, entry: int, made: "dict[int, Step]") -> st
         done = f"{operands[0]} {sign} {operands[1]}"
     elif step.operation == "sum":
         done = "the sum over the classes"
+    elif step.operation == "mean" and np.isnan(result).any():
+        done = "the mean over no example, 0 / 0,"
     elif step.operation in {"mean", "total"}:
         done = "the sum over the examples"
     else:

@@ -147,6 +147,14 @@ FINDINGS: Final = (
         causes.sigmoid_rounding,
     ),
     Finding(
+        "nan-logit",
+        "A logit is nan before the loss is computed.",
+        "Look at what computes the logits: the weights, the input, a step that was too large.",
+        "https://github.com/liuzhuang13/DenseNetCaffe/issues/20",
+        "nan-logit",
+        causes.nan_logit,
+    ),
+    Finding(
         "infinite-logit",
         "A logit is infinite, and inf - inf or inf × 0 is nan; the loss is defined as a limit only.",
         "Find where the logit overflowed: no loss can mend it.",

@@ -57,7 +57,7 @@ def dtype(name: str) -> "np.dtype[Any]":
         try:
             import ml_dtypes
         except ImportError as error:
-            raise XentError("dtype bfloat16 needs ml_dtypes: pip install 'xent[bfloat16]'") from error
+            raise XentError("dtype bfloat16 needs ml_dtypes: pip install ml_dtypes") from error
         return np.dtype(ml_dtypes.bfloat16)
     return np.dtype(name)
 

@@ -244,13 +244,14 @@ class Gradient:
 
     ``state`` is the worst of ``states``, one an example evaluated: nan, wrong (off by more than 1 % of the
     largest true entry), dead (all 0 while the truth is not), undefined, alive, or zero (rightly). ``error``
-    is the largest of those ratios, None where there is a nan; ``residual`` the largest |sum over classes|.
+    is the largest of those ratios, None where there is a nan; ``residual`` the largest |sum over classes|,
+    None of a binary batch.
     """
 
     state: str
     states: tuple[str, ...]
     error: float | None
-    residual: float
+    residual: float | None
 
 
 @dataclass(frozen=True, slots=True)

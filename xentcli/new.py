@@ -104,7 +104,7 @@ def _floats(path: str, name: str, array: Any) -> "FloatArray":  # noqa: ANN401 -
         array = array.view(formats.dtype("bfloat16"))
     native: FloatArray = array.astype(array.dtype.newbyteorder("="))
     if str(native.dtype) not in DTYPES or native.ndim not in {1, 2} or not native.size:
-        known = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]} of shape (N, C), or (N,) of a binary loss"
+        known = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}, (N, C) or of a binary loss (N,)"
         raise XentError(f"{path}: {name} is {array.dtype} of shape {array.shape}; a case holds {known}")
     return native
 
@@ -113,7 +113,8 @@ def _labels(path: str, labels: Any, logits: "FloatArray") -> str:  # noqa: ANN40
     if labels.dtype.kind not in "biu":
         return _written("labels", _floats(path, "labels", labels))
     if labels.ndim != 1:
-        raise XentError(f"{path}: labels is {labels.dtype} of shape {labels.shape}; class indices are (N,)")
+        shape = f"{labels.dtype} of shape {labels.shape}"
+        raise XentError(f"{path}: labels is {shape}; class indices and binary labels are (N,)")
     text = f"labels: [{_joined(map(str, labels.astype(np.int64).tolist()))}]"
     classes = logits.shape[1] if logits.ndim > 1 else 2
     bad = set(labels[(labels < 0) | (labels >= classes)].tolist())

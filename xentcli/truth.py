@@ -26,7 +26,9 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
     """Hold one outcome against the truth; None where the method could not take the case."""
     if outcome.inapplicable is not None:
         return None
-    gradient = None if outcome.gradient is None else _gradient(outcome.gradient, exact)
+    gradient = (
+        None if outcome.gradient is None else _gradient(outcome.gradient, exact, binary=case.batch.binary)
+    )
     verdicts, findings, errors = [], [], []
     for place, row in enumerate(exact.rows):
         loss, true = outcome.losses[row], exact.losses[place]
@@ -79,7 +81,7 @@ def verdict(got: float, true: Decimal, dtype: str, *, capped: bool) -> str:
     return "capped" if capped else "off"
 
 
-def _gradient(got: "FloatArray", exact: Exact) -> Gradient:
+def _gradient(got: "FloatArray", exact: Exact, *, binary: bool) -> Gradient:
     """Judge the gradients of the examples evaluated."""
     states, errors, residuals = [], [], []
     for row, true in zip(exact.rows, exact.gradients, strict=True):
@@ -90,7 +92,8 @@ def _gradient(got: "FloatArray", exact: Exact) -> Gradient:
         residuals.append(abs(math.fsum(values.tolist())) if np.isfinite(values).all() else math.nan)
     worst = min(states, key=STATES.index)
     largest = None if any(math.isnan(error) for error in errors) else max(errors)
-    return Gradient(worst, tuple(states), largest, float(np.max(residuals)))
+    residual = None if binary else float(np.max(residuals))
+    return Gradient(worst, tuple(states), largest, residual)
 
 
 def _ratio(values: "FloatArray", true: "FloatArray") -> float:

@@ -2,7 +2,7 @@
 
 import click
 
-from xentcli.cli.options import complete_bundled, format_option, option
+from xentcli.cli.options import complete_bundled, format_option, note_left_out, option
 from xentcli.cli.screen import screen
 from xentcli.words import LISTING_FORMATS
 
@@ -79,12 +79,16 @@ def cases(
     """
     if context.invoked_subcommand is not None:
         return 0
-    from xentcli import atlas, output, show
+    from xentcli import atlas, output, show, sources
     from xentcli.show import listed
 
     found = atlas.entries()
+    note_left_out(len(sources.bundled()) - len(found))
     if search is not None:
-        found = atlas.search(found, search)
+        found, all_words = atlas.search(found, search)
+        if not all_words:
+            few = "these have most" if found else "none has one"
+            click.echo(f"no case has all the words of '{search}'; {few} of them", err=True)
     if library is not None:
         found = atlas.of_library(found, library)
     if finding is not None:
@@ -135,5 +139,7 @@ def new(file: str, dump: str | None) -> None:
     text = new.TEMPLATE if dump is None else new.from_dump(dump)
     with output.opened(file) as write:
         write(text)
+    if "bad_labels:" in text:
+        click.echo("some labels are out of range; bad_labels in the case says what they count for", err=True)
     if file != "-":
         click.echo(f"wrote {file}; 'xent run {file}' runs it", err=True)

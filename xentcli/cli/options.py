@@ -42,6 +42,13 @@ def complete_methods(_: click.Context, __: click.Parameter, incomplete: str) -> 
     return [before + comma + name for name in (*METHOD_NAMES, *GROUPS) if name.startswith(last)]
 
 
+def note_left_out(missing: int) -> None:
+    """Say how many cases of a folder need a format that is not installed."""
+    if missing:
+        cases = "1 case is" if missing == 1 else f"{missing} cases are"
+        click.echo(f"{cases} left out for want of bfloat16: pip install ml_dtypes", err=True)
+
+
 def options(*options: "Callable[[Any], Any]") -> "Callable[[Any], Any]":
     """Stack options in the order in which help shows them."""
 

@@ -10,13 +10,14 @@ from xentcli.cli.options import (
     complete_case,
     complete_methods,
     format_option,
+    note_left_out,
     number_options,
     option,
     output_option,
     override_options,
 )
 from xentcli.cli.screen import screen
-from xentcli.errors import XentError, count
+from xentcli.errors import XentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -157,7 +158,5 @@ def _results(cases: tuple[str, ...], overrides: "Overrides", output: str | None)
     if outputs.is_input(output, [source.path for source in found]):
         raise XentError(f"{output}: is one of the cases; write the results elsewhere")
     loaded: list[Case] = load.load_all(found, problems, overrides)
-    if missing := len(found) - len(loaded):
-        need = "left out, which need what is not installed: pip install 'xent[bfloat16]'"
-        click.echo(f"{count(missing, 'case')} {need}", err=True)
+    note_left_out(len(found) - len(loaded))
     return [judge(case, run(case, methods_of(case, chosen)), observe(case)) for case in loaded]

@@ -23,6 +23,7 @@ _NO_TEXT = ("null", "~", "true", "false")
 _LONGEST_NUMBER = 800  # characters: more than any float64 has digits
 _LARGEST_EXPONENT = 400  # of a printed number
 _SHOWN = 40  # characters of a value in a message
+_FEW = 5  # words that are all named where another is written
 _MOST_NUMBERS = 1_000_000  # of a table, repeated ones counted
 
 Entries = dict[str, tuple[Node, Node]]  # key → its node, its value's node
@@ -84,9 +85,8 @@ class Fields:
         if isinstance(node, Scalar) and node.text in known:
             return node.text
         if isinstance(node, Scalar):
-            self.doc.refuse(
-                node, f"unknown {key} '{_short(node.text)}'{did_you_mean(_short(node.text), known)}"
-            )
+            few = f"; known are {', '.join(known)}" if len(known) <= _FEW else did_you_mean(node.text, known)
+            self.doc.refuse(node, f"unknown {key} '{_short(node.text)}'{few}")
         elif not is_bare(node):
             self.doc.refuse(node, f"{key} is one word: {', '.join(known)}")
         return None
@@ -141,9 +141,11 @@ class Fields:
 
     def whole(self, key: str, node: Node) -> int | None:
         """Read a whole number."""
-        number = self.number(node)
-        if number is None or not isinstance(node, Scalar):
+        if not isinstance(node, Scalar) or not node.plain or not _NUMBER.fullmatch(node.text):
+            if not is_bare(node):
+                self.doc.refuse(node, f"{key} is a whole number")
             return None
+        number = float(node.text)
         if not number.is_integer():
             self.doc.refuse(node, f"{key} is a whole number, not {_short(node.text)}")
             return None
@@ -158,9 +160,9 @@ class Fields:
         if not number.is_integer():
             self.doc.refuse(node, f"the label {text} is not a class index; write a whole number such as 2")
         elif classes is not None and not (0 <= number < classes or number == ignored or bad):
-            self.doc.refuse(
-                node, f"the label {text} is out of range; {classes} classes are 0 to {classes - 1}"
-            )
+            known = f"{classes} classes are 0 to {classes - 1}" if classes > 1 else "the one class is 0"
+            ignore = f"; to leave such examples out, add ignore_index: {text}" if number < 0 else ""
+            self.doc.refuse(node, f"the label {text} is out of range; {known}{ignore}")
         elif classes is not None:
             return max(-_MOST_NUMBERS, min(int(number), _MOST_NUMBERS))
         return None
@@ -197,7 +199,7 @@ class Fields:
 
     def column(self, key: str, node: Node) -> Table | None:
         """Read a list of numbers as (N, 1), at least one."""
-        items = self.numbers(node, f"{key} is a list of numbers here, such as [0.2, 0.9]")
+        items = self.numbers(node, f"{key} is a list of numbers, such as [0.2, 0.9]")
         if items is None:
             return None
         if not items:

@@ -35,7 +35,11 @@ def prose(explanation: "Explanation", width: int) -> str:
     gradient = "" if explanation.gradient is None else f", and its gradient is {explanation.gradient}"
     stands = loss if loss == explanation.verdict else f"{loss}: {explanation.verdict}"
     lines = [f"Born in {birth.sentence}." for birth in explanation.births]
+    if explanation.ignored:
+        lines.append("The example is ignored.")
     lines.append(f"The loss is {stands}{gradient}.")
+    if (outcome.loss is not None and len(outcome.losses) > 1) or str(outcome.loss) == "nan":
+        lines.append(f"The {explanation.case.reduction} is {text(outcome.loss, outcome.dtype)}.")
     for finding in explanation.findings:
         lines += ["", f"{finding.name}: {finding.cause}"]
         lines += [f"  Remedy: {finding.remedy}", f"  Source: {finding.source}"]

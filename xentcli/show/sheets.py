@@ -237,7 +237,7 @@ def _gradient(gradient: Gradient | None) -> tuple[str, str]:
         return "-", "-"
     wrong = gradient.state == "wrong" and gradient.error is not None
     state = f"wrong by {gradient.error:.0%}" if wrong else gradient.state
-    return state, f"{gradient.residual:.2g}"
+    return state, "-" if gradient.residual is None else f"{gradient.residual:.2g}"
 
 
 def _exact_row(result: Result, everything: bool) -> tuple[str, ...]:
