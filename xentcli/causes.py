@@ -66,9 +66,11 @@ def difference_overflow(e: "Evidence") -> bool:
 
 
 def exp_overflow(e: "Evidence") -> bool:
-    """Tell an exponential of a finite number that is infinite."""
+    """Tell an exponential of a finite number that is infinite, where the loss is nan or infinite of it."""
     steps = e.of("exp", "exp_by_row")
-    return any((np.isinf(step.row(e.row)) & np.isfinite(step.operand(0, e.row))).any() for step in steps)
+    return not math.isfinite(e.loss) and any(
+        (np.isinf(step.row(e.row)) & np.isfinite(step.operand(0, e.row))).any() for step in steps
+    )
 
 
 def clip_active(e: "Evidence") -> bool:
@@ -144,6 +146,11 @@ def infinite_logit(e: "Evidence") -> bool:
     return math.isnan(e.loss) and not e.exact.is_nan() and bool(e.infinite.any())
 
 
+def wrong_gradient(e: "Evidence") -> bool:
+    """Tell a gradient that is off beside a loss that is right, for another reason than the labels."""
+    return e.gradient == "wrong" and e.verdict == "accurate" and not labels_not_normalised(e)
+
+
 def undefined_softmax(e: "Evidence") -> bool:
     """Tell a row that has no softmax."""
     return e.exact.is_nan() and not e.is_out_of_range and not np.isnan(e.logits).any()
@@ -157,6 +164,7 @@ def sigmoid_rounding(e: "Evidence") -> bool:
     return any(
         _loses_complement(step, e.row, x if step.operation == "reciprocal" else -x)
         for step in e.of("reciprocal", "one_minus")
+        if step.operands[0] is not e.batch.labels
     )
 
 

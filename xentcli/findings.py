@@ -83,6 +83,14 @@ FINDINGS: Final = (
         lambda e: e.gradient == "nan" and not e.exact.is_nan(),
     ),
     Finding(
+        "wrong-gradient",
+        "The loss is right and its gradient is not: off by more than 1 % of its largest entry.",
+        "Differentiate with respect to the logits in one step: softmax - y, or sigmoid(x) - y.",
+        "https://github.com/pytorch/pytorch/issues/103316",
+        "clamped-gradient-vanishes",
+        causes.wrong_gradient,
+    ),
+    Finding(
         "tail-collapse",
         "1 plus the other classes' exponentials is rounded: a small loss loses digits, and at last is 0.",
         "Use log1p of the sum without its largest term.",
