@@ -144,3 +144,15 @@ def test_gradients_as_frameworks_have_them(name: str, x: float, y: float, state:
     assert judgement is not None
     assert judgement.gradient is not None
     assert judgement.gradient.state == state
+
+
+@pytest.mark.parametrize("label", ["nan", "inf", "-inf", "2", "-0.5"])
+def test_a_label_that_is_no_probability_has_no_truth(label: str) -> None:
+    result = result_of(f"title: t\nlogits: [1]\nlabels: [{label}]\nbad_labels: as_is\n")
+
+    assert result.exact.losses[0].is_nan()
+    for judgement in result.judgements:
+        assert judgement is not None
+        assert judgement.verdict == "undefined"
+        assert judgement.gradient is not None
+        assert judgement.gradient.residual is None

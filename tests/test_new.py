@@ -98,6 +98,10 @@ def test_what_a_program_dumps(tmp_path: Path) -> None:
     )
     soft = new.from_dump(str(dumped(tmp_path, logits=logits, labels=np.full((2, 3), 1 / 3, np.float16))))
     assert "  - [0.3333, 0.3333, 0.3333]" in soft
+    mixed = new.from_dump(str(dumped(tmp_path, logits=logits, labels=np.array([-100, 7]))))
+    assert "\nignore_index: -100\nbad_labels: nan # out of range: 7\n" in mixed
+    huge = new.from_dump(str(dumped(tmp_path, logits=logits, labels=np.array([2**64 - 1, 0], np.uint64))))
+    assert "labels: [18446744073709551615, 0]\nbad_labels: nan" in huge
     wide = new.from_dump(str(dumped(tmp_path, logits=np.zeros((1, 5000), ml_dtypes.bfloat16), labels=[0])))
     assert "\nlogits:\n  - [0.0 x 5000]\n" in wide
 
@@ -122,9 +126,28 @@ def without_arrays() -> bytes:
     return file.getvalue()
 
 
+def forged() -> bytes:
+    file, member = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        member, {"descr": "<f8", "fortran_order": False, "shape": (9999999, 9999999)}
+    )
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in ("logits.npy", "labels.npy"):
+            archive.writestr(name, member.getvalue())
+    return file.getvalue()
+
+
+NARROW = np.zeros((1, 2), np.float32)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
+        (
+            {"logits": NARROW, "labels": [0], "probabilities": [[1e-50, 1.0]]},
+            "probabilities is float64 and would be rounded to the float32 of the logits; dump them",
+        ),
+        ({"logits": NARROW, "labels": [[0.1, 0.9]]}, "labels is float64 and would be rounded to the float32"),
         ({"labels": [0]}, "has no array logits, but labels; save one with numpy.savez"),
         ({"logits": np.zeros((1, 2))}, "has no array labels, but logits"),
         ({"logits": np.zeros((1, 2), int), "labels": [0]}, "logits is int64 of shape (1, 2); a case holds"),
@@ -151,7 +174,7 @@ def test_a_dump_that_makes_no_case_is_refused(
     assert not (tmp_path / "mine.yaml").exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"text", pickled(), cut(), without_arrays(), b"\x93NUMPY"])
+@pytest.mark.parametrize("data", [b"", b"text", pickled(), cut(), without_arrays(), forged(), b"\x93NUMPY"])
 def test_a_file_that_is_no_dump_is_refused(xent: Xent, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "dump.npz").write_bytes(data)
 

@@ -167,3 +167,50 @@ def test_a_bad_label_is_nan_or_counted_from_the_end(bad: str, label: int, sparse
     assert result.outcomes[0].losses == (0.0,)  # a one-hot row of zeros
     assert np.array_equal(np.round(result.outcomes[1].losses, 4), [sparse], equal_nan=True)
     assert [judgement and judgement.verdict for judgement in result.judgements] == ["undefined"] * 2
+
+
+# What weights, masks and reductions must not hide
+
+
+def test_a_mean_over_weights_of_0_is_nan_even_where_smoothing_loses_something() -> None:
+    text = "title: t\nlogits: [[100, 1, 2]]\nlabels: [1]\nclass_weights: [2, 0, 0.5]\nlabel_smoothing: 0.5\n"
+
+    assert all(outcome.loss is not None and math.isnan(outcome.loss) for outcome in result_of(text).outcomes)
+
+
+@pytest.mark.parametrize(
+    ("logits", "weights", "method", "found"),
+    [
+        ("[[17, 0]]", "[1e8, 1]", "sparse", "tail-collapse"),
+        ("[[1e4, 1e4, 1e4]]", "[1000, 1, 1]", "unshifted", "offset-cancellation"),
+        ("[[-inf, 0]]", "[0, 1]", "sparse", "masked-infinity"),
+    ],
+)
+def test_a_class_weight_does_not_change_the_cause(logits: str, weights: str, method: str, found: str) -> None:
+    text = f"title: t\nlogits: {logits}\nlabels: [0]\nclass_weights: {weights}\nreduction: sum\n"
+
+    (judgement,) = result_of(text, method).judgements
+
+    assert judgement is not None
+    assert judgement.all_findings[0] == found
+
+
+@pytest.mark.parametrize(("rows", "reduction"), [(2400, "sum"), (4096, "mean")])
+def test_losses_lost_in_their_sum_are_found_in_sampled_batches_too(rows: int, reduction: str) -> None:
+    logits = "[" + "[0, 0], " * rows + "]"
+    text = f"title: t\ndtype: float16\naccumulate: sequential\nlogits: {logits}\nlabels: [0 x {rows}]\n"
+
+    (judgement,) = result_of(f"{text}reduction: {reduction}\n", "sparse").judgements
+
+    assert judgement is not None
+    assert judgement.verdict == "off"
+    assert judgement.all_findings == ("low-precision-sum",)
+
+
+def test_a_subnormal_probability_as_printed_is_that_of_the_softmax() -> None:
+    text = "title: t\nlogits: [[0, 103]]\nlabels: [0]\nprobabilities: [[1.4e-45, 1.0]]\n"
+
+    (judgement,) = result_of(text, "naive").judgements
+
+    assert judgement is not None
+    assert "other-probabilities" not in judgement.all_findings

@@ -44,7 +44,8 @@ def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 def clamped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """``-(y max(log p, -100) + (1 - y) max(log1p(-p), -100))``.
 
-    No example can lose more than 100, and in float32 the loss of a wrong example leaps there from 15.94.
+    No example can lose more than 100, and in float32 the loss of a wrong example leaps there from 15.94. Half
+    formats round every operation here, while PyTorch computes their sigmoid in float32.
 
     Source: PyTorch 2.13, ``binary_cross_entropy_out_cpu`` in ``aten/src/ATen/native/Loss.cpp``.
     """
@@ -54,7 +55,9 @@ def clamped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
 
 def with_logits(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
-    """``max(x, 0) - x y + log1p(exp(-|x|))``: right at any finite logit, nan at an infinite one.
+    """``max(x, 0) - x y + log1p(exp(-|x|))``: right at any finite logit.
+
+    An infinite one is nan (inf - inf, inf · 0), but for -inf under a label above 0, which rightly loses inf.
 
     Source: TensorFlow 2.21, ``sigmoid_cross_entropy_with_logits`` in ``python/ops/nn_impl.py``.
     """
@@ -78,6 +81,8 @@ def gradient_of_clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
 def gradient_of_clamped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """``(p - y) / max(p (1 - p), 1e-12)``, then through the sigmoid: 0 as soon as p rounds to 0 or 1.
+
+    In float16 the floor itself is 0, and the gradient nan there.
 
     Source: PyTorch 2.13, ``binary_cross_entropy_backward_out_cpu`` in ``aten/src/ATen/native/Loss.cpp``.
     """

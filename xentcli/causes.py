@@ -30,7 +30,7 @@ def zero_times_infinity(e: "Evidence") -> bool:
         math.isnan(e.loss)
         and not e.is_ignored
         and not difference_overflow(e)
-        and any(_zero_times_infinity(step, e.row)[~_wide(e.masked, step, e.row)].any() for step in products)
+        and any(_zero_times_infinity(step, e.row)[~_at_mask(e, step)].any() for step in products)
     )
 
 
@@ -39,9 +39,7 @@ def masked_infinity(e: "Evidence") -> bool:
     return (
         math.isnan(e.loss)
         and not e.is_ignored
-        and any(
-            _zero_times_infinity(step, e.row)[_wide(e.masked, step, e.row)].any() for step in e.of("multiply")
-        )
+        and any(_zero_times_infinity(step, e.row)[_at_mask(e, step)].any() for step in e.of("multiply"))
     )
 
 
@@ -86,7 +84,7 @@ def clip_active(e: "Evidence") -> bool:
 
 def tail_collapse(e: "Evidence") -> bool:
     """Tell a sum of 1 and a tail whose rounding is all the error of a small loss."""
-    small = e.exact.is_finite() and e.exact < _SMALL
+    small = e.exact.is_finite() and float(e.exact) < _SMALL * e.weight
     return small and e.verdict in {"collapsed", "off"} and any(_swallows(step, e.row) for step in e.of("sum"))
 
 
@@ -100,7 +98,7 @@ def offset_cancellation(e: "Evidence") -> bool:
             continue
         first, second = (np.abs(step.operand(number, e.row)) for number in (0, 1))
         scale = np.minimum(first, second)
-        left = max(float(np.abs(step.row(e.row)).min()), abs(float(e.exact)))
+        left = max(float(np.abs(step.row(e.row)).min()), abs(float(e.exact)) / (e.weight or 1))
         if step.row(e.row).size == 1 and np.isfinite(scale).all() and (scale > _LOST * left).any():
             return True
     return False
@@ -177,7 +175,9 @@ def other_probabilities(e: "Evidence") -> bool:
     exps = np.exp(e.logits - e.logits.max())
     own, shown = exps / exps.sum(), given[e.row].astype(np.float64)
     unit = 2.0 ** (1 - FORMATS[str(given.dtype)].precision)
-    return bool((np.abs(own - shown) > _ROUNDED_TWICE * unit * np.maximum(own, shown)).any())
+    smallest = math.ldexp(unit, FORMATS[str(given.dtype)].emin)
+    allowed = _ROUNDED_TWICE * unit * np.maximum(own, shown) + smallest
+    return bool((np.abs(own - shown) > allowed).any())
 
 
 def low_precision_sum(e: "Evidence") -> bool:
@@ -205,9 +205,15 @@ def _zero_times_infinity(step: "Step", row: int) -> "NDArray[Any]":
     return ((first == 0) & np.isinf(second)) | (np.isinf(first) & (second == 0))
 
 
-def _wide(values: "NDArray[Any]", step: "Step", row: int) -> "NDArray[Any]":
-    """Values by class where the step has classes; of no class where it has one number an example."""
-    return values if step.row(row).size == values.size else np.zeros(step.row(row).size, values.dtype)
+def _at_mask(e: "Evidence", step: "Step") -> "NDArray[Any]":
+    """Where a step has a masked class: class by class, or of the own class where that is weighted."""
+    size = step.row(e.row).size
+    if size == e.masked.size:
+        return e.masked
+    weighting, indices = e.batch.weighting, e.batch.indices
+    weighted = weighting is not None and any(operand is weighting.own for operand in step.operands)
+    own = weighted and indices is not None and e.masked[indices[e.row]]
+    return np.full(size, bool(own))
 
 
 def _swallows(step: "Step", row: int) -> bool:

@@ -47,6 +47,11 @@ class Evidence:
         return self.batch.targets[self.row].astype(np.float64)
 
     @property
+    def weight(self) -> float:
+        """What the example's labels sum to as they count: 1 of an ordinary example."""
+        return float(self.targets.sum())
+
+    @property
     def is_ignored(self) -> bool:
         """Whether the example does not count."""
         weighting = self.batch.weighting

@@ -1,7 +1,6 @@
 """A case to start from: a commented one, or one of arrays that a program has dumped."""
 
 import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -46,6 +45,7 @@ expect:                                            # what the source printed, wi
 _WORTH = 8  # equal numbers in a row that are written as one
 _IGNORED = -100  # what PyTorch ignores
 _MOST_BYTES = 2 * MAX_BYTES  # of arrays
+_WANTED = "save one with numpy.savez(file, logits=…, labels=…)"
 _TOO_LARGE = "the arrays are more than a case holds; dump the rows that matter"
 
 
@@ -63,7 +63,8 @@ def from_dump(path: str) -> str:
     parts.append(_written("logits", logits))
     parts.append(_labels(path, arrays["labels"], logits))
     if "probabilities" in arrays:
-        parts.append(_written("probabilities", _floats(path, "probabilities", arrays["probabilities"])))
+        wide = _as_wide(path, "probabilities", arrays["probabilities"], logits)
+        parts.append(_written("probabilities", wide))
     text = "\n".join(parts) + "\n"
     if len(text) > MAX_BYTES:
         raise XentError(f"{path}: {_TOO_LARGE}")
@@ -76,26 +77,32 @@ def from_dump(path: str) -> str:
 
 def _read(path: str) -> "Mapping[str, Any]":
     """Read the arrays; nothing is ever unpickled."""
-    wanted = "save one with numpy.savez(file, logits=…, labels=…)"
     try:
         with Path(path).open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise XentError(f"{path}: is one array, not an .npz of arrays; {wanted}")
-            for name in ("logits", "labels"):
-                if name not in loaded:
-                    held = ", ".join(loaded) or "nothing"
-                    raise XentError(f"{path}: has no array {name}, but {held}; {wanted}")
-            if sum(member.file_size for member in loaded.zip.infolist()) > _MOST_BYTES:
-                raise XentError(f"{path}: {_TOO_LARGE}")
-            arrays = {name: loaded[name] for name in ("logits", "labels", "probabilities") if name in loaded}
-    except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
-        raise XentError(f"{path}: is no .npz of plain arrays; {wanted}") from error
+            arrays = _arrays(path, loaded)
     except OSError as error:
         raise XentError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except XentError:
+        raise
+    except Exception as error:
+        raise XentError(f"{path}: is no .npz of plain arrays; {_WANTED}") from error
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise XentError(f"{path}: is no .npz of plain arrays; {wanted}")
+        raise XentError(f"{path}: is no .npz of plain arrays; {_WANTED}")
     return arrays
+
+
+def _arrays(path: str, loaded: Any) -> "Mapping[str, Any]":  # noqa: ANN401 - an array or an archive
+    """Read the arrays that make a case."""
+    if isinstance(loaded, np.ndarray):
+        raise XentError(f"{path}: is one array, not an .npz of arrays; {_WANTED}")
+    for name in ("logits", "labels"):
+        if name not in loaded:
+            held = ", ".join(loaded) or "nothing"
+            raise XentError(f"{path}: has no array {name}, but {held}; {_WANTED}")
+    if sum(member.file_size for member in loaded.zip.infolist()) > _MOST_BYTES:
+        raise XentError(f"{path}: {_TOO_LARGE}")
+    return {name: loaded[name] for name in ("logits", "labels", "probabilities") if name in loaded}
 
 
 def _floats(path: str, name: str, array: Any) -> "FloatArray":  # noqa: ANN401 - whatever a file holds
@@ -109,21 +116,32 @@ def _floats(path: str, name: str, array: Any) -> "FloatArray":  # noqa: ANN401 -
     return native
 
 
+def _as_wide(path: str, name: str, array: Any, logits: "FloatArray") -> "FloatArray":  # noqa: ANN401 - as above
+    """Return an array that the format of the logits holds."""
+    floats = _floats(path, name, array)
+    if np.promote_types(floats.dtype, logits.dtype) != logits.dtype:
+        shown = f"{name} is {floats.dtype} and would be rounded to the {logits.dtype} of the logits"
+        raise XentError(f"{path}: {shown}; dump them in one format")
+    return floats
+
+
 def _labels(path: str, labels: Any, logits: "FloatArray") -> str:  # noqa: ANN401 - whatever a file holds
     if labels.dtype.kind not in "biu":
-        return _written("labels", _floats(path, "labels", labels))
+        return _written("labels", _as_wide(path, "labels", labels, logits))
     if labels.ndim != 1:
         shape = f"{labels.dtype} of shape {labels.shape}"
         raise XentError(f"{path}: labels is {shape}; class indices and binary labels are (N,)")
-    text = f"labels: [{_joined(map(str, labels.astype(np.int64).tolist()))}]"
+    indices = [int(label) for label in labels.tolist()]
     classes = logits.shape[1] if logits.ndim > 1 else 2
-    bad = set(labels[(labels < 0) | (labels >= classes)].tolist())
-    if not bad:
-        return text
-    if bad == {_IGNORED}:
-        return f"{text}\nignore_index: {_IGNORED}"
-    word = "nan" if logits.ndim > 1 else "as_is"
-    return f"{text}\nbad_labels: {word} # out of range: {', '.join(map(str, sorted(bad)))}"
+    bad = {label for label in indices if not 0 <= label < classes}
+    parts = [f"labels: [{_joined(map(str, indices))}]"]
+    if _IGNORED in bad and logits.ndim > 1:
+        parts.append(f"ignore_index: {_IGNORED}")
+        bad.remove(_IGNORED)
+    if bad:
+        word = "nan" if logits.ndim > 1 else "as_is"
+        parts.append(f"bad_labels: {word} # out of range: {', '.join(map(str, sorted(bad)))}")
+    return "\n".join(parts)
 
 
 def _written(key: str, array: "FloatArray") -> str:

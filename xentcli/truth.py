@@ -2,6 +2,7 @@
 
 import math
 from decimal import Decimal
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from xentcli.causes import clip_active
 from xentcli.evidence import Evidence
 from xentcli.findings import findings_of
-from xentcli.formats import FORMATS, nearest, ulps
+from xentcli.formats import EXTREME, FORMATS, nearest, ulps
 from xentcli.model import Case, Exact, Gradient, Judgement, Outcome
 
 if TYPE_CHECKING:
@@ -38,15 +39,15 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
         verdicts.append(word)
         findings.append(findings_of(evidence.judged(word)))
         errors.append(ulps(loss, true, FORMATS[outcome.dtype]))
+    of_reduction = _of_reduction(case, outcome, exact)
     if outcome.loss is None or exact.loss is None:
-        worst = min(verdicts, key=VERDICTS.index)
+        lost = ("off",) if "low-precision-sum" in of_reduction else ()
+        worst = min((*verdicts, *lost), key=VERDICTS.index)
         error = None if None in errors else max(error for error in errors if error is not None)
     else:
         worst = verdict(outcome.loss, exact.loss, outcome.dtype, capped="capped" in verdicts)
         error = ulps(outcome.loss, exact.loss, FORMATS[outcome.dtype])
-    return Judgement(
-        error, worst, tuple(verdicts), gradient, tuple(findings), _of_reduction(case, outcome, exact)
-    )
+    return Judgement(error, worst, tuple(verdicts), gradient, tuple(findings), of_reduction)
 
 
 def _of_reduction(case: Case, outcome: Outcome, exact: Exact) -> tuple[str, ...]:
@@ -54,12 +55,24 @@ def _of_reduction(case: Case, outcome: Outcome, exact: Exact) -> tuple[str, ...]
     weighting = case.batch.weighting
     if case.reduction == "mean" and weighting is not None and weighting.divisor == 0:
         return ("empty-mean",)
-    if outcome.loss is None or exact.loss is None or not math.isinf(outcome.loss):
+    if outcome.loss is None or not all(map(math.isfinite, outcome.losses)):
         return ()
-    if any(math.isinf(loss) for loss in outcome.losses):
-        return ()
-    too_large = exact.loss.is_finite() and math.isinf(nearest(exact.loss, FORMATS[outcome.dtype]))
-    return ("value-overflows-dtype",) if too_large else ("low-precision-sum",)
+    if exact.loss is not None and exact.loss.is_finite():
+        too_large = math.isinf(nearest(exact.loss, FORMATS[outcome.dtype]))
+        if too_large and math.isinf(outcome.loss):
+            return ("value-overflows-dtype",)
+    of_mean = len(outcome.losses) if weighting is None else weighting.divisor
+    divisor = Decimal(of_mean) if case.reduction == "mean" else Decimal(1)
+    losses = [Decimal(loss) for loss in outcome.losses]
+    true = EXTREME.divide(reduce(EXTREME.add, losses), divisor)
+    if math.isinf(outcome.loss):
+        return ("low-precision-sum",)
+    # Of losses of both signs the sum may be small by cancellation: errors count at the size of its terms.
+    scale = EXTREME.divide(reduce(EXTREME.add, map(Decimal.copy_abs, losses)), divisor)
+    units = ulps(0.0, scale, FORMATS[outcome.dtype])
+    error = EXTREME.subtract(Decimal(outcome.loss), true).copy_abs()
+    lost = scale and units and EXTREME.multiply(error, units) > EXTREME.multiply(Decimal(ACCURATE), scale)
+    return ("low-precision-sum",) if lost else ()
 
 
 def verdict(got: float, true: Decimal, dtype: str, *, capped: bool) -> str:

@@ -7,9 +7,14 @@ from xentcli.arithmetic.eigen import Eigen, EigenAvx
 from xentcli.arithmetic.flushed import Flushed
 from xentcli.errors import XentError
 
-__all__ = ["ARITHMETICS", "PYTHON", "Arithmetic", "get"]
+__all__ = ["ARITHMETICS", "PYTHON", "Arithmetic", "get", "named"]
 
 ARITHMETICS = (Arithmetic, Eigen, EigenAvx)
+
+
+def named(name: str) -> type[Arithmetic]:
+    """Return the kind of arithmetic of that name."""
+    return next(arithmetic for arithmetic in ARITHMETICS if arithmetic.name == name)
 
 
 def get(
@@ -21,7 +26,7 @@ def get(
     flush_subnormals: bool = False,
 ) -> Arithmetic:
     """Return the arithmetic of that name; raises XentError where it does not work so or in that dtype."""
-    found = next(arithmetic for arithmetic in ARITHMETICS if arithmetic.name == name)
+    found = named(name)
     if dtype not in found.dtypes:
         raise XentError(
             f"arithmetic {name} works in {' and '.join(found.dtypes)}, not in {dtype}; "

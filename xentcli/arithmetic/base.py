@@ -134,10 +134,11 @@ class Arithmetic:
         return self.sum(x.T)
 
     def mean(self, x: "FloatArray", divisor: float | None = None) -> "FloatArray":
-        """Return the total of a column of losses by their number or another divisor, (1, 1); 0 / 0 is nan."""
+        """Return the total of a column of losses by their number or a divisor, (1, 1); by 0 it is nan."""
         # The number of losses may be too large for a half format; float64 holds it, and one rounding is left.
         total = self.total(x)
-        return np.divide(total.astype(np.float64), len(x) if divisor is None else divisor).astype(total.dtype)
+        number = len(x) if divisor is None else divisor
+        return np.divide(total.astype(np.float64), number or np.nan).astype(total.dtype)
 
     # Choosing among numbers: nothing is computed.
 

@@ -7,7 +7,7 @@ from xentcli.load.document import Node
 from xentcli.load.fields import Entries, Fields
 from xentcli.model import About, Affected, Printed, Reference
 
-_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
+_DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?", re.ASCII)
 _OF_SOURCE = ("url", "title", "date")
 _OF_AFFECTED = ("library", "versions", "state")
 _OF_PRINTED = ("library", "version", "call", "text")
@@ -33,17 +33,22 @@ def _sources(fields: Fields, node: Node) -> tuple[Reference, ...]:
     read = []
     for item in node.items:
         entries = fields.mapping(item, "a source", _OF_SOURCE)
-        values = {key: fields.text(key, value) for key, (_, value) in entries.items()}
-        if entries and "url" not in entries:
+        values = {key: fields.text(key, value) for key, (_, value) in entries.items() if key != "date"}
+        if "url" not in entries and isinstance(item, document.Mapping):
             fields.doc.refuse(item, "a source needs its url")
-        date = values.get("date")
-        if date is not None and not _DATE.fullmatch(date):
-            fields.doc.refuse(
-                entries["date"][1], f"'{date}' is no date; write it as 2018-09-17, 2018-09 or 2018"
-            )
+        date = _date(fields, entries["date"][1]) if "date" in entries else None
         if (url := values.get("url")) is not None:
             read.append(Reference(url, values.get("title"), date))
     return tuple(read)
+
+
+def _date(fields: Fields, node: Node) -> str | None:
+    """Read a date; a year alone may stand without quotes, though YAML takes it for a number."""
+    if isinstance(node, document.Scalar) and _DATE.fullmatch(node.text):
+        return node.text
+    shown = node.text if isinstance(node, document.Scalar) else "this"
+    fields.doc.refuse(node, f"'{shown}' is no date; write it as 2018-09-17, 2018-09 or 2018")
+    return None
 
 
 def _records(fields: Fields, keys: Entries, key: str, wanted: tuple[str, ...]) -> list[list[str]]:

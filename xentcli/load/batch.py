@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CLIP = (1e-36, 1.0)  # the blog's
 BINARY_CLIP = (1e-7, 1 - 1e-7)  # Keras'
 TILE = 4
-_OF_ROWS = ("class_weights", "label_smoothing", "ignore_index", "tile")
+_OF_ROWS = ("class_weights", "label_smoothing", "ignore_index", "tile", "accumulate")
 
 
 class BatchReader:

@@ -73,6 +73,9 @@ class Loader:
         reduction = self._choice("reduction", REDUCTIONS)
         reader = BatchReader(self.fields, self.keys, numerics.dtype)
         batch = reader.read()
+        if reader.is_binary and not arithmetic.named(numerics.arithmetic).has_sigmoid:
+            place = self._value("arithmetic") or self.doc.root
+            self.doc.refuse(place, f"arithmetic {numerics.arithmetic} has no sigmoid; take arithmetic numpy")
         expectations = ExpectationReader(self.fields, self.keys, reader, reduction).read()
         if self.doc.problems or about is None or batch is None:
             raise Refused(

@@ -40,11 +40,11 @@ class ExpectationReader:
     def _unmet(self, quantity: str) -> str | None:
         """Say what the case lacks for this quantity."""
         method = next((method for method in METHODS if method.name == quantity), None)
-        if self.batch.shape is not None and (method is None or method.binary) != self.batch.is_binary:
-            if self.batch.is_binary:
-                return f"{quantity} takes a logit for every class, but the logits here are one an example"
-            if method is not None:
-                return f"{quantity} takes one logit an example, but the logits here are rows"
+        is_binary = method is not None and method.binary
+        if self.batch.shape is not None and is_binary != self.batch.is_binary:
+            takes = "one logit an example" if is_binary else "a logit for every class"
+            given = "one an example" if self.batch.is_binary else "rows"
+            return f"{quantity} takes {takes}, but the logits here are {given}"
         if method is not None and self.batch.is_soft and not method.binary and not method.soft_labels:
             return f"{quantity} takes one class an example, but the labels here are soft"
         alone = "probabilities" not in self.keys

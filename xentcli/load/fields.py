@@ -129,6 +129,8 @@ class Fields:
     def words(self, key: str, node: Node, known: Sequence[str]) -> tuple[str, ...]:
         """Read one word of those known, or a list of some."""
         items = node.items if isinstance(node, document.Sequence) else [node]
+        if not items:
+            self.doc.refuse(node, f"{key} names at least one of {', '.join(known)}")
         read = [word for item in items if (word := self.choice(key, item, known)) is not None]
         return tuple(dict.fromkeys(read))
 
