@@ -156,3 +156,16 @@ def test_a_label_that_is_no_probability_has_no_truth(label: str) -> None:
         assert judgement.verdict == "undefined"
         assert judgement.gradient is not None
         assert judgement.gradient.residual is None
+
+
+def test_a_small_loss_of_the_clamped_method_is_kept_by_log1p_as_torch_prints_it() -> None:
+    (loss,) = result_of("title: t\nlogits: [-20]\nlabels: [0]\n").outcomes[2].losses
+
+    assert f"{loss:.4e}" == "2.0612e-09"
+
+
+def test_the_vanishing_gradient_is_the_one_torch_prints() -> None:
+    clamped = result_of("title: t\nlogits: [-50]\nlabels: [1]\n").outcomes[2]
+
+    assert clamped.gradient is not None
+    assert f"{clamped.gradient[0, 0]:.4e}" == "-1.9287e-10"

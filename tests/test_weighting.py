@@ -84,6 +84,17 @@ def test_every_method_computes_the_published_definition(name: str) -> None:
         assert abs(loss - wanted) <= 32 * 2.0**-53 * 300 * max(1, wanted), example
 
 
+@pytest.mark.parametrize("name", [*SPARSE, "dense"])
+def test_gradients_of_weighted_smoothed_labels_are_those_of_the_definition(name: str) -> None:
+    for example in examples():
+        result = result_of(written(*example), name)
+        gradient = result.outcomes[0].gradient
+        assert gradient is not None
+        for got, true in zip(gradient, result.exact.gradients, strict=True):
+            # A softmax, a sum of at most 5 targets below 20 and a difference: a dozen roundings of that size.
+            assert np.abs(got - true).max() <= 12 * 2.0**-53 * 100, example
+
+
 @pytest.mark.parametrize("name", SPARSE)
 def test_an_ignored_row_of_masks_is_left_out_by_methods_of_one_class(name: str) -> None:
     text = "title: t\nlogits: [[-inf, -inf], [1, 1]]\nlabels: [7, 0]\nignore_index: 7\n"
