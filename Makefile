@@ -25,10 +25,11 @@ test: .venv/.dev  ## the tests
 
 .venv-frameworks/.done: pyproject.toml
 	$(PYTHON) -m venv .venv-frameworks
-	.venv-frameworks/bin/pip install --quiet torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 --editable '.[test]'
+	.venv-frameworks/bin/pip install --quiet torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 \
+		scipy==1.17.1 scikit-learn==1.9.1 onnx==1.23.2 onnxruntime==1.32.0 --editable '.[test]'
 	touch $@
 
-frameworks: .venv-frameworks/.done  ## the tests that need torch, TensorFlow, JAX or optax
+frameworks: .venv-frameworks/.done  ## the tests that need real frameworks
 	.venv-frameworks/bin/python -m pytest -m frameworks
 
 fuzz: .venv/.dev  ## 20,000 broken case files, none of which may end in a traceback

@@ -1,11 +1,13 @@
 """The atlas as a document: every case valid, minimal, sourced, titled, true, and unlike the others."""
 
+import json
 import re
 from collections import Counter
 
 import mpmath
 import numpy as np
 import pytest
+from conftest import Xent
 from test_exact import rounded
 
 from xentcli import atlas, sources
@@ -246,3 +248,10 @@ def test_every_floor_that_names_a_bundled_case_is_seen_in_it() -> None:
             losses = [loss for outcome in RESULTS[floor.bundled].outcomes for loss in outcome.losses]
             # As the format of the case holds it.
             assert any(abs(loss - floor.value) <= 2.0**-10 * floor.value for loss in losses), floor
+
+
+def test_json_says_which_numbers_are_derived(xent: Xent) -> None:
+    (case,) = json.loads(xent("run", "keras-cap", "oneflow-safelog", "--format", "json").out)["cases"][:1]
+    assert [check.get("derived") for check in case["expectations"]] == [None, None]
+    (case,) = json.loads(xent("run", "oneflow-safelog", "--format", "json").out)["cases"]
+    assert {check["derived"] for check in case["expectations"]} == {True}

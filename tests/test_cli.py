@@ -9,6 +9,7 @@ import pytest
 from conftest import CASES, WRONG, Xent, program
 
 from xentcli import __version__, methods, words
+from xentcli.frameworks import FRAMEWORK_METHODS
 
 BLOG = [str(CASES / f"{name}.yaml") for name in ("normal-3x3", "normal-10class", "abnormal")]
 
@@ -221,7 +222,8 @@ def test_a_method_that_cannot_take_soft_labels_says_so(xent: Xent, tmp_path: Pat
 
 def test_listings(xent: Xent) -> None:
     listed = json.loads(xent("methods", "--format", "json").out)
-    assert [row["method"] for row in listed] == list(methods.METHOD_NAMES)
+    known = (*methods.METHOD_NAMES, *(method.name for method in FRAMEWORK_METHODS))
+    assert [row["method"] for row in listed] == list(known)
 
     cases = list(csv.DictReader(io.StringIO(xent("cases", "--format", "csv").out)))
     assert [row["case"] for row in cases if not row["folder"]] == ["abnormal", "normal-10class", "normal-3x3"]

@@ -155,6 +155,19 @@ def test_nothing_is_claimed_when_nothing_fits(xent: Xent, typed: str) -> None:
     assert (done.code, done.out) == (1, f"{typed}: nothing known fits these digits.\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "about"),
+    [
+        ("smoothing-meets-mask", "(dense, example 0"),  # not clipped, which is wrong too
+        ("clamp-leaps", "(bce_clamped, example 1"),  # where it leaps
+        ("keras-cap", "(clipped, example 1"),
+        ("every-label-ignored", "(dense, example 0"),
+    ],
+)
+def test_explain_begins_with_what_the_case_is_about(xent: Xent, name: str, about: str) -> None:
+    assert about in xent("explain", name).out
+
+
 def test_identify_of_0_is_the_tail_and_of_nan_no_constant(xent: Xent) -> None:
     (zero,) = identify("0.000")
     assert zero.constant.bundled == "tail-collapse"

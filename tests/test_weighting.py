@@ -159,6 +159,27 @@ def test_flushing_takes_subnormal_numbers_for_0(dtype: str) -> None:
     assert np.signbit(formats.flush(x).astype(np.float64)[0, 2])
 
 
+def test_flushing_takes_subnormal_results_for_0_too() -> None:
+    ar = arithmetic.get("numpy", "float32", flush_subnormals=True)
+    small = np.array([[2.0**-100]], np.float32)
+
+    assert ar.multiply(small, small * np.float32(2**-30)).item() == 0
+
+
+def test_the_gradient_of_a_wider_loss_is_judged_in_its_format() -> None:
+    text = "title: t\ndtype: float16\naccumulate: float32\nlogits: [[0.1, 0]]\nlabels: [0]\n"
+
+    (true,) = result_of(text, "sparse").exact.gradients
+
+    assert not np.array_equal(true, true.astype(np.float16))
+
+
+def test_a_repeated_number_stands_as_often_as_it_says() -> None:
+    case = load.load(Source("case.yaml", "case", b"title: t\nlogits: [[27, 0 x 32127]]\nlabels: [0]\n"))
+
+    assert case.batch.logits.shape == (1, 32128)
+
+
 def test_online_takes_the_tile_of_the_case() -> None:
     text = "title: t\nlogits: [[-inf, -inf, 10]]\nlabels: [2]\n"
 

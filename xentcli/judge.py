@@ -50,7 +50,7 @@ class Result:
 
 def judge(case: Case, outcomes: tuple[Outcome, ...], observations: tuple[Observation, ...]) -> Result:
     """Hold every expectation of the case against what came out; those of methods not run are left out."""
-    by_method = {outcome.method: outcome for outcome in outcomes if outcome.inapplicable is None}
+    by_method = {outcome.method: outcome for outcome in outcomes if outcome.missing is None}
     by_quantity = {observation.quantity: observation for observation in observations}
     checks = []
     for expectation in case.expectations:

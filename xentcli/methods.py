@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from xentcli import binary, gradients, kernels
+from xentcli import binary, frameworks, gradients, kernels
 from xentcli.errors import XentError, did_you_mean
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def select(names: str) -> tuple[Method, ...]:
     wanted: set[str] = set()
     for name in filter(None, (part.strip() for part in names.split(","))):
         if name not in METHOD_NAMES and name not in GROUPS:
-            raise XentError(f"unknown method '{name}'" + did_you_mean(name, (*METHOD_NAMES, *GROUPS)))
+            known = (*METHOD_NAMES, *GROUPS, *frameworks.NAMES)
+            raise XentError(f"unknown method '{name}'" + did_you_mean(name, known))
         wanted.update(GROUPS.get(name, (name,)))
     if not wanted:
         raise XentError(f"no method named; known are {', '.join((*METHOD_NAMES, *GROUPS))}")

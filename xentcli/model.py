@@ -186,8 +186,8 @@ class Outcome:
 
     ``losses`` (N,) and ``loss`` hold numbers of ``dtype`` exactly; ``loss`` is None under reduction none.
     ``gradient`` holds d loss / d logits of each example, (N, C), or is None where the method has none.
-    ``steps`` is how the losses came about. ``inapplicable`` says why the method cannot take this case; there
-    are no numbers then.
+    ``steps`` is how the losses came about. ``inapplicable`` says why the method cannot take this case and
+    ``raised`` what a framework raised on it; there are no numbers then. ``version`` is that of a framework.
     """
 
     method: str
@@ -197,6 +197,13 @@ class Outcome:
     gradient: "FloatArray | None"
     steps: tuple[Step, ...]
     inapplicable: str | None = None
+    version: str | None = None
+    raised: str | None = None
+
+    @property
+    def missing(self) -> str | None:
+        """Why there are no numbers, where there are none."""
+        return self.inapplicable or self.raised
 
 
 @dataclass(frozen=True, slots=True)

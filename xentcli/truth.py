@@ -25,7 +25,7 @@ STATES = ("nan", "wrong", "dead", "undefined", "alive", "zero")
 
 def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | None:
     """Hold one outcome against the truth; None where the method could not take the case."""
-    if outcome.inapplicable is not None:
+    if outcome.missing is not None:
         return None
     gradient = (
         None if outcome.gradient is None else _gradient(outcome.gradient, exact, binary=case.batch.binary)

@@ -30,7 +30,7 @@ def identify(value: str, form: str) -> int:
 @click.command()
 @format_option(*LISTING_FORMATS, variable="XENT_METHODS_FORMAT")
 def methods(form: str) -> None:
-    """List the methods: formula, labels taken, dtype of the losses.
+    """List the methods: formula, labels taken, dtype of the losses; and those of real frameworks.
 
     \b
     Example:
@@ -39,7 +39,7 @@ def methods(form: str) -> None:
     from xentcli import output, show
     from xentcli.show import listed
 
-    output.to_stdout(show.render([listed.of_methods()], form, screen(None)))
+    output.to_stdout(show.render(listed.of_methods(), form, screen(None)))
 
 
 @click.command()

@@ -36,10 +36,11 @@ def complete_bundled(_: click.Context, __: click.Parameter, incomplete: str) -> 
 
 def complete_methods(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Complete the last name of a list of methods."""
+    from xentcli.frameworks import NAMES
     from xentcli.methods import GROUPS, METHOD_NAMES
 
     before, comma, last = incomplete.rpartition(",")
-    return [before + comma + name for name in (*METHOD_NAMES, *GROUPS) if name.startswith(last)]
+    return [before + comma + name for name in (*METHOD_NAMES, *GROUPS, *NAMES) if name.startswith(last)]
 
 
 def note_left_out(missing: int) -> None:
@@ -47,6 +48,15 @@ def note_left_out(missing: int) -> None:
     if missing:
         cases = "1 case is" if missing == 1 else f"{missing} cases are"
         click.echo(f"{cases} left out for want of bfloat16: pip install ml_dtypes", err=True)
+
+
+def note_not_installed() -> None:
+    """Say which frameworks are not installed."""
+    from xentcli import frameworks
+
+    missing = dict.fromkeys(f"{m.library} (extra {m.extra})" for m in frameworks.not_installed())
+    if missing:
+        click.echo(f"not installed: {', '.join(missing)}", err=True)
 
 
 def options(*options: "Callable[[Any], Any]") -> "Callable[[Any], Any]":
@@ -89,7 +99,7 @@ override_options = options(
     option(
         "--methods",
         metavar="NAMES",
-        help="Run these methods or groups, such as naive,dense or all.",
+        help="Run these methods or groups, such as naive,dense or all, or real frameworks, such as torch.",
         shell_complete=complete_methods,
     ),
     number_options,

@@ -11,6 +11,7 @@ from xentcli.cli.options import (
     complete_methods,
     format_option,
     note_left_out,
+    note_not_installed,
     number_options,
     option,
     output_option,
@@ -147,16 +148,25 @@ def _checked(overrides: dict[str, str | None]) -> "Overrides":
 
 def _results(cases: tuple[str, ...], overrides: "Overrides", output: str | None) -> "list[Result]":
     """Read every case, refuse to replace one with its results, then run and judge."""
-    from xentcli import load, sources
+    from xentcli import frameworks, load, sources
     from xentcli import output as outputs
     from xentcli.judge import judge
     from xentcli.methods import select
     from xentcli.run import methods_of, observe, run
 
-    chosen = None if overrides.methods is None else select(overrides.methods)
+    theirs, own = frameworks.select(overrides.methods or "")
+    chosen = None if overrides.methods is None or (theirs and not own) else select(own)
     found, problems = sources.read_all(cases)
     if outputs.is_input(output, [source.path for source in found]):
         raise XentError(f"{output}: is one of the cases; write the results elsewhere")
     loaded: list[Case] = load.load_all(found, problems, overrides)
     note_left_out(len(found) - len(loaded))
-    return [judge(case, run(case, methods_of(case, chosen)), observe(case)) for case in loaded]
+    outcomes = [() if theirs and chosen is None else run(case, methods_of(case, chosen)) for case in loaded]
+    if theirs:
+        from xentcli.frameworks import bounded
+
+        if frameworks.GROUP in (overrides.methods or "").split(","):
+            note_not_installed()
+        pairs = zip(outcomes, bounded.run(loaded, theirs), strict=True)
+        outcomes = [(*ours, *others) for ours, others in pairs]
+    return [judge(case, ran, observe(case)) for case, ran in zip(loaded, outcomes, strict=True)]

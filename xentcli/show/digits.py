@@ -30,6 +30,13 @@ def three(value: Decimal | None) -> str:
     return f"{up.normalize():e}" if up > 1 else f"{_SMALLEST_ERROR}"
 
 
+def error(value: Decimal | None) -> float | str | None:
+    """Return an error in ulps as JSON holds it; one that no float64 holds is text."""
+    if value is None or math.isfinite(float(value)):
+        return None if value is None else float(value)
+    return f"{value:.17e}"
+
+
 def _shortest(value: float) -> str:
     """Write a bfloat16 number: the fewest digits that round to it."""
     for digits in range(_BFLOAT16_DIGITS):

@@ -9,7 +9,7 @@ import numpy as np
 
 from xentcli import __version__
 from xentcli.formats import FORMATS, nearest
-from xentcli.show.digits import number
+from xentcli.show.digits import error, number
 from xentcli.words import IN_ORDER
 
 if TYPE_CHECKING:
@@ -96,13 +96,15 @@ def _exact(result: "Result") -> dict[str, Any]:
 def _method(outcome: "Outcome", judgement: "Judgement | None") -> dict[str, Any]:
     fields: dict[str, Any] = {
         "method": outcome.method,
+        **({} if outcome.version is None else {"version": outcome.version}),
         "loss": number(outcome.loss, outcome.dtype),
         "losses": [number(loss, outcome.dtype) for loss in outcome.losses],
     }
     if judgement is None:
-        return fields | {"inapplicable": outcome.inapplicable}
+        why = {"inapplicable": outcome.inapplicable, "raised": outcome.raised}
+        return fields | {name: said for name, said in why.items() if said is not None}
     fields |= {
-        "ulps": None if judgement.ulps is None else float(judgement.ulps),
+        "ulps": error(judgement.ulps),
         "verdict": judgement.verdict,
         "verdicts": list(judgement.verdicts),
         "findings": list(judgement.all_findings),

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from xentcli.atlas import Entry
 from xentcli.findings import FINDINGS
+from xentcli.frameworks import FRAMEWORK_METHODS
 from xentcli.methods import METHODS, Method
 from xentcli.show.sheets import Sheet
 
 
-def of_methods() -> Sheet:
-    """Return the methods table."""
+def of_methods() -> list[Sheet]:
+    """Return the methods table, and that of the frameworks' methods with the versions installed."""
     rows = tuple(
         (
             method.name,
@@ -20,7 +21,11 @@ def of_methods() -> Sheet:
         )
         for method in METHODS
     )
-    return Sheet("", ("method", "formula", "labels", "dtype", "runs by default"), rows)
+    own = Sheet("", ("method", "formula", "labels", "dtype", "runs by default"), rows)
+    theirs = tuple(
+        (m.name, m.call, m.labels, m.version or f"not installed: extra {m.extra}") for m in FRAMEWORK_METHODS
+    )
+    return [own, Sheet("frameworks", ("method", "function", "labels", "version"), theirs)]
 
 
 def _labels(method: Method) -> str:

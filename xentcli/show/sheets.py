@@ -9,8 +9,8 @@ import numpy as np
 from xentcli.errors import count
 from xentcli.formats import FORMATS, nearest
 from xentcli.judge import Result
-from xentcli.methods import METHOD_NAMES
 from xentcli.model import Case, Check, Gradient, Judgement, Outcome
+from xentcli.show import digits
 from xentcli.show.digits import text, three
 from xentcli.truth import VERDICTS
 
@@ -64,6 +64,11 @@ def numerics(case: Case) -> tuple[str, ...]:
     return tuple(filter(None, (how.dtype, how.arithmetic, *extra)))
 
 
+def label(outcome: Outcome) -> str:
+    """Return the method, of a framework with its version."""
+    return outcome.method if outcome.version is None else f"{outcome.method} {outcome.version}"
+
+
 def size(case: Case) -> str:
     """Return the shape of the logits, 2×10, or 2 of a binary case."""
     return "×".join(map(str, case.shape))
@@ -76,7 +81,7 @@ def of_truth(result: Result) -> Sheet:
         if judgement is not None:
             found = " ".join(judgement.all_findings)
             gradient = _gradient(judgement.gradient)
-            rows.append((outcome.method, three(judgement.ulps), _verdict(judgement), *gradient, found))
+            rows.append((label(outcome), three(judgement.ulps), _verdict(judgement), *gradient, found))
     return Sheet(
         _sampled(result), ("method", "ulps", "verdict", "gradient", "residual", "findings"), tuple(rows)
     )
@@ -87,8 +92,7 @@ def of_compare(results: Sequence[Result]) -> Sheet:
 
     Where nothing is reduced, a cell has the losses.
     """
-    ran = {outcome.method for result in results for outcome in result.outcomes}
-    columns = tuple(name for name in METHOD_NAMES if name in ran)
+    columns = tuple(dict.fromkeys(label(outcome) for result in results for outcome in result.outcomes))
     rows = tuple((r.case.name, _exact_loss(r), *_losses_by_method(r, columns)) for r in results)
     return Sheet("", ("case", "exact", *columns), rows)
 
@@ -104,7 +108,7 @@ def flat(results: Sequence[Result]) -> Sheet:
             check = checks.pop(outcome.method, None)
             loss, losses = text(outcome.loss, outcome.dtype), _numbers(outcome.losses, outcome.dtype)
             truth = _truth(result, judgement)
-            rows.append((*about, outcome.method, loss, losses, *_expected(check), *truth))
+            rows.append((*about, label(outcome), loss, losses, *_expected(check), *truth))
         rows += [
             (
                 *about,
@@ -148,10 +152,10 @@ def _origin(results: Sequence[Result]) -> str:
 
 
 def _method_row(outcome: Outcome, check: Check | None, everything: bool) -> tuple[str, ...]:
-    if outcome.inapplicable is not None:
-        return outcome.method, "-", outcome.inapplicable, "", ""
+    if outcome.missing is not None:
+        return label(outcome), "-", outcome.missing, "", ""
     losses = _numbers(outcome.losses, outcome.dtype, everything)
-    return outcome.method, text(outcome.loss, outcome.dtype), losses, *_beside(check, everything)
+    return label(outcome), text(outcome.loss, outcome.dtype), losses, *_beside(check, everything)
 
 
 def _quantity_row(check: Check, everything: bool) -> tuple[str, ...]:
@@ -198,20 +202,20 @@ def _truth(result: Result, judgement: Judgement | None) -> tuple[str, ...]:
     if judgement is None:
         return ("",) * 5
     gradient = "" if judgement.gradient is None else judgement.gradient.state
-    error = "" if judgement.ulps is None else str(float(judgement.ulps))
-    return _exact_loss(result), error, _verdict(judgement), gradient, " ".join(judgement.all_findings)
+    error, found = digits.error(judgement.ulps), " ".join(judgement.all_findings)
+    return _exact_loss(result), "" if error is None else str(error), _verdict(judgement), gradient, found
 
 
 def _losses_by_method(result: Result, columns: Sequence[str]) -> list[str]:
     pairs = zip(result.outcomes, result.judgements, strict=True)
-    cells = {outcome.method: _standing(outcome, judgement) for outcome, judgement in pairs}
+    cells = {label(outcome): _standing(outcome, judgement) for outcome, judgement in pairs}
     return [cells.get(name, "-") for name in columns]
 
 
 def _standing(outcome: Outcome, judgement: Judgement | None) -> str:
     """Return the loss and its verdict, with the error where that is a matter of degree."""
     if judgement is None:
-        return "-"
+        return (outcome.raised or "-").partition(":")[0]
     reduced = outcome.loss is not None
     loss = text(outcome.loss, outcome.dtype) if reduced else _numbers(outcome.losses, outcome.dtype)
     word = judgement.verdict

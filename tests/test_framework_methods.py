@@ -1,0 +1,254 @@
+"""Frameworks as methods: what they answer, and what becomes of a run when one raises, aborts or hangs.
+
+Tests of real frameworks are marked; .ci/run installs those into an environment of their own.
+"""
+
+import json
+import math
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Xent
+
+from xentcli import load
+from xentcli.formats import FORMATS, ulps
+from xentcli.frameworks import FRAMEWORK_METHODS, FrameworkMethod, bounded
+from xentcli.judge import judge
+from xentcli.model import Case, Outcome
+from xentcli.sources import Source
+
+inf, nan = math.inf, math.nan
+every_method = pytest.mark.parametrize("method", FRAMEWORK_METHODS, ids=lambda method: method.name)
+
+
+def case(logits: str, labels: str, **keys: str) -> Case:
+    more = "".join(f"{key}: {value}\n" for key, value in keys.items())
+    text = f"title: t\nlogits: {logits}\nlabels: {labels}\n{more}"
+    return load.load(Source("case.yaml", "case", text.encode()))
+
+
+def named(name: str) -> FrameworkMethod:
+    return next(method for method in FRAMEWORK_METHODS if method.name == name)
+
+
+# Without any framework: a library of our own making stands in for one
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the file that the worker imports as torch; every library counts as installed."""
+    (tmp_path / "torch").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "9.9")
+    return tmp_path / "torch" / "__init__.py"
+
+
+def answers(*cases: Case) -> list[Outcome]:
+    return [outcomes[0] for outcomes in bounded.run(cases, [named("torch.cross_entropy")], seconds=3)]
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [
+        ("raise ValueError('no\\n  such thing')", "raised ValueError: no such thing"),
+        ("import os; os.abort()", "raised the process ended with signal 6"),
+        ("import os; os._exit(3)", "raised the process ended with code 3"),
+        ("import time; time.sleep(60)", "raised no answer within 3 s"),
+        ("print('noise'); raise KeyError('x' * 1000)", "raised KeyError: '" + "x" * 289),
+    ],
+)
+def test_what_a_framework_does_is_a_result_and_no_crash(stand_in: Path, code: str, raised: str) -> None:
+    stand_in.write_text(code, encoding="utf-8")
+
+    (outcome,) = answers(case("[[1, 2]]", "[0]"))
+
+    assert (outcome.raised, outcome.version, outcome.losses) == (raised, "9.9", ())
+    assert judge(case("[[1, 2]]", "[0]"), (outcome,), ()).judgements == (None,)
+
+
+def test_the_next_case_is_asked_of_a_new_process(stand_in: Path) -> None:
+    stand_in.write_text("import os; os._exit(3)", encoding="utf-8")
+
+    first, second = answers(case("[[1, 2]]", "[0]"), case("[[1, 2, 3]]", "[0]"))
+
+    assert first.raised == second.raised == "raised the process ended with code 3"
+
+
+def test_what_was_raised_is_shown_with_the_version(xent: Xent, stand_in: Path) -> None:
+    stand_in.write_text("raise RuntimeError('of its own')", encoding="utf-8")
+
+    run = xent("run", "weighted-mean", "--methods", "sparse,torch.cross_entropy")
+    (given,) = json.loads(
+        xent("run", "weighted-mean", "--methods", "torch.cross_entropy", "--format", "json").out
+    )["cases"]
+
+    assert run.code == 0
+    assert "torch.cross_entropy 9.9  -          raised RuntimeError: of its own" in run.out
+    assert given["methods"] == [
+        {
+            "method": "torch.cross_entropy",
+            "version": "9.9",
+            "loss": None,
+            "losses": [],
+            "raised": "raised RuntimeError: of its own",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("torch", "method torch: torch is not installed; the extra 'torch' brings it"),
+        ("dense,optax.safe", "method optax.safe: optax is not installed; the extra 'jax' brings it"),
+        (
+            "frameworks",
+            "no framework is installed; the extras tensorflow, torch, jax, sklearn, onnx bring one",
+        ),
+        ("torhc", "unknown method 'torhc'; did you mean 'torch'?"),
+    ],
+)
+def test_a_framework_that_is_not_there_is_refused(
+    xent: Xent, monkeypatch: pytest.MonkeyPatch, names: str, message: str
+) -> None:
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", missing)
+
+    done = xent("run", "abnormal", "--methods", names)
+
+    assert (done.code, done.err) == (2, f"{message}\n")
+
+
+def test_the_group_takes_what_is_installed_and_names_the_rest(
+    xent: Xent, stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_torch(name: str) -> str:
+        if name != "torch":
+            raise metadata.PackageNotFoundError(name)
+        return "9.9+cpu"
+
+    stand_in.write_text("raise RuntimeError", encoding="utf-8")
+    monkeypatch.setattr("importlib.metadata.version", only_torch)
+
+    done = xent("run", "abnormal", "--methods", "frameworks", "--format", "csv")
+
+    assert [line.split(",")[4] for line in done.out.splitlines()[1:3]] == [
+        "torch.cross_entropy 9.9",
+        "torch.cross_entropy_soft 9.9",
+    ]
+    assert done.err.startswith(
+        "not installed: tensorflow (extra tensorflow), keras (extra tensorflow), optax"
+    )
+
+
+def test_what_a_framework_has_no_word_for_is_said() -> None:
+    weighted = case("[[1, 2]]", "[0]", class_weights="[1, 2]", label_smoothing="0.1", ignore_index="-100")
+
+    assert named("torch.cross_entropy").unfit(weighted.batch) is None
+    assert named("optax.integer").unfit(weighted.batch) == "has no word for class weights"
+    assert named("torch.cross_entropy_soft").unfit(weighted.batch) == "has no word for ignored examples"
+    assert (
+        named("onnxruntime.softmax_cross_entropy").unfit(weighted.batch) == "has no word for label smoothing"
+    )
+    soft = case("[[1, 2]]", "[[0.5, 0.5]]")
+    assert named("tensorflow.sparse").unfit(soft.batch) == "takes one class an example, not soft labels"
+
+
+# With the real ones
+
+
+MASK = ("[[-inf, 0]]", "[1]")
+OFFSET = ("[[1e8, 1e8]]", "[0]")
+REPORTED: list[tuple[str, tuple[str, str], float, list[float] | None]] = [
+    ("optax.integer", OFFSET, 0.0, [-0.5, 0.5]),
+    ("optax.dense", MASK, nan, None),
+    ("optax.safe", MASK, 0.0, [0, 0]),
+    ("tensorflow.dense", MASK, nan, [0, 0]),
+    ("tensorflow.sparse", MASK, 0.0, [0, 0]),
+    ("tensorflow.dense", ("[[2, 1, 0]]", "[[1, 1, 0]]"), 1.8152, [-0.3348, -0.7553, 0.0900]),
+    ("torch.cross_entropy", ("[[17, 0]]", "[0]"), 0.0, [0, 0]),
+    ("torch.cross_entropy_soft", MASK, nan, None),
+    ("torch.bce_with_logits", ("[16.7]", "[0]"), 16.7, [1]),
+    ("keras.categorical_crossentropy", ("[[0, 30]]", "[0]"), 16.1181, [0, 0]),
+    ("keras.categorical_crossentropy_logits", ("[[0, 30]]", "[0]"), 30.0, [-1, 1]),
+    ("scipy.log_softmax", ("[[17, 0]]", "[0]"), 0.0, None),
+    ("sklearn.log_loss", ("[[0, 1000]]", "[0]"), 15.9424, None),
+    ("onnxruntime.softmax_cross_entropy", OFFSET, 0.6931, None),
+]
+DTYPES = ("float16", "float32", "float64")
+WEIGHTED = {"class_weights": "[20, 10]", "ignore_index": "-100"}
+CASES = {
+    **{f"rows {dtype}": case("[[0.5, 2, 1], [0, -1, 1]]", "[1, 0]", dtype=dtype) for dtype in DTYPES},
+    **{f"binary {dtype}": case("[1.5, -0.5]", "[1, 0]", dtype=dtype) for dtype in DTYPES},
+    **{str(given): case(*given) for _, given, _, _ in REPORTED},
+    "bad": case("[[0.2, 0.1, 0.4, 0.6]]", "[4]", bad_labels="nan"),
+    "weighted": case("[[-100, 100], [-100, 100], [0, 1]]", "[0, 1, -100]", **WEIGHTED),
+    "smoothed": case("[[-inf, 0, 1]]", "[2]", label_smoothing="0.1"),
+}
+
+
+@lru_cache
+def of_library(library: str) -> dict[tuple[str, str], Outcome]:
+    """Run everything that is asked of a library at once, for it takes seconds to import."""
+    methods = [method for method in FRAMEWORK_METHODS if method.library == library]
+    several = zip(CASES, bounded.run(list(CASES.values()), methods), strict=True)
+    return {(outcome.method, name): outcome for name, outcomes in several for outcome in outcomes}
+
+
+def outcome_of(method: str, name: str) -> Outcome:
+    if named(method).version is None:
+        pytest.skip(f"{named(method).library} is not installed; .ci/run tests with it")
+    return of_library(named(method).library)[method, name]
+
+
+@pytest.mark.frameworks
+@every_method
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_ordinary_batch_has_its_true_loss_and_gradient(method: FrameworkMethod, dtype: str) -> None:
+    name = f"binary {dtype}" if method.binary else f"rows {dtype}"
+    outcome, given = outcome_of(method.name, name), CASES[name]
+
+    result = judge(given, (outcome,), ())
+
+    # A log-sum-exp of 2.5 is subtracted from, which leaves 8 of its ulps in a loss of 0.3; sklearn is given a
+    # softmax in the dtype and answers in float64.
+    pairs = zip(outcome.losses, result.exact.losses, strict=True)
+    errors = [ulps(loss, true, FORMATS[dtype]) for loss, true in pairs]
+    assert all(error is not None and error <= 8 for error in errors)
+    (judgement,) = result.judgements
+    assert outcome.version == method.version
+    assert judgement is not None
+    state = None if judgement.gradient is None else judgement.gradient.state
+    assert state == (None if method.library in {"scipy", "sklearn", "onnxruntime"} else "alive")
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(("name", "given", "loss", "gradient"), REPORTED)
+def test_what_the_reports_say_of_frameworks_is_seen(
+    name: str, given: tuple[str, str], loss: float, gradient: list[float] | None
+) -> None:
+    outcome = outcome_of(name, str(given))
+
+    assert outcome.loss is not None
+    assert np.array_equal(round(outcome.loss, 4), loss, equal_nan=True)
+    if gradient is not None:
+        assert outcome.gradient is not None
+        assert np.array_equal(outcome.gradient.ravel().round(4), gradient)
+
+
+@pytest.mark.frameworks
+def test_a_bad_label_is_raised_where_it_is_checked_and_nan_where_not() -> None:
+    assert outcome_of("torch.cross_entropy", "bad").raised == "raised IndexError: Target 4 is out of bounds."
+    assert "InvalidArgumentError" in str(outcome_of("tensorflow.sparse", "bad").raised)
+    assert math.isnan(outcome_of("optax.integer", "bad").losses[0])
+
+
+@pytest.mark.frameworks
+def test_weights_smoothing_and_ignored_examples_reach_torch_and_onnx() -> None:
+    assert round(outcome_of("torch.cross_entropy", "weighted").loss or 0, 3) == 133.333
+    assert round(outcome_of("onnxruntime.softmax_cross_entropy", "weighted").loss or 0, 3) == 133.333
+    assert outcome_of("torch.cross_entropy", "smoothed").loss == inf
