@@ -103,10 +103,12 @@ def explain(
       xent explain abnormal --method naive
       xent explain mine.yaml --example 3 --dtype float16
     """
-    from xentcli import explain, show
+    from xentcli import explain, frameworks, show
     from xentcli import output as outputs
     from xentcli.methods import select
 
+    if method in frameworks.NAMES:
+        raise XentError(f"explain follows xent's own methods step by step; {method} shows its result only")
     if method is not None and len(select(method)) > 1:
         raise XentError(f"explain takes one method, not the group '{method}'")
     chosen = _checked({**overrides, "methods": method})

@@ -1,6 +1,8 @@
 """TensorFlow's losses, with the gradients of its tape."""
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -12,14 +14,27 @@ from xentcli.frameworks.given import Answer, Given
 
 def answer(given: Given) -> Answer:
     """Call the function of that name."""
-    x = tf.Variable(tf.cast(tf.constant(given.logits, tf.float64), given.dtype))
-    y = tf.cast(tf.constant(given.labels, tf.float64), given.dtype)
+    if given.method == "tensorflow.sparse":
+        indices = tf.constant(given.indices)
+        return taped(given, lambda x, _: tf.nn.sparse_softmax_cross_entropy_with_logits(indices, x))
+    return taped(given, lambda x, y: tf.nn.softmax_cross_entropy_with_logits(y, x))
+
+
+def taped(given: Given, losses_of: Callable[[Any, Any], Any]) -> Answer:
+    """Return the losses of logits x and label rows y, reduced by TensorFlow, and their gradient."""
+    x, y = tf.Variable(tensor(given.logits, given.dtype)), tensor(given.labels, given.dtype)
     with tf.GradientTape() as tape:
-        if given.method == "tensorflow.sparse":
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.constant(given.indices), x)
-        else:
-            losses = tf.nn.softmax_cross_entropy_with_logits(y, x)
+        losses = losses_of(x, y)
         total = tf.reduce_sum(losses)
-    gradient = tf.convert_to_tensor(tape.gradient(total, x))
+    gradient = tape.gradient(total, x)
     reduced = {"none": None, "mean": tf.reduce_mean(losses), "sum": total}[given.reduction]
-    return Answer(losses.numpy(), None if reduced is None else np.asarray(reduced.numpy()), gradient.numpy())
+    return Answer(
+        losses.numpy(),
+        None if reduced is None else np.asarray(reduced.numpy()),
+        None if gradient is None else tf.convert_to_tensor(gradient).numpy(),
+    )
+
+
+def tensor(array: Any, dtype: str) -> Any:  # noqa: ANN401 - of a library that may be missing
+    """Return a tensor of the dtype."""
+    return tf.cast(tf.constant(array, tf.float64), dtype)
