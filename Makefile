@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: check format lint types test frameworks fuzz golden help
+.PHONY: check format lint types test frameworks compatibility fuzz golden help
 
-check: format lint types test  ## everything below but fuzz and golden
+check: format lint types test  ## the four that need no framework
 
 .venv/.dev: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,6 +31,9 @@ test: .venv/.dev  ## the tests
 
 frameworks: .venv-frameworks/.done  ## the tests that need real frameworks
 	.venv-frameworks/bin/python -m pytest -m frameworks
+
+compatibility: .venv-frameworks/.done  ## rewrite docs/compatibility.md; put the day into its test first
+	UPDATE_GOLDEN=1 .venv-frameworks/bin/python -m pytest --quiet -m frameworks tests/test_compatibility.py
 
 fuzz: .venv/.dev  ## 20,000 broken case files, none of which may end in a traceback
 	$(BIN)/python tests/fuzz.py
