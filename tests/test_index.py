@@ -121,7 +121,8 @@ def index() -> str:
 
 def row(entry: Entry) -> str:
     case = entry.case
-    findings = ", ".join(finding.name for finding in FINDINGS if finding.name in entry.findings())
+    found = entry.findings()
+    findings = ", ".join(finding.name for finding in FINDINGS if finding.name in found)
     links = ", ".join(f"[{short(source.url)}]({source.url})" for source in case.about.sources)
     return f"| [{case.name}]({entry.folder}/{case.name}.yaml) | {case.title} | {findings} | {links} |\n"
 
