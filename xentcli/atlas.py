@@ -23,9 +23,7 @@ class Entry:
     def libraries(self) -> set[str]:
         """Which libraries the case names."""
         about = self.case.about
-        return {affected.library for affected in about.affects} | {
-            printed.library for printed in about.prints
-        }
+        return {entry.library for entry in about.affects} | {entry.library for entry in about.prints}
 
     def result(self) -> Result:
         """Run what the case runs by default."""
@@ -51,7 +49,8 @@ def entries() -> tuple[Entry, ...]:
 def search(among: Iterable[Entry], phrase: str) -> tuple[tuple[Entry, ...], bool]:
     """Return the cases in whose folder, name or file most words of a phrase stand, and whether all do."""
     words = _plain(phrase).split()
-    found = {entry: sum(word in _searched(entry) for word in words) for entry in among}
+    texts = {entry: _plain(f"{entry.folder} {entry.case.name} {entry.text}") for entry in among}
+    found = {entry: sum(word in text for word in words) for entry, text in texts.items()}
     most = max(found.values(), default=0)
     return tuple(entry for entry, number in found.items() if number == most > 0), most == len(words)
 
@@ -72,10 +71,6 @@ def showing(among: Iterable[Entry], finding: str) -> tuple[Entry, ...]:
     if finding not in known:
         raise XentError(f"unknown finding '{finding}'{did_you_mean(finding, known)}")
     return tuple(entry for entry in among if finding in entry.findings())
-
-
-def _searched(entry: Entry) -> str:
-    return _plain(f"{entry.folder} {entry.case.name} {entry.text}")
 
 
 def _plain(text: str) -> str:

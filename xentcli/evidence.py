@@ -54,13 +54,12 @@ class Evidence:
     @property
     def is_ignored(self) -> bool:
         """Whether the example does not count."""
-        weighting = self.batch.weighting
-        return weighting is not None and weighting.ignored is not None and bool(weighting.ignored[self.row])
+        return self.batch.ignores(self.row)
 
     @property
     def is_out_of_range(self) -> bool:
         """Whether the example's label is none."""
-        return self.batch.out_of_range is not None and bool(self.batch.out_of_range[self.row])
+        return self.batch.is_mislabelled(self.row)
 
     @property
     def infinite(self) -> "NDArray[Any]":

@@ -89,17 +89,16 @@ def _example(batch: "Batch", row: int) -> _Example:
     """Read one example; a label that is out of range leaves nothing defined."""
     logits, labels = batch.logits[row].tolist(), batch.labels[row].tolist()
     weighting = batch.weighting
-    weights, smoothing, ignored = [1.0] * len(logits), Fraction(0), False
+    weights, smoothing = [1.0] * len(logits), Fraction(0)
     if weighting is not None:
         smoothing = Fraction(weighting.smoothing)
         weights = weights if weighting.weights is None else weighting.weights[row].tolist()
-        ignored = weighting.ignored is not None and bool(weighting.ignored[row])
-    if batch.out_of_range is not None and batch.out_of_range[row]:
+    if batch.is_mislabelled(row):
         logits, labels = [math.nan] * len(logits), [0.0] * len(logits)
     if batch.binary:
         y = Fraction(labels[0])
         return _Example((_Kind(0.0, 1 - y, 1), _Kind(logits[0], y, 1)), (0, 1))
-    if ignored:
+    if batch.ignores(row):
         return _Example((), (0,) * len(logits))
     kinds: dict[tuple[float, float, float], int] = {}
     classes = zip(logits, labels, weights, strict=True)

@@ -61,7 +61,6 @@ def explain(result: Result, method: str | None, example: int | None) -> Explanat
     rows = result.exact.rows
     place = _place(result, outcome, judgement, example)
     row = rows[place]
-    weighting = result.case.batch.weighting
     names = (*judgement.findings[place], *judgement.of_reduction)
     return Explanation(
         result.case,
@@ -72,7 +71,7 @@ def explain(result: Result, method: str | None, example: int | None) -> Explanat
         (*_given(result.case, row), *(_explained(step, row) for step in outcome.steps)),
         tuple(filter(None, (_birth(outcome.steps, row, "infinity"), _birth(outcome.steps, row, "nan")))),
         tuple(finding for finding in FINDINGS if finding.name in names),
-        weighting is not None and weighting.ignored is not None and bool(weighting.ignored[row]),
+        result.case.batch.ignores(row),
     )
 
 

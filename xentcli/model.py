@@ -60,6 +60,15 @@ class Batch:
         """The labels, weighted and smoothed, 0 in ignored rows."""
         return self.labels if self.weighting is None else self.weighting.targets
 
+    def ignores(self, row: int) -> bool:
+        """Whether an example does not count."""
+        ignored = None if self.weighting is None else self.weighting.ignored
+        return ignored is not None and bool(ignored[row])
+
+    def is_mislabelled(self, row: int) -> bool:
+        """Whether an example's label is none."""
+        return self.out_of_range is not None and bool(self.out_of_range[row])
+
 
 @dataclass(frozen=True, slots=True)
 class Expectation:

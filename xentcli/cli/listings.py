@@ -58,7 +58,7 @@ def findings(form: str) -> None:
 
 
 @click.group(invoke_without_command=True)
-@option("--search", metavar="WORDS", help="Only cases in which all these words stand.")
+@option("--search", metavar="WORDS", help="Only cases in which these words stand, or most of them.")
 @option("--finding", metavar="NAME", help="Only cases in which this is found; see 'xent findings'.")
 @option("--library", metavar="NAME", help="Only cases of this library.")
 @format_option(*LISTING_FORMATS, variable="XENT_CASES_FORMAT")

@@ -70,7 +70,11 @@ def options(*options: "Callable[[Any], Any]") -> "Callable[[Any], Any]":
     return decorate
 
 
-def option(*names: str, variable: str | None = None, **settings: Any) -> "Callable[[Any], Any]":  # noqa: ANN401
+def option(
+    *names: str,
+    variable: str | None = None,
+    **settings: Any,  # noqa: ANN401 - whatever click.option takes
+) -> "Callable[[Any], Any]":
     """Make an option that can be set as a variable too: XENT_ and its name, unless another is given."""
     name = variable or "XENT_" + names[0].removeprefix("--").upper()
     return click.option(*names, envvar=name, show_envvar=True, **settings)

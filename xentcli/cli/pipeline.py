@@ -157,17 +157,18 @@ def _results(cases: tuple[str, ...], overrides: "Overrides", output: str | None)
     from xentcli.run import methods_of, observe, run
 
     theirs, own = frameworks.select(overrides.methods or "")
-    chosen = None if overrides.methods is None or (theirs and not own) else select(own)
+    only_theirs = bool(theirs) and not own
+    chosen = None if overrides.methods is None or only_theirs else select(own)
     found, problems = sources.read_all(cases)
     if outputs.is_input(output, [source.path for source in found]):
         raise XentError(f"{output}: is one of the cases; write the results elsewhere")
     loaded: list[Case] = load.load_all(found, problems, overrides)
     note_left_out(len(found) - len(loaded))
-    outcomes = [() if theirs and chosen is None else run(case, methods_of(case, chosen)) for case in loaded]
+    outcomes = [() if only_theirs else run(case, methods_of(case, chosen)) for case in loaded]
     if theirs:
         from xentcli.frameworks import bounded
 
-        if frameworks.GROUP in (overrides.methods or "").split(","):
+        if frameworks.GROUP in map(str.strip, (overrides.methods or "").split(",")):
             note_not_installed()
         pairs = zip(outcomes, bounded.run(loaded, theirs), strict=True)
         outcomes = [(*ours, *others) for ours, others in pairs]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -52,9 +52,9 @@ class _Worker:
         """Return the answer, or what became of the process."""
         process = self._process or self._start()
         try:
-            assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-            process.stdin.write(json.dumps(question) + "\n")
-            process.stdin.flush()
+            questions = cast("IO[str]", process.stdin)
+            questions.write(json.dumps(question) + "\n")
+            questions.flush()
             line = self._lines.get(timeout=self._seconds)
         except queue.Empty:
             self.stop()
@@ -91,9 +91,8 @@ class _Worker:
 
 def _read(process: "subprocess.Popen[str]", lines: "queue.Queue[str]") -> None:
     """Pass lines on; an empty one at the end."""
-    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     try:
-        for line in process.stdout:
+        for line in cast("IO[str]", process.stdout):
             lines.put(line)
     except ValueError:  # closed while it was read
         pass
