@@ -99,6 +99,25 @@ def test_what_was_raised_is_shown_with_the_version(xent: Xent, stand_in: Path) -
 
 
 @pytest.mark.parametrize(
+    ("labels", "keys", "given"),
+    [
+        ("[1]", {}, [1]),
+        ("[-1]", {"bad_labels": "wrap"}, [-1]),  # our methods wrap it; a library is asked what it does itself
+        ("[-1]", {"bad_labels": "nan"}, [-1]),
+        ("[3]", {"bad_labels": "nan"}, [3]),
+        ("[255]", {"ignore_index": "255"}, [-100]),
+        ("[[0.5, 0.5, 0]]", {}, None),
+    ],
+)
+def test_a_library_is_given_the_label_that_the_case_states(
+    labels: str, keys: dict[str, str], given: list[int] | None
+) -> None:
+    indices = case("[[1, 2, 3]]", labels, **keys).batch.class_labels
+
+    assert (None if indices is None else indices.tolist()) == given
+
+
+@pytest.mark.parametrize(
     ("names", "message"),
     [
         ("torch", "method torch: torch is not installed; the extra 'torch' brings it"),

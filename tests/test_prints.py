@@ -14,8 +14,8 @@ import pytest
 from test_weighting import examples, result_of, written
 
 from xentcli import atlas
+from xentcli.about import Printed
 from xentcli.atlas import Entry
-from xentcli.model import Printed
 
 pytestmark = pytest.mark.frameworks
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xentcli.about import About
+from xentcli.words import IGNORE_INDEX
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -60,6 +63,17 @@ class Batch:
         """The labels, weighted and smoothed, 0 in ignored rows."""
         return self.labels if self.weighting is None else self.weighting.targets
 
+    @property
+    def class_labels(self) -> "IntArray | None":
+        """The class indices (N,) as a library is given them: an ignored one is -100, none is wrapped."""
+        if self.indices is None:
+            return None
+        given, classes = self.indices, self.logits.shape[1]
+        if self.out_of_range is not None:
+            given = np.where(self.out_of_range & (given >= 0) & (given < classes), given - classes, given)
+        ignored = None if self.weighting is None else self.weighting.ignored
+        return given if ignored is None else np.where(ignored[:, 0], IGNORE_INDEX, given)
+
     def ignores(self, row: int) -> bool:
         """Whether an example does not count."""
         ignored = None if self.weighting is None else self.weighting.ignored
@@ -82,44 +96,6 @@ class Expectation:
     texts: tuple[str, ...]
     shape: tuple[int, ...]
     derived: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """Where a case comes from; ``date`` is of the source, as it gives it: 2018-09-17, 2018-09 or 2018."""
-
-    url: str
-    title: str | None = None
-    date: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Affected:
-    """Which versions of a library show the failure, and whether it is open, intended or fixed there."""
-
-    library: str
-    versions: str
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
-class Printed:
-    """What a version of a library printed, as text, and the call that did."""
-
-    library: str
-    version: str
-    call: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a case says of itself that changes no number."""
-
-    title: str
-    sources: tuple[Reference, ...] = ()
-    affects: tuple[Affected, ...] = ()
-    prints: tuple[Printed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

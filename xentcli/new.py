@@ -11,7 +11,7 @@ import numpy as np
 from xentcli import formats, load
 from xentcli.errors import Refused, XentError, printable
 from xentcli.sources import MAX_BYTES, Source
-from xentcli.words import DTYPES
+from xentcli.words import DTYPES, IGNORE_INDEX
 
 if TYPE_CHECKING:
     from xentcli.model import FloatArray
@@ -43,7 +43,6 @@ expect:                                            # what the source printed, wi
 #   log1p: 15.15663
 """
 _WORTH = 8  # equal numbers in a row that are written as one
-_IGNORED = -100  # what PyTorch ignores
 _MOST_BYTES = 2 * MAX_BYTES  # of arrays
 _WANTED = "save one with numpy.savez(file, logits=…, labels=…)"
 _TOO_LARGE = "the arrays are more than a case holds; dump the rows that matter"
@@ -135,9 +134,9 @@ def _labels(path: str, labels: Any, logits: "FloatArray") -> str:  # noqa: ANN40
     classes = logits.shape[1] if logits.ndim > 1 else 2
     bad = {label for label in indices if not 0 <= label < classes}
     parts = [f"labels: [{_joined(map(str, indices))}]"]
-    if _IGNORED in bad and logits.ndim > 1:
-        parts.append(f"ignore_index: {_IGNORED}")
-        bad.remove(_IGNORED)
+    if IGNORE_INDEX in bad and logits.ndim > 1:
+        parts.append(f"ignore_index: {IGNORE_INDEX}")
+        bad.remove(IGNORE_INDEX)
     if bad:
         word = "nan" if logits.ndim > 1 else "as_is"
         parts.append(f"bad_labels: {word} # out of range: {', '.join(map(str, sorted(bad)))}")

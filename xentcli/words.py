@@ -10,3 +10,4 @@ ARITHMETICS = ("numpy", "eigen", "eigen-avx")
 SHEET_FORMATS = ("table", "plain", "csv", "markdown")
 LISTING_FORMATS = (*SHEET_FORMATS, "json")
 FORMATS = ("table", "plain", "json", "csv", "markdown", "junit")
+IGNORE_INDEX = -100  # what PyTorch ignores unless told otherwise

@@ -1,41 +1,23 @@
-"""The process in which a framework runs: a line of JSON in, a line of JSON out, until the input ends.
+"""The process in which a framework runs: a line of JSON in, a line of JSON out, until the input ends."""
 
-What a framework itself prints goes nowhere; what it raises is the answer.
-"""
-
-import json
-import os
-import sys
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from xentcli.frameworks.given import Answer, Given
-
-_LONGEST = 300  # characters of what was raised
-
-
-def main() -> None:
-    """Answer every line with what the library named on the command line makes of it."""
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    for line in sys.stdin:
-        replies.write(json.dumps(_answered(json.loads(line))) + "\n")
-        replies.flush()
+from xentcli.isolated import Fields, said, serve
 
 
-def _answered(fields: dict[str, Any]) -> dict[str, Any]:
+def answered(fields: Fields) -> Fields:
+    """Call the framework; what it raises is the answer."""
     given = Given.of(fields)
     try:
         # Imported at the first question: an import that fails is an answer too.
         module = import_module(f"xentcli.frameworks.{given.method.partition('.')[0]}")
         answer: Answer = module.answer(given)
     except Exception as error:  # noqa: BLE001 - whatever a framework raises is its answer
-        said = " ".join(str(error).split())
-        return {"raised": f"{type(error).__name__}: {said}"[:_LONGEST]}
+        return {"raised": said(error)}
     return {
         "dtype": str(answer.losses.dtype),
         "losses": _plain(answer.losses),
@@ -49,4 +31,4 @@ def _plain(array: Any) -> Any:  # noqa: ANN401 - an array as lists
 
 
 if __name__ == "__main__":
-    main()
+    serve(answered)

@@ -2,10 +2,10 @@
 
 import re
 
+from xentcli.about import About, Affected, Printed, Reference
 from xentcli.load import document
 from xentcli.load.document import Node
 from xentcli.load.fields import Entries, Fields
-from xentcli.model import About, Affected, Printed, Reference
 
 _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?", re.ASCII)
 _OF_SOURCE = ("url", "title", "date")

@@ -1,0 +1,94 @@
+"""Processes that answer questions: one that aborts, hangs or prints costs an answer, and not the run.
+
+A question and an answer are a line of JSON each. ``Process`` is the side that asks, ``serve`` the side that
+answers; what code of others prints there goes nowhere, and standard input is empty to it.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import IO, Any, cast
+
+Fields = dict[str, Any]
+_LONGEST = 300  # characters of what was raised
+
+
+class Process:
+    """A process that answers questions; started at the first and again after it ended."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._process: subprocess.Popen[str] | None = None
+        self._lines: queue.Queue[str] = queue.Queue()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process that has not failed to answer."""
+        return self._process is not None
+
+    def ask(self, question: Fields, seconds: float) -> Fields:
+        """Return the answer; ``raised`` says what became of the process where there is none."""
+        process = self._process or self._start()
+        try:
+            questions = cast("IO[str]", process.stdin)
+            questions.write(json.dumps(question) + "\n")
+            questions.flush()
+            line = self._lines.get(timeout=seconds)
+        except queue.Empty:
+            self.stop()
+            return {"raised": f"no answer within {seconds:g} s"}
+        except OSError:
+            line = ""
+        if not line:
+            code = process.wait()
+            self.stop()
+            how = f"signal {-code}" if code < 0 else f"code {code}"
+            return {"raised": f"the process ended with {how}"}
+        answer: Fields = json.loads(line)
+        return answer
+
+    def stop(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _start(self) -> "subprocess.Popen[str]":
+        self._lines = queue.Queue()
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of xent's own
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+        threading.Thread(target=_read, args=(self._process, self._lines), daemon=True).start()
+        return self._process
+
+
+def serve(answer: Callable[[Fields], Fields]) -> None:
+    """Answer line by line until the input ends."""
+    questions = os.fdopen(os.dup(0), encoding="utf-8")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(nowhere, descriptor)
+    for line in questions:
+        replies.write(json.dumps(answer(json.loads(line))) + "\n")
+        replies.flush()
+
+
+def said(error: BaseException) -> str:
+    """Return what was raised in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST].removesuffix(": ")
+
+
+def _read(process: "subprocess.Popen[str]", lines: "queue.Queue[str]") -> None:
+    """Pass lines on; an empty one at the end."""
+    try:
+        for line in cast("IO[str]", process.stdout):
+            lines.put(line)
+    except ValueError:  # closed while it was read
+        pass
+    lines.put("")
