@@ -14,6 +14,8 @@ from xentcli.sources import MAX_BYTES, Source
 from xentcli.words import DTYPES, IGNORE_INDEX
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from xentcli.model import FloatArray
 
 TEMPLATE = """\
@@ -56,22 +58,35 @@ def from_dump(path: str) -> str:
     """
     arrays = _read(path)
     logits = _floats(path, "logits", arrays["logits"])
-    dtype = str(logits.dtype)
-    title = json.dumps(f"Logits of {printable(Path(path).name)}", ensure_ascii=False)
-    parts = [f"title: {title} # say what the case shows", f"dtype: {dtype}"]
-    parts.append(_written("logits", logits))
-    parts.append(_labels(path, arrays["labels"], logits))
+    labels = arrays["labels"]
+    if labels.dtype.kind not in "biu":
+        labels = _as_wide(path, "labels", labels, logits)
+    elif labels.ndim != 1:
+        shape = f"{labels.dtype} of shape {labels.shape}"
+        raise XentError(f"{path}: labels is {shape}; class indices and binary labels are (N,)")
+    written = text(f"Logits of {printable(Path(path).name)}", logits, labels)
     if "probabilities" in arrays:
         wide = _as_wide(path, "probabilities", arrays["probabilities"], logits)
-        parts.append(_written("probabilities", wide))
-    text = "\n".join(parts) + "\n"
-    if len(text) > MAX_BYTES:
+        written += _written("probabilities", wide) + "\n"
+    if len(written) > MAX_BYTES:
         raise XentError(f"{path}: {_TOO_LARGE}")
     try:
-        load.load(Source(path, Path(path).stem, text.encode()))
+        load.load(Source(path, Path(path).stem, written.encode()))
     except Refused as refused:
         raise XentError(f"{path}: {refused.problems[0].problem}") from refused
-    return text
+    return written
+
+
+def text(title: str, logits: "FloatArray", labels: "NDArray[Any]", source: str | None = None) -> str:
+    """Return the case of arrays: logits (N, C), or (N,) of a binary loss, and labels of either kind.
+
+    The digits are the fewest that read back as the same bits; nan loses its sign and payload.
+    """
+    quoted = json.dumps(title, ensure_ascii=False)
+    parts = [f"title: {quoted}"]
+    parts += [] if source is None else [f"source: {json.dumps(source, ensure_ascii=False)}"]
+    parts += [f"dtype: {logits.dtype}", _written("logits", logits), _labels(labels, logits)]
+    return "\n".join(parts) + "\n"
 
 
 def _read(path: str) -> "Mapping[str, Any]":
@@ -124,12 +139,9 @@ def _as_wide(path: str, name: str, array: Any, logits: "FloatArray") -> "FloatAr
     return floats
 
 
-def _labels(path: str, labels: Any, logits: "FloatArray") -> str:  # noqa: ANN401 - whatever a file holds
+def _labels(labels: "NDArray[Any]", logits: "FloatArray") -> str:
     if labels.dtype.kind not in "biu":
-        return _written("labels", _as_wide(path, "labels", labels, logits))
-    if labels.ndim != 1:
-        shape = f"{labels.dtype} of shape {labels.shape}"
-        raise XentError(f"{path}: labels is {shape}; class indices and binary labels are (N,)")
+        return _written("labels", labels)
     indices = [int(label) for label in labels.tolist()]
     classes = logits.shape[1] if logits.ndim > 1 else 2
     bad = {label for label in indices if not 0 <= label < classes}

@@ -28,7 +28,9 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
     if outcome.missing is not None:
         return None
     gradient = (
-        None if outcome.gradient is None else _gradient(outcome.gradient, exact, binary=case.batch.binary)
+        None
+        if outcome.gradient is None
+        else judge_gradient(outcome.gradient, exact, binary=case.batch.binary)
     )
     verdicts, findings, errors = [], [], []
     for place, row in enumerate(exact.rows):
@@ -94,7 +96,7 @@ def verdict(got: float, true: Decimal, dtype: str, *, capped: bool) -> str:
     return "capped" if capped else "off"
 
 
-def _gradient(got: "FloatArray", exact: Exact, *, binary: bool) -> Gradient:
+def judge_gradient(got: "FloatArray", exact: Exact, *, binary: bool) -> Gradient:
     """Judge the gradients of the examples evaluated."""
     states, errors, residuals = [], [], []
     for row, true in zip(exact.rows, exact.gradients, strict=True):

@@ -9,6 +9,7 @@ import click
 
 from xentcli import __version__
 from xentcli.cli import listings, pipeline
+from xentcli.cli.check import check
 from xentcli.cli.options import EPILOG
 from xentcli.cli.screen import width
 from xentcli.errors import XentError
@@ -50,6 +51,7 @@ def xent() -> None:
       xent run cases/ --format json          every case of a folder, for a program
       xent compare --methods all             cases down, methods across
       xent explain abnormal                  why it went nan, step by step
+      xent check mine.py:loss                your own loss, against all of it
       xent identify 16.118                   what a stuck loss means
       xent cases --search "label smoothing"  a documented failure like yours
       xent new mine.yaml                     a case to start from
@@ -60,6 +62,7 @@ for command in (
     pipeline.run,
     pipeline.compare,
     pipeline.explain,
+    check,
     listings.identify,
     listings.methods,
     listings.findings,

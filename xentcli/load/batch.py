@@ -1,6 +1,5 @@
 """Nodes → Batch: logits, labels, and what is made of them before they count."""
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from xentcli.errors import count
 from xentcli.load.document import Node, Scalar
 from xentcli.load.fields import Entries, Fields
 from xentcli.model import Batch, Weighting
+from xentcli.weighting import weighting
 from xentcli.words import BAD_LABELS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class BatchReader:
         self._read_labels()
         probabilities = self._array("probabilities")
         clip, tile = self._clip(), self._tile()
-        weighting = None if self.is_binary else self._weighting()
+        weighted = None if self.is_binary else self._weighting()
         for key in _OF_ROWS if self.is_binary else ():
             if key in self.keys:
                 self._refuse(
@@ -66,7 +66,7 @@ class BatchReader:
             probabilities,
             clip,
             tile,
-            weighting,
+            weighted,
             self.is_binary,
             self.out_of_range,
         )
@@ -165,23 +165,8 @@ class BatchReader:
             self._refuse(node, "ignore_index goes with class indices, not with rows of probabilities")
         if self.labels is None or not any(key in self.keys for key in _OF_ROWS[:3]):
             return None
-        weights = np.ones(self.labels.shape) if given is None else np.broadcast_to(given, self.labels.shape)
-        weights = weights.astype(np.float64)
-        counts = np.ones((len(weights), 1), bool) if self.ignored is None else ~self.ignored
-        share = smoothing / weights.shape[1]
-        mixed = np.where(counts, weights * ((1 - smoothing) * self.labels.astype(np.float64) + share), 0.0)
-        own = None
-        if self.indices is not None:
-            own = np.take_along_axis(weights, (self.indices % weights.shape[1])[:, None], axis=1)
-        divisor = float(len(weights)) if own is None or not self.has_indices else math.fsum(own[counts])
-        return Weighting(
-            _frozen(formats.stored(mixed, self.dtype)),
-            None if given is None else _frozen(formats.stored(weights, self.dtype)),
-            None if given is None or own is None else _frozen(formats.stored(own, self.dtype)),
-            smoothing,
-            self.ignored,
-            divisor,
-        )
+        soft = not self.has_indices
+        return weighting(self.labels, self.indices, given, smoothing, self.ignored, soft=soft)
 
     def _weights(self) -> "FloatArray | None":
         """Read a weight for every class, (1, C)."""

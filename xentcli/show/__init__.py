@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, cast
 from xentcli.show.screen import Screen
 from xentcli.words import SHEET_FORMATS
 
-__all__ = ["Screen", "compare", "explain", "identify", "render", "run"]
+__all__ = ["Screen", "check", "compare", "explain", "identify", "render", "run"]
 
 if TYPE_CHECKING:
+    from xentcli.check.report import Report
     from xentcli.explain import Explanation
     from xentcli.identify import Candidate
     from xentcli.judge import Result
@@ -56,6 +57,15 @@ def identify(typed: str, candidates: Sequence["Candidate"], form: str, screen: S
     if form == "json":
         return identified.as_json(typed, candidates)
     return identified.prose(typed, candidates, screen.width)
+
+
+def check(report: "Report", form: str, screen: Screen) -> str:
+    """Render what ``xent check`` shows."""
+    from xentcli.show import checked
+
+    if form in {"json", "junit"}:
+        return checked.as_json(report) if form == "json" else checked.as_junit(report)
+    return render([checked.sheet(report)], form, screen) + checked.prose(report, screen.width)
 
 
 def render(sheets: Sequence["Sheet"], form: str, screen: Screen) -> str:

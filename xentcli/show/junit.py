@@ -20,8 +20,18 @@ def render_results(results: Sequence["Result"]) -> str:
     root = ET.Element("testsuites", name="xent")
     for result in results:
         _suite(root, result)
+    return written(root)
+
+
+def written(root: ET.Element) -> str:
+    """Return a document as text that every encoding holds."""
     ET.indent(root)
     return ET.tostring(root, encoding="us-ascii", xml_declaration=False).decode("ascii") + "\n"
+
+
+def cleaned(words: str) -> str:
+    """Replace what XML has no character for."""
+    return _NO_XML.sub("�", words)
 
 
 def _suite(root: ET.Element, result: "Result") -> None:
@@ -29,10 +39,10 @@ def _suite(root: ET.Element, result: "Result") -> None:
     tag, kind = ("skipped", "skipped") if case.overridden else ("failure", "failures")
     counts = {"tests": len(result.checks), "failures": 0, "errors": 0, "skipped": 0}
     counts[kind] = sum(not check.reproduced for check in result.checks)
-    about = {"name": _clean(case.name), "file": _clean(case.path)}
+    about = {"name": cleaned(case.name), "file": cleaned(case.path)}
     suite = ET.SubElement(root, "testsuite", about | {name: str(count) for name, count in counts.items()})
     for check in result.checks:
-        about = {"classname": _clean(case.name), "name": check.expectation.quantity}
+        about = {"classname": cleaned(case.name), "name": check.expectation.quantity}
         test = ET.SubElement(suite, "testcase", about)
         if not check.reproduced:
             ET.SubElement(test, tag, message=_message(check))
@@ -46,7 +56,3 @@ def _message(check: "Check") -> str:
         if not hit
     ]
     return "; ".join(differing)
-
-
-def _clean(word: str) -> str:
-    return _NO_XML.sub("�", word)

@@ -1,0 +1,116 @@
+"""xent check: wrong losses kept aside are all caught, right ones of several styles all pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from losses import right, wrong
+
+from xentcli.check import Options, check, conventions
+from xentcli.check.report import Report
+from xentcli.check.subjects import Here
+
+Loss = Callable[..., Any]
+
+
+def report(
+    loss: Loss,
+    convention: str = "numpy",
+    gradient: Loss | None = None,
+    reduction: str | None = None,
+    **options: Any,
+) -> Report:
+    subject = Here(loss, gradient, conventions.convention(convention, "", reduction), budget=60)
+    return check(subject, Options(**options), loss.__name__)
+
+
+def failing(found: Report) -> dict[str, set[str]]:
+    return {c.name: {fault.word for fault in c.faults} for c in found.checks if c.status != "passed"}
+
+
+@pytest.mark.parametrize(
+    ("loss", "convention", "gradient", "reduction"),
+    [
+        (right.log1p, "numpy", right.gradient, None),
+        (right.in_its_own_dtype, "numpy", None, None),
+        (right.in_plain_python, "numpy", None, None),
+        (right.sorted_and_summed, "numpy", None, None),
+        (right.by_logaddexp, "numpy", None, None),
+        (right.with_nan_for_bad_labels, "numpy", None, None),
+        (right.with_options, "numpy", None, None),
+        (right.rows, "numpy.rows", right.gradient_of_rows, None),
+        (right.binary, "numpy.binary", None, None),
+        (right.mean, "numpy", None, "mean"),
+        (right.of_probabilities, "sklearn", None, None),
+    ],
+)
+def test_a_right_loss_passes_every_check(
+    loss: Loss, convention: str, gradient: Loss | None, reduction: str | None
+) -> None:
+    found = report(loss, convention, gradient, reduction)
+
+    assert failing(found) == {}
+    assert found.passed
+    assert len(found.checks) > 15
+
+
+@pytest.mark.parametrize(
+    ("loss", "convention", "name", "word"),
+    [
+        (wrong.unshifted, "numpy", "search", "overflow"),
+        (wrong.offset_cancels, "numpy", "translation", "differs"),
+        (wrong.offset_cancels, "numpy", "common-offset", "collapsed"),
+        (wrong.maximum_in_the_sum, "numpy", "no-collapse", "collapsed"),
+        (wrong.epsilon_in_the_denominator, "numpy", "tail-collapse", "off"),
+        (wrong.other_classes_only, "numpy", "normal-3x3", "negative"),
+        (wrong.summed_in_float16, "numpy", "normal-3x3", "off"),
+        (wrong.all_maxima_left_out, "numpy", "common-offset", "collapsed"),
+        (wrong.short_series, "numpy", "search", "off"),
+        (wrong.in_float32, "numpy", "tail-collapse-in-float64", "off"),
+        (wrong.clipped, "numpy", "naive-ends-at-103", "off"),
+        (wrong.shift_of_the_batch, "numpy", "no-collapse", "collapsed"),
+        (wrong.shift_of_the_first_class, "numpy", "search", "overflow"),
+        (wrong.labels_wrap, "numpy", "bad-labels", "plausible"),
+        (wrong.labels_wrap, "numpy", "negative-label-wraps", "plausible"),
+        (wrong.labels_are_clipped, "numpy", "bad-labels", "plausible"),
+        (wrong.masks_are_nan, "numpy.rows", "one-hot", "nan"),
+        (wrong.labels_are_normalised, "numpy.rows", "unnormalised-labels", "off"),
+        (wrong.ignores_below, "numpy", "ignored-rows", "collapsed"),
+        (wrong.ignored_rows_are_multiplied, "numpy", "ignored-rows", "nan"),
+        (wrong.mean_counts_ignored, "numpy", "ignored-rows", "mean"),
+        (wrong.mean_ignores_weights, "numpy", "weighted-mean", "mean"),
+        (wrong.smoothing_spares_the_label, "numpy", "weights-and-smoothing", "off"),
+        (wrong.binary_epsilon, "numpy.binary", "no-collapse", "negative"),
+        (wrong.binary_without_a_check, "numpy.binary", "bad-labels", "plausible"),
+        (wrong.negative_zero, "numpy", "one-class", "one class"),
+        (wrong.writes_logits, "numpy", "untouched", "untouched"),
+        (wrong.writes_labels, "numpy", "untouched", "untouched"),
+        (wrong.wider, "numpy", "dtype", "dtype"),
+        (wrong.column, "numpy", "shape", "shape"),
+        (wrong.reduced, "numpy", "shape", "shape"),
+        (wrong.a_list, "numpy", "normal-3x3", "returned"),
+        (wrong.prints, "numpy", "quiet", "quiet"),
+        (wrong.raises_on_one_class, "numpy", "one-class", "raised"),
+        (wrong.exits, "numpy", "one-hot", "raised"),
+    ],
+)
+def test_a_wrong_loss_is_caught(loss: Loss, convention: str, name: str, word: str) -> None:
+    found = report(loss, convention, only=[name])
+
+    assert not found.passed
+    assert word in failing(found).get(name, {f"nothing, but of {failing(found)}"})
+
+
+@pytest.mark.parametrize(
+    ("loss", "convention", "gradient", "name", "word"),
+    [
+        (right.rows, "numpy.rows", wrong.gradient_without_the_sum, "unnormalised-labels", "gradient wrong"),
+        (right.log1p, "numpy", wrong.gradient_of_a_lost_tail, "gradient-sum", "gradient sum"),
+        (right.log1p, "numpy", wrong.gradient_of_the_other_sign, "normal-3x3", "gradient wrong"),
+        (right.log1p, "numpy", right.log1p, "normal-3x3", "gradient raised"),  # of shape (N,)
+    ],
+)
+def test_a_wrong_gradient_is_caught(
+    loss: Loss, convention: str, gradient: Loss, name: str, word: str
+) -> None:
+    assert word in failing(report(loss, convention, gradient, only=[name]))[name]

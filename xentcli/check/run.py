@@ -1,0 +1,170 @@
+"""Check a loss: ask, judge, collect."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xentcli import new
+from xentcli.check.conventions import versions
+from xentcli.check.faults import judged
+from xentcli.check.plan import CONDUCT, Check, plan
+from xentcli.check.report import SEARCH, Checked, Fault, Found, Report
+from xentcli.check.search import Row, probe, search
+from xentcli.check.subjects import OutOfTime, Subject
+from xentcli.errors import XentError, did_you_mean
+from xentcli.truth import ACCURATE
+
+if TYPE_CHECKING:
+    from xentcli.check.probes import Probe
+    from xentcli.isolated import Fields
+
+BUDGET = 120.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is checked, and how strictly.
+
+    ``only`` and ``skip`` name checks or categories, and the latter says why.
+    """
+
+    max_ulps: float = ACCURATE
+    only: Sequence[str] = ()
+    skip: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+
+
+def check(subject: Subject, options: Options, target: str) -> Report:
+    """Give a loss every check that it can take; raises XentError where ``only`` or ``skip`` names none."""
+    checks = plan(subject.convention, subject.keywords)
+    _known(checks, [*options.only, *options.skip])
+    run = _Run(subject, options, target)
+    chosen = [each for each in checks if not options.only or {each.name, each.category} & set(options.only)]
+    manners = [each for each in chosen if each.category == CONDUCT]
+    # How a loss behaves shows in what else it is asked.
+    others = [each for each in chosen if each.category != CONDUCT]
+    asked = others or [each for each in checks if each.category not in {CONDUCT, SEARCH}]
+    done = [run.checked(each, _reason(each, options.skip)) for each in asked]
+    done = [*(done if others else ()), *(run.behaved(each, _reason(each, options.skip)) for each in manners)]
+    return Report(
+        target,
+        subject.convention.name,
+        versions(target, subject.convention),
+        options.max_ulps,
+        tuple(done),
+        tuple(run.found),
+    )
+
+
+def _reason(each: Check, skip: Mapping[str, str]) -> str | None:
+    return skip.get(each.name, skip.get(each.category))
+
+
+def _known(checks: Sequence[Check], names: Sequence[str]) -> None:
+    """Refuse a name that is none, or of a check that this loss cannot be given."""
+    known = dict.fromkeys(name for each in checks for name in (each.category, each.name))
+    for name in names:
+        if name not in known:
+            near = did_you_mean(
+                name, list(known), "a check's name or its category is wanted, of those the loss can take"
+            )
+            raise XentError(f"no check is called '{name}'{near}")
+
+
+class _Run:
+    """One pass over the checks; what a loss does besides its answers is collected on the way."""
+
+    def __init__(self, subject: Subject, options: Options, target: str) -> None:
+        self._subject, self._options, self._target = subject, options, target
+        self._conduct: dict[str, list[str]] = {}
+        self.found: list[Found] = []
+
+    def checked(self, each: Check, skipped: str | None) -> Checked:
+        """Ask what one check asks; a check that time ran out in is not reached."""
+        blank = Checked(each.category, each.name, each.asserts, skipped=skipped)
+        if skipped is not None:
+            return blank
+        if each.category == SEARCH:
+            return self._searched(blank)
+        convention, bar = self._subject.convention, self._options.max_ulps
+        asked: list[tuple[Probe, Fields]] = []
+        faults: list[Fault] = []
+        errors: list[Decimal] = []
+        try:
+            for one in each.probes:
+                asked.append((one, self._asked(one)))
+                found, error = judged(*asked[-1], convention, bar)
+                faults += [fault for fault in found if each.counts(fault)]
+                errors += [] if error is None or each.words is not None else [error]
+        except OutOfTime:
+            pass
+        faults += [] if each.rule is None else each.rule(asked, convention, bar)
+        return replace(
+            blank,
+            asked=len(asked),
+            ulps=max(errors, default=None),
+            faults=tuple(faults),
+            reached=len(asked) == len(each.probes),
+        )
+
+    def behaved(self, each: Check, skipped: str | None) -> Checked:
+        """Say how the loss behaved in all calls together."""
+        said = self._conduct.get(each.name, [])
+        more = f" (and in {len(said) - 1} more calls)" if len(said) > 1 else ""
+        faults = () if not said or skipped is not None else (Fault(each.name, said[0] + more),)
+        return Checked(each.category, each.name, each.asserts, faults=faults, skipped=skipped)
+
+    def _asked(self, one: "Probe") -> "Fields":
+        convention = self._subject.convention
+        answer = self._subject.answer(one.question(convention))
+        examples = len(one.batch.logits)
+        if answer.get("printed"):
+            self._note("quiet", f"printed {answer['printed']!r}")
+        if "raised" in answer or "unusable" in answer:
+            return answer
+        if answer["wrote"]:
+            self._note("untouched", f"wrote into the {' and the '.join(answer['wrote'])}")
+        if answer["shape"] != [examples]:
+            self._note("shape", f"returned shape {tuple(answer['shape'])} for {examples} examples")
+        if answer["dtype"] not in {one.dtype, "float" if convention.reduction != "none" else one.dtype}:
+            self._note("dtype", f"returned {answer['dtype']} for logits of {one.dtype}")
+        if answer.get("gradient", "") is None:
+            self._note("differentiable", "the result does not depend on the logits for autodiff")
+        return answer
+
+    def _note(self, name: str, said: str) -> None:
+        self._conduct.setdefault(name, []).append(said)
+
+    def _searched(self, blank: Checked) -> Checked:
+        """Search; of each kind of fault one row is kept, and shrunk."""
+        convention = self._subject.convention
+
+        def judge(one: "Probe") -> tuple[list[Fault], Decimal | None]:
+            return judged(one, self._asked(one), convention, self._options.max_ulps)
+
+        state = search(judge, convention, self._options.seed)
+        faults = []
+        for word, row in state.kinds.items():
+            one = probe([row], convention)
+            try:
+                said = next((fault.said for fault in judge(one)[0] if fault.word == word), word)
+            except OutOfTime:
+                said = f"{word}, and no time was left to shrink it"
+            title = f"{self._target}: {said}"
+            name = f"{word.replace(' ', '-')}-{row.dtype}"
+            faults.append(Fault(word, f"{said} ({row.dtype}, logits {_numbers(row)}, label {row.label})"))
+            batch = one.batch
+            logits, labels = (
+                (batch.logits[:, 0], batch.labels[:, 0])
+                if batch.binary
+                else (batch.logits, np.array([row.label]))
+            )
+            self.found.append(Found(name, new.text(title, logits, labels)))
+        return replace(blank, asked=state.asked, ulps=state.ulps, faults=tuple(faults), reached=state.ended)
+
+
+def _numbers(row: Row) -> str:
+    return "[" + ", ".join(f"{value:.17g}" for value in row.logits.tolist()) + "]"

@@ -1,0 +1,76 @@
+"""The loss that is checked: in a process of its own, or in this one."""
+
+import time
+from typing import Protocol
+
+from xentcli.check.calls import Callee, Function
+from xentcli.check.conventions import Convention, told
+from xentcli.errors import XentError
+from xentcli.isolated import Fields, Process
+
+_TO_IMPORT = 120.0  # seconds; TensorFlow alone may take ten
+_TO_ANSWER = 10.0  # seconds for a batch of a few rows, the first of its shape compiled
+
+
+class OutOfTime(Exception):  # noqa: N818 - it reads as what happened
+    """The budget is spent."""
+
+
+class Subject(Protocol):
+    """A loss that can be asked; ``keywords`` are those it has a parameter for."""
+
+    convention: Convention
+    keywords: tuple[str, ...]
+
+    def answer(self, question: Fields) -> Fields:
+        """Return what the loss made of a batch; raises OutOfTime."""
+
+
+class Here:
+    """A loss called in this process: nothing protects it from a loss that hangs."""
+
+    def __init__(
+        self, loss: Function, gradient: Function | None, convention: Convention, budget: float
+    ) -> None:
+        self._callee = Callee.of(loss, gradient, convention)
+        self._end = time.monotonic() + budget
+        self.convention, self.keywords = self._callee.convention, self._callee.keywords
+
+    def answer(self, question: Fields) -> Fields:
+        """Call the loss."""
+        if time.monotonic() > self._end:
+            raise OutOfTime
+        return self._callee.answer(question)
+
+
+class Apart:
+    """A loss in a process of its own, which is started again after it died or was too slow."""
+
+    def __init__(self, target: str, gradient: str | None, convention: Convention, budget: float) -> None:
+        arguments = (target, gradient or "", convention.name, convention.reduction)
+        self._process = Process("xentcli.check.worker", *arguments)
+        self._end = time.monotonic() + budget
+        self.keywords = tuple(self._started()["keywords"])
+        self.convention = told(convention, self.keywords)
+
+    def answer(self, question: Fields) -> Fields:
+        """Ask the process."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise OutOfTime
+        if not self._process.is_running:
+            self._started()
+        return self._process.ask(question, max(1.0, min(_TO_ANSWER, left)))
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.stop()
+
+    def _started(self) -> Fields:
+        """Have the loss imported; raises XentError where that fails."""
+        answer = self._process.ask({}, _TO_IMPORT)
+        if "refused" in answer or "raised" in answer:
+            self.stop()
+            said = answer.get("refused") or f"while the loss was imported: {answer['raised']}"
+            raise XentError(said)
+        return answer

@@ -1,0 +1,141 @@
+"""check: anyone's loss against the atlas, the properties and a search."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from xentcli.cli.options import format_option, option, output_option
+from xentcli.cli.screen import screen
+from xentcli.errors import XentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xentcli.check.report import Found
+
+_EXIT_FAILED = 1
+_EPILOG = """\b
+Exit codes: 0 every check passed or was skipped, 1 one failed or was not reached,
+2 bad usage or no such function, 130 interrupted."""
+
+
+def complete_conventions(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a convention."""
+    from xentcli.check.conventions import CONVENTIONS
+
+    return [name for name in CONVENTIONS if name.startswith(incomplete)]
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("target")
+@option(
+    "--convention",
+    metavar="NAME",
+    help="How it is called, such as torch or numpy.rows; else that of the library it is in, or numpy.",
+    shell_complete=complete_conventions,
+)
+@option(
+    "--reduction",
+    variable="XENT_CHECK_REDUCTION",
+    type=click.Choice(("mean", "sum")),
+    help="It returns its losses reduced so; without, one loss an example.",
+)
+@option("--gradient", metavar="TARGET", help="Its gradient (N, C), given what the loss is; else by autodiff.")
+@option(
+    "--max-ulps", type=click.FloatRange(min=0), help="The error allowed beyond what rounding must cost; 4."
+)
+@option("--only", multiple=True, metavar="NAME", help="Run this check or category only; may be repeated.")
+@option(
+    "--skip", multiple=True, metavar="NAME=REASON", help="Leave this check or category out; may be repeated."
+)
+@option("--seed", type=int, default=0, show_default=True, help="Of the search.")
+@option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop asking after so long; 120.",
+)
+@option("--save-failures", metavar="DIR", help="Write what the search finds into DIR, a case file each.")
+@format_option("table", "plain", "json", "junit", variable="XENT_CHECK_FORMAT")
+@output_option
+def check(  # noqa: PLR0913, PLR0917 - click hands over every option
+    target: str,
+    convention: str | None,
+    reduction: str | None,
+    gradient: str | None,
+    max_ulps: float | None,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    seed: int,
+    budget: float | None,
+    save_failures: str | None,
+    form: str,
+    output: str | None,
+) -> int:
+    """Check a loss: the atlas, the properties of cross-entropy, and a search for failures that are new.
+
+    TARGET is module:function or path/to/file.py:function. It is imported and called in a process of its own.
+
+    \b
+    Examples:
+      xent check mine.py:loss
+      xent check mine.py:loss --gradient mine.py:gradient --save-failures found
+      xent check torch.nn.functional:cross_entropy --skip one-class="-0.0 will do"
+      xent check optax:softmax_cross_entropy --convention optax.rows --only cancellation
+    """
+    from xentcli import check as checks
+    from xentcli import output as outputs
+    from xentcli import show
+    from xentcli.check.conventions import convention as named
+    from xentcli.check.subjects import Apart
+    from xentcli.show.checked import closing
+
+    options = checks.Options(
+        **({} if max_ulps is None else {"max_ulps": max_ulps}), only=only, skip=_reasons(skip), seed=seed
+    )
+    called = named(convention, target, reduction)
+    with outputs.opened(output) as write:
+        subject = Apart(target, gradient, called, budget or checks.BUDGET)
+        try:
+            report = checks.check(subject, options, target)
+        finally:
+            subject.stop()
+        saved = _saved(report.found, save_failures)
+        write(show.check(report, form, screen(output)))
+    for path in saved:
+        click.echo(f"wrote {path}; 'xent run {path}' runs it", err=True)
+    click.echo(closing(report), err=True)
+    return 0 if report.passed else _EXIT_FAILED
+
+
+def _reasons(skip: tuple[str, ...]) -> dict[str, str]:
+    """Read NAME=REASON; raises XentError where there is no reason."""
+    pairs = [word.partition("=") for word in skip]
+    for name, _, reason in pairs:
+        if not reason.strip():
+            raise XentError(f"--skip {name}: give the reason: --skip {name or 'NAME'}=REASON")
+    return {name: reason.strip() for name, _, reason in pairs}
+
+
+def _saved(found: "Sequence[Found]", folder: str | None) -> list[str]:
+    """Write cases under names that are free; one that is there already, word for word, is left."""
+    from pathlib import Path
+
+    from xentcli import output
+
+    if folder is None or not found:
+        return []
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise XentError(f"{folder}: cannot be made a folder: {error.strerror}") from error
+    paths = []
+    for case in found:
+        path, number = Path(folder, f"{case.name}.yaml"), 1
+        while path.exists() and path.read_text(encoding="utf-8") != case.text:
+            number += 1
+            path = Path(folder, f"{case.name}-{number}.yaml")
+        with output.opened(str(path)) as write:
+            write(case.text)
+        paths.append(str(path))
+    return paths

@@ -1,0 +1,50 @@
+"""xent in a test suite: ``check_loss`` for one check or all, ``checks`` to parametrise a test over them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from xentcli.check import BUDGET, Options, check, conventions
+from xentcli.check.plan import plan
+from xentcli.check.subjects import Here
+from xentcli.show import Screen
+from xentcli.show import check as show
+from xentcli.truth import ACCURATE
+
+__all__ = ["check_loss", "checks"]
+_WIDTH = 100
+
+
+def checks(loss: Callable[..., Any], convention: str = "numpy", *, reduction: str | None = None) -> list[str]:
+    """Name the checks that a loss of a convention can be given, to parametrise a test with.
+
+    Raises XentError for an unknown convention, or one whose library is not installed.
+    """
+    subject = Here(loss, None, conventions.convention(convention, "", reduction), BUDGET)
+    return [each.name for each in plan(subject.convention, subject.keywords)]
+
+
+def check_loss(  # noqa: PLR0913 - each is an option of xent check too
+    loss: Callable[..., Any],
+    convention: str = "numpy",
+    *,
+    only: str | Sequence[str] = (),
+    gradient: Callable[..., Any] | None = None,
+    reduction: str | None = None,
+    max_ulps: float = ACCURATE,
+    seed: int = 0,
+    budget: float = BUDGET,
+) -> None:
+    """Raise AssertionError, with what went wrong, where a loss fails a check; see ``xent check``.
+
+    The loss is called in this process, by the convention: for ``numpy`` with logits (N, C) of a floating
+    dtype and labels (N,) int64, to return losses (N,) of that dtype. ``only`` names checks or categories,
+    ``gradient`` a function of the same arguments that returns (N, C), ``max_ulps`` the error allowed beyond
+    what rounding must cost. Raises XentError for names that are none.
+    """
+    subject = Here(loss, gradient, conventions.convention(convention, "", reduction), budget)
+    chosen = (only,) if isinstance(only, str) else tuple(only)
+    options = Options(max_ulps=max_ulps, only=chosen, seed=seed)
+    report = check(subject, options, getattr(loss, "__qualname__", repr(loss)))
+    if not report.passed:
+        screen = Screen(_WIDTH, boxes=False, colour=False, unicode=True)
+        raise AssertionError("\n" + show(report, "plain", screen))
