@@ -102,8 +102,13 @@ def test_what_frameworks_print(name: str, x: float, y: float, printed: float) ->
 # The truth
 
 
+def has_no_tail(x: float) -> bool:
+    """Whether no tie can hang on a tail of 10^-80; further out than 80 one may too."""
+    return x == 0 or abs(x) > 1e-60
+
+
 @every_dtype
-@given(x=st.floats(-80, 80), y=st.floats(0, 1))  # further out, ties may hang on a tail of 10^-80
+@given(x=st.floats(-80, 80).filter(has_no_tail), y=st.floats(0, 1))
 def test_the_truth_is_that_of_mpmath_to_the_last_bit(dtype: str, x: float, y: float) -> None:
     stored = batch([x], [y], dtype)
     x, y = float(stored.logits[0, 0]), float(stored.labels[0, 0])

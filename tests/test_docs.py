@@ -12,7 +12,7 @@ from conftest import CASES, ROOT
 
 from xentcli import load, methods, words
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "cases" / "README.md"]
+DOCUMENTS = [ROOT / "README.md", ROOT / "cases" / "README.md", ROOT / "docs" / "check.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -61,6 +61,13 @@ def written_out(block: str, folder: Path) -> str:
     return "".join(f"$ {command}\n{on_a_terminal(command, folder)}" for command in commands)
 
 
+def write_files(document: Path, folder: Path) -> None:
+    """Write the blocks that say in their first line which file they are."""
+    for text in (*blocks(document, "yaml"), *blocks(document, "python")):
+        if name := re.match(r"# (\w+\.(?:yaml|py))\n", text):
+            (folder / name[1]).write_text(text, encoding="utf-8")
+
+
 def without_line_ends(text: str) -> str:
     """Drop the spaces that rich leaves at the end of a wrapped line."""
     return re.sub(r" +$", "", text, flags=re.MULTILINE)
@@ -69,9 +76,7 @@ def without_line_ends(text: str) -> str:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_console_blocks_show_what_is_printed(document: Path, tmp_path: Path) -> None:
     (tmp_path / "cases").symlink_to(CASES)
-    for text in blocks(document, "yaml"):
-        if name := re.match(r"# (\w+\.yaml)\n", text):
-            (tmp_path / name[1]).write_text(text, encoding="utf-8")
+    write_files(document, tmp_path)
     shown = blocks(document, "console")
 
     printed = [without_line_ends(written_out(block, tmp_path)) for block in shown]

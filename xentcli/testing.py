@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from xentcli.check import BUDGET, Options, check, conventions
+from xentcli.check import conventions
 from xentcli.check.plan import plan
+from xentcli.check.run import BUDGET, Options, check
 from xentcli.check.subjects import Here
 from xentcli.show import Screen
 from xentcli.show import check as show
@@ -14,13 +15,19 @@ __all__ = ["check_loss", "checks"]
 _WIDTH = 100
 
 
-def checks(loss: Callable[..., Any], convention: str = "numpy", *, reduction: str | None = None) -> list[str]:
+def checks(
+    loss: Callable[..., Any],
+    convention: str = "numpy",
+    *,
+    gradient: Callable[..., Any] | None = None,
+    reduction: str | None = None,
+) -> list[str]:
     """Name the checks that a loss of a convention can be given, to parametrise a test with.
 
     Raises XentError for an unknown convention, or one whose library is not installed.
     """
-    subject = Here(loss, None, conventions.convention(convention, "", reduction), BUDGET)
-    return [each.name for each in plan(subject.convention, subject.keywords)]
+    subject = Here(loss, gradient, conventions.convention(convention, "", reduction), BUDGET)
+    return [each.name for each in plan(subject.convention, subject.keywords, gradient=subject.has_gradient)]
 
 
 def check_loss(  # noqa: PLR0913 - each is an option of xent check too

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -54,13 +54,16 @@ class _Made:
     steps: list[Step] = field(default_factory=list)
     words: Counter[str] = field(default_factory=Counter)
 
+    def named(self, word: str) -> str:
+        """Return the name of the next step of a word: the word, numbered from the second on."""
+        self.words[word] += 1
+        number = self.words[word]
+        return word if number == 1 else f"{word} {number}"
+
     def add(self, step: Step) -> None:
-        """Add a step under its word, numbered from the second of that word on."""
-        self.words[step.name] += 1
-        number = self.words[step.name]
-        named = step if number == 1 else replace(step, name=f"{step.name} {number}")
-        self.names[id(step.result)] = named.name
-        self.steps.append(named)
+        """Add a step, so that later ones can name its result."""
+        self.names[id(step.result)] = step.name
+        self.steps.append(step)
 
 
 class Traced:
@@ -92,7 +95,7 @@ class Traced:
             word = "shifted"
         if operation == "divide" and shown[0].startswith("exp") and shown[1].startswith("sum"):
             word = "probabilities"
-        self._made.add(Step(operation, word, written.format(*shown), operands, result))
+        self._made.add(Step(operation, self._made.named(word), written.format(*shown), operands, result))
 
     def _plain(self, operand: object) -> str:
         """Name what no step made: a bound, a tile of the logits, what a loop starts from."""

@@ -1,0 +1,1 @@
+"""Losses right and wrong, kept aside for the tests of xent check."""

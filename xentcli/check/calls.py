@@ -37,11 +37,11 @@ def function(target: str) -> Function:
         found = attrgetter(name)(_module(where))
     except AttributeError as error:
         raise XentError(f"{target}: {error}") from error
-    except ModuleNotFoundError as error:
-        raise XentError(f"{target}: {error}; a file ends in .py: path/to/file.py:function") from error
     except XentError:
         raise
     except BaseException as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == where.partition(".")[0]:
+            raise XentError(f"{target}: {error}; a file ends in .py: path/to/file.py:function") from error
         raise XentError(f"{target}: cannot be imported: {said(error)}") from error
     if not callable(found):
         raise XentError(f"{target}: is {type(found).__name__}, not a function")
@@ -87,6 +87,12 @@ class Callee:
         except ImportError as error:
             raise XentError(f"convention {convention.name}: {convention.library} is not installed") from error
 
+    @property
+    def has_gradient(self) -> bool:
+        """Whether there is a gradient to be had, of logits."""
+        given = self.gradient is not None or self.convention.library != "numpy"
+        return given and not self.convention.probabilities
+
     def answer(self, question: Fields) -> Fields:
         """Call the loss with a batch; what it raises, prints, writes and returns is the answer."""
         scores, labels = _arrays(question)
@@ -98,7 +104,7 @@ class Callee:
                 answer = self._called(question, scores, labels)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a loss raises is its answer
                 answer = {"raised": said(error)}
-            if self._has_gradient(question) and "losses" in answer:
+            if self.has_gradient and "losses" in answer:
                 try:
                     answer["gradient"] = self._gradient(question, scores, labels)
                 except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
@@ -158,9 +164,6 @@ class Callee:
 
         gradient = self.library.gradient(of_scores, x)
         return None if gradient is None else gradient.ravel().tolist()
-
-    def _has_gradient(self, question: Fields) -> bool:
-        return question["gradient"] and (self.gradient is not None or self.convention.library != "numpy")
 
     def _ordered(self, x: Any, y: Any) -> tuple[Any, Any]:  # noqa: ANN401 - arrays
         return (y, x) if self.convention.labels_first else (x, y)

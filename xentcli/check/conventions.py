@@ -107,10 +107,13 @@ def versions(target: str, convention: Convention) -> str:
     from importlib import metadata
 
     found: dict[str, str] = {}
-    for library in (target.partition(":")[0].partition(".")[0], convention.library):
+    where = target.partition(":")[0]
+    of_target = "" if where.endswith(".py") else where.partition(".")[0]
+    for library in dict.fromkeys((of_target, convention.library)):
         for distribution in _DISTRIBUTIONS.get(library, (library,)):
             try:
                 found.setdefault(library, metadata.version(distribution).partition("+")[0])
             except (metadata.PackageNotFoundError, ValueError):
                 continue
+    found.pop("numpy", None)
     return ", ".join(f"{library} {version}" for library, version in found.items())

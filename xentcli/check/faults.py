@@ -28,7 +28,7 @@ Judged = tuple[list[Fault], Decimal | None]
 def judged(probe: Probe, answer: "Fields", convention: "Convention", max_ulps: float) -> Judged:
     """Return the faults of an answer, and its largest error in ulps."""
     if "raised" in answer:
-        fine = _may_refuse(probe)
+        fine = may_refuse(probe)
         return ([] if fine else [Fault("raised", f"raised {answer['raised']}")]), None
     if "unusable" in answer:
         return [Fault("returned", answer["unusable"])], None
@@ -111,7 +111,7 @@ class _Given:
         return bar + (float(rounded) if np.isfinite(rounded) else 0.0)
 
 
-def _may_refuse(probe: Probe) -> bool:
+def may_refuse(probe: Probe) -> bool:
     """Whether a batch is one that a loss may raise at: labels that are none, logits that are no numbers."""
     rows = range(len(probe.batch.logits))
     x = probe.batch.logits.astype(np.float64)
@@ -139,11 +139,9 @@ def _of_loss(
     return [Fault(word, f"{word}: {said}")], error
 
 
-def _of_gradient(given: _Given, gradient: Any, exact: "Exact") -> list[Fault]:  # noqa: ANN401 - numbers, or what was raised
-    if gradient is None or not exact.gradients or not exact.rows:
+def _of_gradient(given: _Given, gradient: Any, exact: "Exact") -> list[Fault]:  # noqa: ANN401 - numbers, or none
+    if not isinstance(gradient, list) or not exact.gradients or not exact.rows:
         return []
-    if isinstance(gradient, str):
-        return [] if _may_refuse(given.probe) else [Fault("gradient raised", f"the gradient {gradient}")]
     values = np.array(gradient, np.float64).reshape(given.batch.logits.shape)
     result = judge_gradient(values, exact, binary=given.batch.binary)
     faults = []

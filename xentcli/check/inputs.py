@@ -96,7 +96,7 @@ def weighted(convention: Convention, keywords: Sequence[str]) -> Iterable[Probe]
     """Weigh classes, smooth labels, and both, where the loss has parameters for it."""
     if convention.labels == "binary" or convention.probabilities:
         return
-    logits, labels = [[1, 2, 3], [0.5, -4, 0], [2, 1, 0.5], [0, 6, -1]], _rows([0, 2, 1, 1], convention)
+    logits, labels = [[1, 2, 3], [0.5, -4, 0], [2, 1, 0.5], [0.5, 1.5, -1]], _rows([0, 2, 1, 1], convention)
     given: list[dict[str, Any]] = [
         {"class_weights": [0.5, 2, 3]},
         {"label_smoothing": 0.1},

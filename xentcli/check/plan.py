@@ -20,7 +20,7 @@ MANNERS: Final = {
     "dtype": "the losses have the dtype of the logits (a Python float will do for a mean)",
     "untouched": "logits and labels are the same after the call",
     "quiet": "nothing is printed",
-    "differentiable": "autodiff finds a gradient",
+    "differentiable": "the losses have a gradient, and it can be computed",
 }
 
 
@@ -41,8 +41,11 @@ class Check:
 
 
 @lru_cache(maxsize=8)  # a test suite asks for one check at a time
-def plan(convention: Convention, keywords: tuple[str, ...]) -> tuple[Check, ...]:
-    """Return the checks that a loss of the convention with these parameters can be given, in order."""
+def plan(convention: Convention, keywords: tuple[str, ...], *, gradient: bool) -> tuple[Check, ...]:
+    """Return the checks that a loss of the convention with these parameters can be given, in order.
+
+    ``gradient``: it has one, by autodiff or by a function of its own.
+    """
     found = []
     for entry in atlas.entries():
         probe = Probe(entry.case.batch, entry.case.dtype, convention.held_to(entry.case.reduction))
@@ -54,8 +57,7 @@ def plan(convention: Convention, keywords: tuple[str, ...]) -> tuple[Check, ...]
         )
         if probes:
             found.append(Check(PROPERTY, each.name, each.asserts, probes, each.words, each.rule))
-    has_gradient = convention.library != "numpy" and not convention.probabilities
-    names = [name for name in MANNERS if name != "differentiable" or has_gradient]
+    names = [name for name in MANNERS if name != "differentiable" or gradient]
     found += [Check(CONDUCT, name, MANNERS[name]) for name in names]
     found.append(
         Check(SEARCH, SEARCH, "no failure among seeded rows of many scales, offsets, gaps and dtypes")

@@ -83,7 +83,6 @@ class Probe:
             .tolist(),
             "keywords": self._keywords(),
             "reduction": self.reduction,
-            "gradient": not convention.probabilities,
         }
 
     def _keywords(self) -> dict[str, Any]:

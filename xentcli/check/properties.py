@@ -58,7 +58,7 @@ def _sums_to_zero(asked: Asked, _: Convention, __: float) -> list[Fault]:
         if not isinstance(gradient, list):
             continue
         values = np.array(gradient).reshape(probe.batch.logits.shape)
-        tolerance = max(_RESIDUAL, values.shape[1] * 2.0 ** (1 - FORMATS[probe.dtype].precision))
+        tolerance = max(_RESIDUAL, probe.batch.logits.shape[1] * 2.0 ** (1 - FORMATS[probe.dtype].precision))
         for row in values[np.isfinite(values).all(axis=1)]:
             largest, residual = np.abs(row).max(), abs(math.fsum(row.tolist()))
             if residual > tolerance * largest:
@@ -134,14 +134,14 @@ PROPERTIES: Final = (
     ),
     Property(
         "ignored-rows",
-        f"an ignored row has loss 0 and gradient 0, exactly, even where it holds nan; the others are "
+        "an ignored row has loss 0 and gradient 0, exactly, even where it holds nan; the others are "
         f"{_WITHIN}, and the mean counts only them",
         inputs.ignored,
     ),
     Property(
         "weights-and-smoothing",
-        f"the targets are w_j ((1 - ε) y_j + ε / C), and a mean divides by the weights of the labels, or by N "
-        f"where labels are rows, as torch.nn.functional.cross_entropy defines it: {_WITHIN}",
+        f"the targets are w_j ((1 - ε) y_j + ε / C), and a mean divides by the labels' weights, or by N "
+        f"where labels are rows, as PyTorch has it: {_WITHIN}",
         inputs.weighted,
     ),
     Property(

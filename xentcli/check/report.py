@@ -52,7 +52,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All checks of one loss; ``versions`` are those of the libraries it is made with."""
+    """All checks of one loss; ``versions`` are those of the libraries besides NumPy."""
 
     target: str
     convention: str

@@ -9,12 +9,12 @@ import numpy as np
 
 from xentcli import new
 from xentcli.check.conventions import versions
-from xentcli.check.faults import judged
+from xentcli.check.faults import judged, may_refuse
 from xentcli.check.plan import CONDUCT, Check, plan
 from xentcli.check.report import SEARCH, Checked, Fault, Found, Report
 from xentcli.check.search import Row, probe, search
 from xentcli.check.subjects import OutOfTime, Subject
-from xentcli.errors import XentError, did_you_mean
+from xentcli.errors import XentError, count, did_you_mean
 from xentcli.truth import ACCURATE
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Options:
 
 def check(subject: Subject, options: Options, target: str) -> Report:
     """Give a loss every check that it can take; raises XentError where ``only`` or ``skip`` names none."""
-    checks = plan(subject.convention, subject.keywords)
+    checks = plan(subject.convention, subject.keywords, gradient=subject.has_gradient)
     _known(checks, [*options.only, *options.skip])
     run = _Run(subject, options, target)
     chosen = [each for each in checks if not options.only or {each.name, each.category} & set(options.only)]
@@ -95,7 +95,7 @@ class _Run:
         errors: list[Decimal] = []
         try:
             for one in each.probes:
-                asked.append((one, self._asked(one)))
+                asked.append((one, self._asked(one, each.name)))
                 found, error = judged(*asked[-1], convention, bar)
                 faults += [fault for fault in found if each.counts(fault)]
                 errors += [] if error is None or each.words is not None else [error]
@@ -113,37 +113,41 @@ class _Run:
     def behaved(self, each: Check, skipped: str | None) -> Checked:
         """Say how the loss behaved in all calls together."""
         said = self._conduct.get(each.name, [])
-        more = f" (and in {len(said) - 1} more calls)" if len(said) > 1 else ""
+        more = f" and {count(len(said) - 1, 'more call')})" if len(said) > 1 else ")"
         faults = () if not said or skipped is not None else (Fault(each.name, said[0] + more),)
         return Checked(each.category, each.name, each.asserts, faults=faults, skipped=skipped)
 
-    def _asked(self, one: "Probe") -> "Fields":
+    def _asked(self, one: "Probe", name: str) -> "Fields":
+        """Ask, and note how the loss behaves; ``name`` is the check's."""
         convention = self._subject.convention
         answer = self._subject.answer(one.question(convention))
         examples = len(one.batch.logits)
         if answer.get("printed"):
-            self._note("quiet", f"printed {answer['printed']!r}")
+            self._note("quiet", name, f"printed {answer['printed']!r}")
         if "raised" in answer or "unusable" in answer:
             return answer
         if answer["wrote"]:
-            self._note("untouched", f"wrote into the {' and the '.join(answer['wrote'])}")
+            self._note("untouched", name, f"wrote into the {' and the '.join(answer['wrote'])}")
         if answer["shape"] != [examples]:
-            self._note("shape", f"returned shape {tuple(answer['shape'])} for {examples} examples")
+            self._note("shape", name, f"returned shape {tuple(answer['shape'])} for {examples} examples")
         if answer["dtype"] not in {one.dtype, "float" if convention.reduction != "none" else one.dtype}:
-            self._note("dtype", f"returned {answer['dtype']} for logits of {one.dtype}")
-        if answer.get("gradient", "") is None:
-            self._note("differentiable", "the result does not depend on the logits for autodiff")
+            self._note("dtype", name, f"returned {answer['dtype']} for logits of {one.dtype}")
+        gradient = answer.get("gradient", [])
+        if gradient is None:
+            self._note("differentiable", name, "for autodiff the losses do not depend on the logits")
+        elif isinstance(gradient, str) and not may_refuse(one):
+            self._note("differentiable", name, f"the gradient {gradient}")
         return answer
 
-    def _note(self, name: str, said: str) -> None:
-        self._conduct.setdefault(name, []).append(said)
+    def _note(self, manner: str, name: str, said: str) -> None:
+        self._conduct.setdefault(manner, []).append(f"{said} (in {name}")
 
     def _searched(self, blank: Checked) -> Checked:
         """Search; of each kind of fault one row is kept, and shrunk."""
         convention = self._subject.convention
 
         def judge(one: "Probe") -> tuple[list[Fault], Decimal | None]:
-            return judged(one, self._asked(one), convention, self._options.max_ulps)
+            return judged(one, self._asked(one, SEARCH), convention, self._options.max_ulps)
 
         state = search(judge, convention, self._options.seed)
         faults = []

@@ -17,10 +17,14 @@ class OutOfTime(Exception):  # noqa: N818 - it reads as what happened
 
 
 class Subject(Protocol):
-    """A loss that can be asked; ``keywords`` are those it has a parameter for."""
+    """A loss that can be asked.
+
+    ``keywords`` are those it has a parameter for; ``has_gradient``: by autodiff or by a function of its own.
+    """
 
     convention: Convention
     keywords: tuple[str, ...]
+    has_gradient: bool
 
     def answer(self, question: Fields) -> Fields:
         """Return what the loss made of a batch; raises OutOfTime."""
@@ -35,6 +39,7 @@ class Here:
         self._callee = Callee.of(loss, gradient, convention)
         self._end = time.monotonic() + budget
         self.convention, self.keywords = self._callee.convention, self._callee.keywords
+        self.has_gradient = self._callee.has_gradient
 
     def answer(self, question: Fields) -> Fields:
         """Call the loss."""
@@ -50,7 +55,8 @@ class Apart:
         arguments = (target, gradient or "", convention.name, convention.reduction)
         self._process = Process("xentcli.check.worker", *arguments)
         self._end = time.monotonic() + budget
-        self.keywords = tuple(self._started()["keywords"])
+        described = self._started()
+        self.keywords, self.has_gradient = tuple(described["keywords"]), described["has_gradient"]
         self.convention = told(convention, self.keywords)
 
     def answer(self, question: Fields) -> Fields:

@@ -21,7 +21,7 @@ def answered(question: Fields) -> Fields:
         _callees.append(Callee.of(function(target), theirs, convention(name, target, reduction)))
     except XentError as error:
         return {"refused": str(error)}
-    return {"keywords": _callees[0].keywords}
+    return {"keywords": _callees[0].keywords, "has_gradient": _callees[0].has_gradient}
 
 
 if __name__ == "__main__":

@@ -83,21 +83,21 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent check torch.nn.functional:cross_entropy --skip one-class="-0.0 will do"
       xent check optax:softmax_cross_entropy --convention optax.rows --only cancellation
     """
-    from xentcli import check as checks
     from xentcli import output as outputs
     from xentcli import show
+    from xentcli.check import run
     from xentcli.check.conventions import convention as named
     from xentcli.check.subjects import Apart
     from xentcli.show.checked import closing
 
-    options = checks.Options(
+    options = run.Options(
         **({} if max_ulps is None else {"max_ulps": max_ulps}), only=only, skip=_reasons(skip), seed=seed
     )
     called = named(convention, target, reduction)
     with outputs.opened(output) as write:
-        subject = Apart(target, gradient, called, budget or checks.BUDGET)
+        subject = Apart(target, gradient, called, budget or run.BUDGET)
         try:
-            report = checks.check(subject, options, target)
+            report = run.check(subject, options, target)
         finally:
             subject.stop()
         saved = _saved(report.found, save_failures)

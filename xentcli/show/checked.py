@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 def sheet(report: "Report") -> Sheet:
     """Return a row a category: how many checks, how many failed, the worst error, which."""
-    about = f"convention {report.convention}, {report.versions}, {report.max_ulps:g} ulps allowed"
-    title = f"{report.target} ({about})"
+    about = (
+        f"convention {report.convention}",
+        report.versions,
+        f"{report.max_ulps:g} ulps allowed besides rounding",
+    )
+    title = f"{report.target} ({', '.join(filter(None, about))})"
     columns = ("category", "checks", "failed", "worst ulps", "failing")
     rows = tuple(_row(name, checks) for name, checks in _by_category(report).items())
     return Sheet(printable(title), columns, rows)

@@ -1,0 +1,295 @@
+"""The command xent check: what it shows, what it refuses, and what a loss may do without harm."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from conftest import ROOT, Xent, assert_golden, program
+from losses import right, wrong
+from test_docs import write_files
+
+from xentcli import testing
+from xentcli.check import conventions, run, subjects
+from xentcli.check.plan import MANNERS
+from xentcli.check.properties import PROPERTIES
+from xentcli.errors import XentError
+
+RIGHT, WRONG = "tests/losses/right.py", "tests/losses/wrong.py"
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let wrong.py find right.py, as a package of the user's own would be found."""
+    monkeypatch.setenv("PYTHONPATH", "tests")
+
+
+def test_a_right_loss_passes(xent: Xent) -> None:
+    run = xent("check", f"{RIGHT}:log1p", "--gradient", f"{RIGHT}:gradient")
+
+    assert (run.code, run.err) == (0, "56 checks passed\n")
+    assert_golden("check-right.txt", run.out)
+
+
+def test_a_wrong_loss_is_shown_by_category_and_then_fault_by_fault(xent: Xent) -> None:
+    run = xent("check", f"{WRONG}:maximum_in_the_sum", "--skip", "search=it takes its time")
+
+    assert (run.code, run.err) == (1, "50 checks passed, 4 failed, 1 skipped\n")
+    assert_golden("check-wrong.txt", run.out)
+
+
+def test_json_holds_every_check(xent: Xent) -> None:
+    run = xent("check", f"{WRONG}:prints", "--only", "cancellation", "--only", "quiet", "--format", "json")
+    given = json.loads(run.out)
+
+    assert run.code == 1
+    assert (given["schema"], given["target"], given["convention"]) == (
+        "xent.check/1",
+        f"{WRONG}:prints",
+        "numpy",
+    )
+    assert (given["passed"], given["found"], given["max_ulps"]) == (False, [], 4)
+    assert given["summary"] == {"passed": 7, "failed": 1, "skipped": 0, "not_reached": 0}
+    assert given["checks"][-1] == {
+        "category": "conduct",
+        "name": "quiet",
+        "asserts": "nothing is printed",
+        "status": "failed",
+        "batches": 0,
+        "ulps": None,
+        "faults": [
+            {"word": "quiet", "said": "printed 'shape (1, 2)\\n' (in common-offset and 6 more calls)"}
+        ],
+    }
+
+
+def test_junit_has_a_suite_a_category_and_a_test_a_check(xent: Xent, tmp_path: Path) -> None:
+    file = tmp_path / "check.xml"
+    run = xent("check", f"{WRONG}:wider", "--skip", "search=slow", "--format", "junit", "--output", file)
+    root = ET.fromstring(file.read_text(encoding="utf-8"))  # noqa: S314 - written a line ago
+    suites = {suite.get("name"): suite for suite in root}
+
+    assert (run.code, run.out) == (1, "")
+    assert suites["conduct"].attrib == {
+        "name": "conduct",
+        "tests": "4",
+        "failures": "1",
+        "errors": "0",
+        "skipped": "0",
+    }
+    (failure,) = root.iter("failure")
+    assert str(failure.get("message")).startswith("returned float64 for logits of float32 (in abnormal and")
+    assert [test.get("message") for test in root.iter("skipped")] == ["slow"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "nothing: name a function: module:function or path/to/file.py:function"),
+        (["no_such_module:loss"], "No module named 'no_such_module'; a file ends in .py"),
+        (["no/such.py:loss"], "no/such.py: no such file"),
+        ([f"{RIGHT}:nothing"], "has no attribute 'nothing'"),
+        (["math:pi"], "math:pi: is float, not a function"),
+        ([f"{RIGHT}:log1p", "--gradient", f"{RIGHT}:nothing"], "has no attribute 'nothing'"),
+        ([f"{RIGHT}:log1p", "--convention", "nunpy"], "unknown convention 'nunpy'; did you mean 'numpy'?"),
+        (
+            [f"{RIGHT}:log1p", "--only", "tail-colapse"],
+            "no check is called 'tail-colapse'; did you mean 'tail-",
+        ),
+        (
+            [f"{RIGHT}:log1p", "--only", "ignored-rows"],
+            "no check is called 'ignored-rows'",
+        ),  # it ignores none
+        ([f"{RIGHT}:log1p", "--skip", "search"], "--skip search: give the reason: --skip search=REASON"),
+        ([f"{RIGHT}:log1p", "--skip", "nothing=because"], "no check is called 'nothing'"),
+        ([f"{RIGHT}:log1p", "--budget", "0"], "0 is not in the range x>0"),
+    ],
+)
+def test_what_cannot_be_checked_is_refused(xent: Xent, arguments: list[str], message: str) -> None:
+    run = xent("check", *arguments)
+
+    assert (run.code, run.out) == (2, "")
+    assert message in run.err
+    assert "Traceback" not in run.err
+
+
+def test_a_module_that_raises_is_refused_with_what_it_raised(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import sys\nsys.exit('no licence')\n", encoding="utf-8")
+
+    run = xent("check", f"{tmp_path}/broken.py:loss")
+
+    assert run.code == 2
+    assert run.err.endswith("broken.py:loss: cannot be imported: SystemExit: no licence\n")
+
+
+def test_a_convention_whose_library_is_missing_is_refused(
+    xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    run = xent("check", f"{RIGHT}:log1p", "--convention", "torch")
+
+    assert (run.code, run.err) == (2, "convention torch: torch is not installed\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("hangs", "raised no answer within 1 s"),
+        ("aborts", "raised the process ended with signal 6"),
+        ("exits", "raised SystemExit: a mask"),
+    ],
+)
+def test_what_ends_a_process_costs_an_answer(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subjects, "_TO_ANSWER", 1.0)
+    target = f"{WRONG}:{name}"
+    subject = subjects.Apart(target, None, conventions.convention(None, target), budget=60)
+    try:
+        report = run.check(subject, run.Options(only=["one-hot", "common-offset"]), target)
+    finally:
+        subject.stop()
+    faults = {each.name: {fault.said for fault in each.faults} for each in report.checks}
+
+    assert faults == {"common-offset": set(), "one-hot": {said}}  # the next answer is a new process's
+
+
+def test_a_loss_reads_nothing_and_prints_nowhere(xent: Xent, tmp_path: Path) -> None:
+    path = tmp_path / "nosy.py"
+    text = "import os, sys\nfrom losses.right import log1p\nos.write(1, b'{}\\n')\n"
+    text += "def loss(x, k):\n    os.write(1, b'noise')\n    assert sys.stdin.read() == ''\n"
+    text += "    return log1p(x, k)\n"
+    path.write_text(text, encoding="utf-8")
+
+    assert xent("check", f"{path}:loss", "--only", "blog").code == 0
+
+
+def test_what_the_search_finds_is_written_as_cases_that_run(xent: Xent, tmp_path: Path) -> None:
+    folder = tmp_path / "found"
+    arguments = ["check", f"{WRONG}:offset_cancels", "--only", "search", "--save-failures", folder]
+
+    run = xent(*arguments)
+    texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
+    (folder / "off-float16.yaml").write_text("my own", encoding="utf-8")
+
+    assert run.code == 1
+    assert set(texts) == {"collapsed-float32.yaml", "off-float16.yaml"}
+    assert xent("run", folder / "collapsed-float32.yaml").code == 0
+    assert xent(*arguments).code == 1
+    assert (folder / "off-float16.yaml").read_text(encoding="utf-8") == "my own"
+    assert (folder / "off-float16-2.yaml").read_text(encoding="utf-8") == texts["off-float16.yaml"]
+    assert len(list(folder.iterdir())) == len(texts) + 1
+
+
+def test_a_failure_is_shrunk_to_a_few_short_numbers(xent: Xent) -> None:
+    run = xent("check", f"{WRONG}:unshifted", "--only", "search", "--format", "json")
+    texts = {case["name"]: case["case"] for case in json.loads(run.out)["found"]}
+
+    assert texts["overflow-float16"] == (
+        f'title: "{WRONG}:unshifted: overflow: example 0 is inf, where the loss is 800.0"\n'
+        "dtype: float16\nlogits:\n  - [0.0, 800.0]\nlabels: [0]\n"
+    )
+
+
+def test_time_that_runs_out_is_said_and_fails(xent: Xent) -> None:
+    run = xent("check", f"{RIGHT}:log1p", "--budget", "1e-9")
+
+    assert run.code == 1
+    assert "abnormal: not reached in time\n" in run.out
+    assert run.err == "4 checks passed, 51 not reached\n"
+
+
+def test_a_search_may_end_early(xent: Xent) -> None:
+    run = xent("check", f"{RIGHT}:log1p", "--only", "search", "--budget", "1e-9")
+
+    assert (run.code, run.err) == (0, "0 checks passed, 1 not reached\n")
+
+
+def test_the_bar_can_be_lowered(xent: Xent) -> None:
+    arguments = ("check", f"{WRONG}:summed_in_float16", "--only", "normal-3x3")
+
+    assert xent(*arguments).code == 1
+    assert xent(*arguments, "--max-ulps", "1e5").code == 0
+
+
+def test_it_can_be_interrupted_and_leaves_no_file(tmp_path: Path) -> None:
+    command = ["timeout", "--signal=INT", "1.5", sys.executable, "-m", "xentcli"]
+    arguments = ["check", f"{WRONG}:hangs", "--only", "one-hot", "-o", f"{tmp_path}/out"]
+
+    run = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+
+    assert run.stderr == "\ninterrupted\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_start_up_of_other_commands_knows_nothing_of_it() -> None:
+    code = "import sys\nfrom xentcli.__main__ import main\nsys.argv = ['xent', '--help']\nmain()\n"
+    code += "assert not [name for name in sys.modules if name.startswith('xentcli.check')], sys.modules\n"
+    import subprocess
+    import sys
+
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "check" in program("--help").stdout
+
+
+# What docs/check.md says
+
+
+def table_of(rows: Iterable[tuple[str, ...]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def test_the_page_has_every_convention_property_and_manner() -> None:
+    page = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
+    called = ((f"`{c.name}`", f"`{c.call}`", c.library) for c in conventions.CONVENTIONS.values())
+
+    assert table_of(called) in page
+    assert table_of((f"`{each.name}`", each.asserts) for each in PROPERTIES) in page
+    assert table_of((f"`{name}`", asserts) for name, asserts in MANNERS.items()) in page
+
+
+@pytest.mark.parametrize("name", ["numpy", pytest.param("torch", marks=pytest.mark.frameworks)])
+def test_the_examples_of_a_test_suite_pass(name: str, tmp_path: Path) -> None:
+    if name == "torch":
+        pytest.importorskip("torch", reason="torch is not installed; .ci/run tests with it")
+    write_files(ROOT / "docs" / "check.md", tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"test_{name}_loss.py"]
+
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert run.returncode == 0, run.stdout
+    assert int(run.stdout.split()[-4]) > 50  # … passed in 1.23s
+
+
+# In a test suite
+
+
+@pytest.mark.parametrize("name", testing.checks(right.log1p))
+def test_a_suite_can_take_the_checks_one_by_one(name: str) -> None:
+    testing.check_loss(right.log1p, only=name)
+
+
+def test_a_suite_sees_what_is_wrong() -> None:
+    with pytest.raises(AssertionError) as raised:
+        testing.check_loss(wrong.labels_wrap, only="bad-labels")
+
+    assert "example 0 is 2.1967342, though its label is none (and" in str(raised.value)
+
+
+def test_a_suite_gives_the_options_of_the_command() -> None:
+    testing.check_loss(right.mean, reduction="mean", only=["blog", "search"], max_ulps=4, seed=1)
+    testing.check_loss(right.rows, "numpy.rows", gradient=right.gradient_of_rows, only="properties")
+    with pytest.raises(AssertionError, match="gradient of example 0 is wrong"):
+        testing.check_loss(right.log1p, gradient=wrong.gradient_of_the_other_sign, only="blog")
+    with pytest.raises(XentError, match="unknown convention 'numpi'"):
+        testing.check_loss(right.log1p, "numpi")
+
+
+def test_gradients_are_a_check_where_there_are_any() -> None:
+    assert "differentiable" not in testing.checks(right.log1p)
+    assert "differentiable" in testing.checks(right.log1p, gradient=right.gradient)

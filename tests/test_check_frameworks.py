@@ -1,0 +1,131 @@
+"""xent check on the losses of real frameworks: what it has to find in each, and what passes.
+
+Marked ``frameworks``: .ci/run installs them into an environment of their own and runs these there.
+"""
+
+import pytest
+from losses import right
+
+from xentcli.check import conventions
+from xentcli.check.run import Options, check
+from xentcli.check.subjects import Apart
+from xentcli.frameworks import LIBRARIES
+from xentcli.testing import checks
+
+pytestmark = pytest.mark.frameworks
+
+OPTAX = "optax:softmax_cross_entropy_with_integer_labels"
+TORCH = "torch.nn.functional:cross_entropy"
+TENSORFLOW = "tensorflow.nn:softmax_cross_entropy_with_logits"
+OURS = "tests/losses/torched.py"
+
+
+def faults(target: str, convention: str | None = None, *only: str) -> dict[str, set[str]]:
+    """Check in a process of its own; the words of what is wrong, by check."""
+    called = conventions.convention(convention, target)
+    pytest.importorskip(
+        "optax" if called.library == "jax" else called.library,
+        reason="is not installed; .ci/run tests with it",
+    )
+    subject = Apart(target, None, called, budget=300)
+    try:
+        report = check(subject, Options(only=only), target)
+    finally:
+        subject.stop()
+    assert all(each.reached for each in report.checks)
+    return {each.name: {fault.word for fault in each.faults} for each in report.checks}
+
+
+def test_optax_loses_ln_2_to_an_offset_and_takes_minus_1_for_a_class() -> None:
+    found = faults(OPTAX, None, "cancellation", "labels", "translation", "bad-labels", "conduct")
+
+    assert found["common-offset"] == {"collapsed"}
+    assert found["negative-label-wraps"] == {"plausible"}
+    assert found["translation"] == {"differs"}
+    assert found["bad-labels"] == {"plausible"}
+    assert found["untouched"] == found["shape"] == found["dtype"] == found["differentiable"] == set()
+
+
+def test_torch_loses_a_tail_and_its_gradient() -> None:
+    found = faults(TORCH)
+
+    assert {"collapsed", "gradient wrong"} <= found["tail-collapse"]
+    assert "collapsed" in found["no-collapse"]
+    assert found["gradient-sum"] == {"gradient sum"}
+    assert found["ignored-rows"] == {"gradient nan"}
+    assert "collapsed" in found["search"]
+    for name in ("blog", "translation", "bad-labels", "permutation", "batching", "weights-and-smoothing"):
+        assert not found.get(name)
+
+
+def test_tensorflow_is_nan_on_a_mask_and_wrong_where_labels_do_not_sum_to_1() -> None:
+    found = faults(TENSORFLOW, None, "infinities", "labels", "one-hot", "unnormalised-labels")
+
+    assert found["masked-class"] == {"nan"}
+    assert found["one-hot"] == {"nan"}
+    assert found["labels-sum-to-two"] == {"gradient wrong"}
+    assert found["unnormalised-labels"] == {"gradient wrong"}
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [("naive", {"nan", "gradient nan"}), ("clipped", {"off", "gradient dead"})],
+)
+def test_the_formulas_of_the_blog_are_nan_and_dead(function: str, words: set[str]) -> None:
+    assert faults(f"{OURS}:{function}", "torch", "blog")["abnormal"] == words
+
+
+def test_ten_lines_of_log1p_pass_everything() -> None:
+    assert not any(faults(f"{OURS}:log1p", "torch").values())
+
+
+@pytest.mark.parametrize("function", ["detached", "by_numpy"])
+def test_a_gradient_that_gets_lost_is_reported_as_that(function: str) -> None:
+    assert faults(f"{OURS}:{function}", "torch", "blog", "conduct") == {
+        "abnormal": set(),
+        "normal-10class": set(),
+        "normal-3x3": set(),
+        "shape": set(),
+        "dtype": set(),
+        "untouched": set(),
+        "quiet": set(),
+        "differentiable": {"differentiable"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "convention", "name", "words"),
+    [
+        (TORCH, "torch.rows", "one-hot", {"nan"}),
+        ("torch.nn.functional:binary_cross_entropy_with_logits", "torch.binary", "bad-labels", {"plausible"}),
+        (
+            "torch.nn.functional:binary_cross_entropy_with_logits",
+            "torch.binary",
+            "no-collapse",
+            {"collapsed"},
+        ),
+        ("optax:softmax_cross_entropy", "optax.rows", "one-hot", {"nan"}),
+        ("optax:safe_softmax_cross_entropy", "optax.rows", "one-hot", set()),
+        ("optax:sigmoid_binary_cross_entropy", "optax.binary", "batching", set()),
+        ("tensorflow.nn:sparse_softmax_cross_entropy_with_logits", "tensorflow.indices", "one-hot", set()),
+        ("tensorflow.nn:sigmoid_cross_entropy_with_logits", "tensorflow.binary", "batching", set()),
+        ("keras.losses:categorical_crossentropy", "keras", "naive-ends-at-103", {"off"}),
+        ("sklearn.metrics:log_loss", "sklearn", "no-collapse", set()),
+        ("sklearn.metrics:log_loss", "sklearn", "caffe-floor", {"off"}),
+    ],
+)
+def test_every_convention_calls_what_it_is_made_for(
+    target: str, convention: str, name: str, words: set[str]
+) -> None:
+    if target.startswith("sklearn"):
+        pytest.importorskip("sklearn", reason="is not installed; .ci/run tests with it")
+
+    assert faults(target, convention, name) == {name: words}
+
+
+def test_every_library_of_the_frameworks_that_makes_arrays_has_a_convention() -> None:
+    libraries = {convention.library for convention in conventions.CONVENTIONS.values()}
+
+    assert libraries == {"numpy", "torch", "jax", "tensorflow"}
+    assert {"torch", "tensorflow", "optax", "keras", "sklearn"} <= {*LIBRARIES}
+    assert len(checks(right.log1p)) > 50
