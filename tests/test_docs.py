@@ -73,6 +73,12 @@ def without_line_ends(text: str) -> str:
     return re.sub(r" +$", "", text, flags=re.MULTILINE)
 
 
+def masked(text: str) -> str:
+    """Mask the worst errors of a check: of float64 they depend on the exp of NumPy and processor."""
+    row = re.compile(r"^(│? ?[\w-]+ +│? ?\d+ +│? ?\d+ +│? ?)\S+ *", re.MULTILINE)
+    return row.sub(lambda found: found[1] + "# ", text)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_console_blocks_show_what_is_printed(document: Path, tmp_path: Path) -> None:
     (tmp_path / "cases").symlink_to(CASES)
@@ -86,7 +92,8 @@ def test_console_blocks_show_what_is_printed(document: Path, tmp_path: Path) -> 
         for block, text in zip(shown, printed, strict=True):
             whole = whole.replace(f"```console\n{block}```", f"```console\n{text}```")
         document.write_text(whole, encoding="utf-8")
-    assert blocks(document, "console") == printed != []
+    same = masked if document.name == "check.md" else str
+    assert same("".join(blocks(document, "console"))) == same("".join(printed)) != ""
 
 
 def test_readme_has_its_two_commands_on_a_line_each() -> None:
