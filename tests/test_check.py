@@ -55,6 +55,12 @@ def test_a_right_loss_passes_every_check(
     assert len(found.checks) > 15
 
 
+@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize("loss", [right.log1p, right.in_its_own_dtype, right.by_logaddexp])
+def test_a_right_loss_passes_other_searches_too(loss: Loss, seed: int) -> None:
+    assert failing(report(loss, only=["search"], seed=seed)) == {}
+
+
 @pytest.mark.parametrize(
     ("loss", "convention", "name", "word"),
     [
@@ -83,6 +89,12 @@ def test_a_right_loss_passes_every_check(
         (wrong.smoothing_spares_the_label, "numpy", "weights-and-smoothing", "off"),
         (wrong.binary_epsilon, "numpy.binary", "no-collapse", "negative"),
         (wrong.binary_without_a_check, "numpy.binary", "bad-labels", "plausible"),
+        (wrong.binary_labels_are_rounded, "numpy.binary", "soft-labels", "off"),
+        (wrong.soft_rows_cancel, "numpy.rows", "soft-labels", "off"),
+        (wrong.narrow_labels, "numpy", "bad-labels", "plausible"),
+        (wrong.far_tails_are_off, "numpy", "no-collapse", "off"),
+        (wrong.rest_of_a_block, "numpy", "sizes", "off"),
+        (wrong.writes_and_raises, "numpy", "untouched", "untouched"),
         (wrong.negative_zero, "numpy", "one-class", "one class"),
         (wrong.writes_logits, "numpy", "untouched", "untouched"),
         (wrong.writes_labels, "numpy", "untouched", "untouched"),

@@ -30,14 +30,14 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_right_loss_passes(xent: Xent) -> None:
     run = xent("check", f"{RIGHT}:log1p", "--gradient", f"{RIGHT}:gradient")
 
-    assert (run.code, run.err) == (0, "56 checks passed\n")
+    assert (run.code, run.err) == (0, "57 checks passed\n")
     assert_golden("check-right.txt", masked(run.out))
 
 
 def test_a_wrong_loss_is_shown_by_category_and_then_fault_by_fault(xent: Xent) -> None:
     run = xent("check", f"{WRONG}:maximum_in_the_sum", "--skip", "search=it takes its time")
 
-    assert (run.code, run.err) == (1, "50 checks passed, 4 failed, 1 skipped\n")
+    assert (run.code, run.err) == (1, "51 checks passed, 4 failed, 1 skipped\n")
     assert_golden("check-wrong.txt", masked(run.out))
 
 
@@ -56,7 +56,7 @@ def test_json_holds_every_check(xent: Xent) -> None:
     assert given["checks"][-1] == {
         "category": "conduct",
         "name": "quiet",
-        "asserts": "nothing is printed",
+        "asserts": "nothing is written to sys.stdout or sys.stderr",
         "status": "failed",
         "batches": 0,
         "ulps": None,
@@ -106,6 +106,14 @@ def test_junit_has_a_suite_a_category_and_a_test_a_check(xent: Xent, tmp_path: P
         ([f"{RIGHT}:log1p", "--skip", "search"], "--skip search: give the reason: --skip search=REASON"),
         ([f"{RIGHT}:log1p", "--skip", "nothing=because"], "no check is called 'nothing'"),
         ([f"{RIGHT}:log1p", "--budget", "0"], "0 is not in the range x>0"),
+        ([f"{RIGHT}:log1p", "--budget", "nan"], "a budget is a number of seconds above 0, not nan"),
+        ([f"{RIGHT}:log1p", "--max-ulps", "nan"], "max_ulps is a number, at least 0, not nan"),
+        ([f"{RIGHT}:log1p", "--seed", "-1"], "-1 is not in the range x>=0"),
+        (
+            [f"{RIGHT}:log1p", "--save-failures", "README.md"],
+            "README.md: cannot be made a folder: File exists",
+        ),
+        (["tests/losses.py:log1p"], "tests/losses.py: no such file"),
     ],
 )
 def test_what_cannot_be_checked_is_refused(xent: Xent, arguments: list[str], message: str) -> None:
@@ -139,8 +147,8 @@ def test_a_convention_whose_library_is_missing_is_refused(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("hangs", "raised no answer within 1 s"),
-        ("aborts", "raised the process ended with signal 6"),
+        ("hangs", "no answer within 1 s"),
+        ("aborts", "the process ended with signal 6"),
         ("exits", "raised SystemExit: a mask"),
     ],
 )
@@ -155,6 +163,45 @@ def test_what_ends_a_process_costs_an_answer(name: str, said: str, monkeypatch: 
     faults = {each.name: {fault.said for fault in each.faults} for each in report.checks}
 
     assert faults == {"common-offset": set(), "one-hot": {said}}  # the next answer is a new process's
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("while True: pass", "while it was imported: no answer within 1 s"),
+        ("import os; os._exit(3)", "while it was imported: the process ended with code 3"),
+        (
+            "import os, time; os.closerange(3, 64); time.sleep(60)",
+            "it was imported: the process closed its output",
+        ),
+        ("raise AttributeError('boo')", "cannot be imported: AttributeError: boo"),
+    ],
+)
+def test_an_import_that_does_not_end_well_is_refused_in_time(
+    xent: Xent, tmp_path: Path, code: str, said: str
+) -> None:
+    (tmp_path / "bad.py").write_text(code, encoding="utf-8")
+
+    run = xent("check", f"{tmp_path}/bad.py:loss", "--budget", "1")
+
+    assert run.code == 2
+    assert said in run.err
+
+
+def test_what_a_loss_starts_ends_with_it(xent: Xent, tmp_path: Path) -> None:
+    code = "import os, time\nfrom losses.right import log1p as loss\n"
+    code += "if os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)\n"
+    (tmp_path / "forks.py").write_text(code, encoding="utf-8")
+
+    assert (
+        xent("check", f"{tmp_path}/forks.py:loss", "--only", "blog").code == 0
+    )  # and does not wait a minute
+
+
+def test_a_loss_that_always_raises_is_asked_for_its_convention(xent: Xent) -> None:
+    run = xent("check", f"{RIGHT}:log1p", "--convention", "numpy.rows", "--only", "blog")
+
+    assert "Every call raised: is this the convention of the loss?" in run.out
 
 
 def test_a_loss_reads_nothing_and_prints_nowhere(xent: Xent, tmp_path: Path) -> None:
@@ -199,7 +246,7 @@ def test_time_that_runs_out_is_said_and_fails(xent: Xent) -> None:
 
     assert run.code == 1
     assert "abnormal: not reached in time\n" in run.out
-    assert run.err == "4 checks passed, 51 not reached\n"
+    assert run.err == "4 checks passed, 52 not reached\n"
 
 
 def test_a_search_may_end_early(xent: Xent) -> None:
@@ -278,7 +325,7 @@ def test_a_suite_sees_what_is_wrong() -> None:
     with pytest.raises(AssertionError) as raised:
         testing.check_loss(wrong.labels_wrap, only="bad-labels")
 
-    assert "example 0 is 2.1967342, though its label is none (and" in str(raised.value)
+    assert "example 1 is 0.40760598, though its label is none (and" in str(raised.value)
 
 
 def test_a_suite_gives_the_options_of_the_command() -> None:

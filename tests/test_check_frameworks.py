@@ -79,6 +79,22 @@ def test_ten_lines_of_log1p_pass_everything() -> None:
     assert not any(faults(f"{OURS}:log1p", "torch").values())
 
 
+def test_a_mean_is_differentiated_example_by_example() -> None:
+    target, called = f"{OURS}:mean", conventions.convention("torch", "", "mean")
+    pytest.importorskip("torch", reason="is not installed; .ci/run tests with it")
+    subject = Apart(target, None, called, budget=300)
+    report = check(subject, Options(), target)
+    subject.stop()
+
+    assert report.passed
+
+
+def test_a_library_without_subnormal_numbers_is_not_asked_for_them() -> None:
+    found = faults("tests/losses/jaxed.py:log1p", "optax", "no-collapse", "tail-collapse", "blog")
+
+    assert not any(found.values())
+
+
 @pytest.mark.parametrize("function", ["detached", "by_numpy"])
 def test_a_gradient_that_gets_lost_is_reported_as_that(function: str) -> None:
     assert faults(f"{OURS}:{function}", "torch", "blog", "conduct") == {

@@ -7,14 +7,17 @@ answers; what code of others prints there goes nowhere, and standard input is em
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any, cast
 
 Fields = dict[str, Any]
 _LONGEST = 300  # characters of what was raised
+_TO_END = 1.0  # seconds
 
 
 class Process:
@@ -31,7 +34,7 @@ class Process:
         return self._process is not None
 
     def ask(self, question: Fields, seconds: float) -> Fields:
-        """Return the answer; ``raised`` says what became of the process where there is none."""
+        """Return the answer; where the process ``ended``, ``raised`` says how."""
         process = self._process or self._start()
         try:
             questions = cast("IO[str]", process.stdin)
@@ -40,30 +43,50 @@ class Process:
             line = self._lines.get(timeout=seconds)
         except queue.Empty:
             self.stop()
-            return {"raised": f"no answer within {seconds:g} s"}
+            return {"raised": f"no answer within {seconds:g} s", "ended": True}
         except OSError:
             line = ""
         if not line:
-            code = process.wait()
-            self.stop()
-            how = f"signal {-code}" if code < 0 else f"code {code}"
-            return {"raised": f"the process ended with {how}"}
+            return {"raised": self._end(process), "ended": True}
         answer: Fields = json.loads(line)
         return answer
 
     def stop(self) -> None:
-        """End the process, if there is one."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        """End the process, if there is one, and what it has started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(ProcessLookupError, PermissionError):  # it ended by itself
+            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+        process.wait()
+        self._reader.join(timeout=_TO_END)
+        if not self._reader.is_alive():  # else a process of its own session holds the pipe, and would hold us
+            for pipe in (process.stdin, process.stdout):
+                with suppress(OSError):  # what was still to be written has no reader
+                    cast("IO[str]", pipe).close()
+
+    def _end(self, process: "subprocess.Popen[str]") -> str:
+        """Say how a process ended that no longer answers."""
+        try:
+            code = process.wait(timeout=_TO_END)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            return "the process closed its output"
+        self.stop()
+        return f"the process ended with signal {-code}" if code < 0 else f"the process ended with code {code}"
 
     def _start(self) -> "subprocess.Popen[str]":
         self._lines = queue.Queue()
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of xent's own
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # so that what it starts can be ended with it
         )
-        threading.Thread(target=_read, args=(self._process, self._lines), daemon=True).start()
+        self._reader = threading.Thread(target=_read, args=(self._process, self._lines), daemon=True)
+        self._reader.start()
         return self._process
 
 
@@ -81,7 +104,11 @@ def serve(answer: Callable[[Fields], Fields]) -> None:
 
 def said(error: BaseException) -> str:
     """Return what was raised in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST].removesuffix(": ")
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - an exception of others may do anything
+        message = "its message cannot be read"
+    return f"{type(error).__name__}: {message}"[:_LONGEST].removesuffix(": ")
 
 
 def _read(process: "subprocess.Popen[str]", lines: "queue.Queue[str]") -> None:

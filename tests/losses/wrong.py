@@ -207,6 +207,41 @@ def binary_without_a_check(logits: Floats, labels: Floats) -> Floats:
     return np.where(good, binary(logits, np.clip(labels, 0, 1)), losses).astype(logits.dtype)
 
 
+def binary_labels_are_rounded(logits: Floats, labels: Floats) -> Floats:
+    """Take 0.3 for 0."""
+    good = (labels >= 0) & (labels <= 1)
+    return binary(logits, np.where(good, labels > 0.5, labels).astype(labels.dtype))
+
+
+def soft_rows_cancel(logits: Floats, labels: Floats) -> Floats:
+    """Be right of one-hot rows, and lose soft ones to an offset."""
+    x = logits.astype(np.float32).astype(np.float64)
+    largest = x.max(axis=1).astype(np.float32)
+    normaliser = largest + np.log(np.exp(x - largest[:, None]).sum(axis=1)).astype(np.float32)
+    soft = labels.sum(axis=1) * normaliser - (labels * logits.astype(np.float32)).sum(axis=1)
+    return np.where((labels > 0).sum(axis=1) > 1, soft, rows(logits, labels)).astype(logits.dtype)
+
+
+def narrow_labels(logits: Floats, labels: Ints) -> Floats:
+    """Make 256 class 0."""
+    return log1p(logits, labels.astype(np.int8).astype(np.int64))
+
+
+def far_tails_are_off(logits: Floats, labels: Ints) -> Floats:
+    """Be 50 % off where nobody looks."""
+    losses = log1p(logits, labels)
+    return np.where((losses > 0) & (losses < 1e-30), losses * losses.dtype.type(1.5), losses)
+
+
+def rest_of_a_block(logits: Floats, labels: Ints) -> Floats:
+    """Forget the rows after the last block of 32."""
+    losses = log1p(logits, labels)
+    whole = len(losses) // 32 * 32
+    if whole:
+        losses[whole:] = losses[:1]
+    return losses
+
+
 def negative_zero(logits: Floats, labels: Ints) -> Floats:
     """Return -0.0 for one class."""
     losses = log1p(logits, labels)
@@ -221,6 +256,12 @@ def writes_logits(logits: Floats, labels: Ints) -> Floats:
     losses = log1p(logits, labels)
     logits -= logits.max(axis=1, keepdims=True)
     return losses
+
+
+def writes_and_raises(logits: Floats, _: Ints) -> Floats:
+    """Spoil the logits before it is said that a label is wrong."""
+    logits[:] = 0
+    raise ValueError("no")
 
 
 def writes_labels(logits: Floats, labels: Ints) -> Floats:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _CLIP: Final = (1e-36, 1.0)  # nothing that is asked here is clipped
 
 
-def binary(logits: Any, labels: Any, dtype: str) -> Batch:  # noqa: ANN401 - numbers (N,)
+def binary(logits: Any, labels: Any, dtype: str) -> Batch:
     """Make a batch of one logit and label an example; a label outside [0, 1] is none."""
     y = np.asarray(labels, np.float64)
     x, stored = (formats.stored(np.asarray(each, np.float64)[:, None], dtype) for each in (logits, y))
@@ -22,13 +22,13 @@ def binary(logits: Any, labels: Any, dtype: str) -> Batch:  # noqa: ANN401 - num
 
 
 def batch(  # noqa: PLR0913 - what makes a batch
-    logits: Any,  # noqa: ANN401 - numbers (N, C)
-    labels: Any,  # noqa: ANN401 - indices (N,) or rows (N, C)
+    logits: Any,
+    labels: Any,
     dtype: str,
     *,
-    probabilities: Any = None,  # noqa: ANN401 - numbers (N, C)
+    probabilities: Any = None,
     ignore_index: int | None = None,
-    class_weights: Any = None,  # noqa: ANN401 - numbers (C,)
+    class_weights: Any = None,
     label_smoothing: float = 0.0,
 ) -> Batch:
     """Make a batch; rows with the label ``ignore_index`` are ignored, other labels out of range are none."""
@@ -53,6 +53,6 @@ def batch(  # noqa: PLR0913 - what makes a batch
     return Batch(x, rows, indices, p, _CLIP, weighting=weighted, out_of_range=bad)
 
 
-def _hot(y: "FloatArray") -> Any:  # noqa: ANN401 - indices or None
+def _hot(y: "FloatArray") -> Any:
     is_hot = ((y == 0) | (y == 1)).all() and ((y == 1).sum(axis=1) == 1).all()
     return y.argmax(axis=1) if is_hot else None

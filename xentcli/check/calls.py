@@ -7,7 +7,7 @@ import io
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -23,6 +23,7 @@ from xentcli.words import IGNORE_INDEX
 
 Function = Callable[..., Any]
 _SHOWN = 60  # characters of what a loss printed
+_SUBNORMAL = 1e-40
 
 
 def function(target: str) -> Function:
@@ -34,26 +35,28 @@ def function(target: str) -> Function:
     if not where or not name:
         raise XentError(f"{target}: name a function: module:function or path/to/file.py:function")
     try:
-        found = attrgetter(name)(_module(where))
-    except AttributeError as error:
-        raise XentError(f"{target}: {error}") from error
+        module = _module(where)
     except XentError:
         raise
     except BaseException as error:
         if isinstance(error, ModuleNotFoundError) and error.name == where.partition(".")[0]:
             raise XentError(f"{target}: {error}; a file ends in .py: path/to/file.py:function") from error
         raise XentError(f"{target}: cannot be imported: {said(error)}") from error
+    try:
+        found = attrgetter(name)(module)
+    except AttributeError as error:
+        raise XentError(f"{target}: {error}") from error
     if not callable(found):
         raise XentError(f"{target}: is {type(found).__name__}, not a function")
     return found
 
 
-def _module(where: str) -> Any:  # noqa: ANN401 - a module, of which anything may be asked
+def _module(where: str) -> Any:
     if not where.endswith(".py"):
         return importlib.import_module(where)
     path = Path(where)
     if not path.is_file():
-        raise XentError(f"{where}: no such file")
+        raise XentError(f"{where}: {'is a folder' if path.is_dir() else 'no such file'}")
     sys.path.insert(0, str(path.parent.resolve()))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
@@ -83,7 +86,9 @@ class Callee:
         names = _parameters(loss)
         keywords = tuple(keyword for keyword in KEYWORDS if convention.parameter(keyword) in names)
         try:
-            return cls(loss, gradient, told(convention, keywords), library(convention.library), keywords)
+            made = library(convention.library)
+            flushes = not made.plain(made.array(np.array([_SUBNORMAL]), "float32"))[0].all()
+            return cls(loss, gradient, told(convention, keywords, flushes=flushes), made, keywords)
         except ImportError as error:
             raise XentError(f"convention {convention.name}: {convention.library} is not installed") from error
 
@@ -97,78 +102,97 @@ class Callee:
         """Call the loss with a batch; what it raises, prints, writes and returns is the answer."""
         scores, labels = _arrays(question)
         printed = io.StringIO()
+        wrote: set[str] = set()
         answer: Fields = {}
-        with redirect_stdout(printed), warnings.catch_warnings(), self.library.session():
+        with (
+            redirect_stdout(printed),
+            redirect_stderr(printed),
+            warnings.catch_warnings(),
+            self.library.session(),
+        ):
             warnings.simplefilter("ignore")  # nan and infinity are results here
             try:
-                answer = self._called(question, scores, labels)
+                answer = self._called(question, scores, labels, wrote)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a loss raises is its answer
                 answer = {"raised": said(error)}
             if self.has_gradient and "losses" in answer:
                 try:
-                    answer["gradient"] = self._gradient(question, scores, labels)
+                    answer |= self._gradient(question, scores, labels, wrote)
                 except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
                     answer["gradient"] = f"raised {said(error)}"
-        answer["printed"] = printed.getvalue()[:_SHOWN]
-        return answer
+        return {**answer, "printed": printed.getvalue()[:_SHOWN], "wrote": sorted(wrote)}
 
-    def _called(self, question: Fields, scores: Any, labels: Any) -> Fields:  # noqa: ANN401 - arrays
+    def _called(self, question: Fields, scores: Any, labels: Any, wrote: set[str]) -> Fields:
         """Return the losses, in the dtype and shape they came in, and the loss where one was asked for."""
-        reduction = question["reduction"]
+        whole = self._once(question, scores, labels, "none", wrote)
         if self.convention.reduction == "none":
-            whole = self._once(question, scores, labels, "none")
-            if reduction != "none" and "reduction" in self.keywords:
-                reduced = self._once(question, scores, labels, reduction)
+            if question["reduction"] != "none" and "reduction" in self.keywords:
+                reduced = self._once(question, scores, labels, question["reduction"], wrote)
                 whole["loss"], whole["loss_shape"] = reduced["losses"], reduced["shape"]
             return whole
-        rows = [
-            self._once(question, scores[row : row + 1], labels[row : row + 1], "none")
-            for row in range(len(scores))
-        ]
-        reduced = self._once(question, scores, labels, "none")
-        losses = [number for row in rows for number in row["losses"]]
-        wrote = sorted({name for row in (*rows, reduced) for name in row["wrote"]})
-        whole = {"dtype": reduced["dtype"], "shape": [len(losses)], "losses": losses, "wrote": wrote}
-        return {**whole, "loss": reduced["losses"], "loss_shape": reduced["shape"]}
+        alone = [self._once(question, *row, "none", wrote) for row in _rows(scores, labels)]
+        losses = [number for row in alone for number in row["losses"]]
+        reduced = {"loss": whole["losses"], "loss_shape": whole["shape"]}
+        return {**whole, **reduced, "shape": [len(losses)], "losses": losses}
 
-    def _once(self, question: Fields, scores: Any, labels: Any, reduction: str) -> Fields:  # noqa: ANN401 - arrays
+    def _once(self, question: Fields, scores: Any, labels: Any, reduction: str, wrote: set[str]) -> Fields:
         x, y = self._made(question, scores, labels)
-        before = [self.library.plain(array)[0] for array in (x, y)]
-        returned = self.loss(*self._ordered(x, y), **self._filled(question, reduction))
+        returned = self._watched(self.loss, x, y, self._filled(question, reduction), wrote)
         try:
             values, dtype = self.library.plain(returned)
         except TypeError as error:
-            return {"unusable": str(error), "losses": [], "shape": [], "dtype": "", "wrote": []}
-        pairs = zip(("logits", "labels"), before, (x, y), strict=True)
-        wrote = [name for name, was, now in pairs if not _same(was, self.library.plain(now)[0])]
-        return {
-            "dtype": dtype,
-            "shape": list(values.shape),
-            "losses": values.ravel().tolist(),
-            "wrote": wrote,
-        }
+            return {"unusable": str(error), "losses": [], "shape": [], "dtype": ""}
+        return {"dtype": dtype, "shape": list(values.shape), "losses": values.ravel().tolist()}
 
-    def _gradient(self, question: Fields, scores: Any, labels: Any) -> Any:  # noqa: ANN401 - arrays
-        """Return the gradient as a list, None where there is none."""
+    def _watched(
+        self,
+        function: Function,
+        x: Any,
+        y: Any,
+        keywords: dict[str, Any],
+        wrote: set[str],
+    ) -> Any:
+        """Call a function, and note which of its arguments it wrote into."""
+        before = [self.library.plain(array)[0].copy() for array in (x, y)]
+        try:
+            return function(*self._ordered(x, y), **keywords)
+        finally:
+            for name, was, now in zip(("logits", "labels"), before, (x, y), strict=True):
+                if not np.array_equal(was, self.library.plain(now)[0], equal_nan=True):
+                    wrote.add(name)
+
+    def _gradient(self, question: Fields, scores: Any, labels: Any, wrote: set[str]) -> Fields:
+        """Return the gradient of each example's loss as a list, None where there is none."""
+        alone = self.convention.reduction != "none"
+        batches = _rows(scores, labels) if alone else [(scores, labels)]
+        found = [self._gradient_once(question, *batch, wrote) for batch in batches]
+        if not found or any(values is None for values, _ in found):
+            return {"gradient": None if found else []}
+        numbers = [number for values, _ in found for number in values.ravel().tolist()]
+        return {"gradient": numbers, "gradient_dtype": found[0][1]}
+
+    def _gradient_once(
+        self,
+        question: Fields,
+        scores: Any,
+        labels: Any,
+        wrote: set[str],
+    ) -> tuple[Any, str]:
         x, y = self._made(question, scores, labels)
-        filled = self._filled(question, "none")
-        if self.gradient is not None:
-            theirs = self._filled(question, "none", self.gradient)
-            values = self.library.plain(self.gradient(*self._ordered(x, y), **theirs))[0]
-            if values.shape != scores.shape:
-                raise ValueError(f"a gradient of shape {values.shape}, where {scores.shape} is wanted")
-            return values.ravel().tolist()
+        if self.gradient is None:
+            filled = self._filled(question, "none")
+            values = self.library.gradient(lambda scores: self.loss(*self._ordered(scores, y), **filled), x)
+            return values, question["dtype"]
+        theirs = self._filled(question, "none", self.gradient)
+        values, dtype = self.library.plain(self._watched(self.gradient, x, y, theirs, wrote))
+        if values.shape != scores.shape:
+            raise ValueError(f"a gradient of shape {values.shape}, where {scores.shape} is wanted")
+        return values, dtype
 
-        def of_scores(scores: Any) -> Any:  # noqa: ANN401 - an array
-            return self.loss(*self._ordered(scores, y), **filled)
-
-        gradient = self.library.gradient(of_scores, x)
-        return None if gradient is None else gradient.ravel().tolist()
-
-    def _ordered(self, x: Any, y: Any) -> tuple[Any, Any]:  # noqa: ANN401 - arrays
+    def _ordered(self, x: Any, y: Any) -> tuple[Any, Any]:
         return (y, x) if self.convention.labels_first else (x, y)
 
-    def _made(self, question: Fields, scores: Any, labels: Any) -> tuple[Any, Any]:  # noqa: ANN401 - arrays
+    def _made(self, question: Fields, scores: Any, labels: Any) -> tuple[Any, Any]:
         of_labels = "int64" if self.convention.labels == "indices" else question["dtype"]
         return self.library.array(scores, question["dtype"]), self.library.array(labels, of_labels)
 
@@ -200,5 +224,6 @@ def _parameters(function: Function) -> frozenset[str]:
         return frozenset()
 
 
-def _same(was: Any, now: Any) -> bool:  # noqa: ANN401 - arrays
-    return bool(np.array_equal(was, now, equal_nan=True))
+def _rows(scores: Any, labels: Any) -> list[tuple[Any, Any]]:
+    """Return every example as a batch of its own."""
+    return [(scores[row : row + 1], labels[row : row + 1]) for row in range(len(scores))]

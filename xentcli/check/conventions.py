@@ -17,7 +17,8 @@ class Convention:
     ``library`` makes the arrays; ``labels`` are indices, rows or binary (one logit and label an example);
     ``labels_first`` puts them before the scores, which are logits or, with ``probabilities``, the softmax.
     ``reduction`` is that of a loss that has no parameter for it. ``keywords`` are the parameters' names where
-    they are not ours, and ``classes`` that of one for the list of classes.
+    they are not ours, and ``classes`` that of one for the list of classes. ``flushes``: the library has no
+    subnormal numbers.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Convention:
     reduction: str = "none"
     keywords: tuple[tuple[str, str], ...] = ()
     classes: str | None = None
+    flushes: bool = False
 
     @property
     def call(self) -> str:
@@ -81,9 +83,10 @@ _DISTRIBUTIONS: Final = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "sklear
 _HOMES: Final = {"jax": "optax"}
 
 
-def told(convention: Convention, keywords: Sequence[str]) -> Convention:
+def told(convention: Convention, keywords: Sequence[str], *, flushes: bool) -> Convention:
     """Return the convention of a loss with these parameters: with ``reduction`` it returns losses too."""
-    return replace(convention, reduction="none") if "reduction" in keywords else convention
+    reduction = "none" if "reduction" in keywords else convention.reduction
+    return replace(convention, reduction=reduction, flushes=flushes)
 
 
 def convention(name: str | None, target: str, reduction: str | None = None) -> Convention:

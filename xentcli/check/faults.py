@@ -1,8 +1,8 @@
 """An answer beside the truth: what is wrong with it.
 
 A loss is right when it is within ``allowed`` ulps. What no formula in the dtype alone can avoid is allowed on
-top of the bar: rounding each difference of two logits once, and adding C terms pairwise. Errors of logits
-that differ much matter that way: exp turns an error of half an ulp of a difference of 80 into 80 half ulps.
+top of the bar: rounding each difference of two logits, and a log of that size, and adding C terms. Large
+differences matter so: exp turns half an ulp of a difference of 80 into 40 ulps.
 """
 
 import math
@@ -28,8 +28,9 @@ Judged = tuple[list[Fault], Decimal | None]
 def judged(probe: Probe, answer: "Fields", convention: "Convention", max_ulps: float) -> Judged:
     """Return the faults of an answer, and its largest error in ulps."""
     if "raised" in answer:
-        fine = may_refuse(probe)
-        return ([] if fine else [Fault("raised", f"raised {answer['raised']}")]), None
+        if answer.get("ended"):
+            return [Fault("ended", answer["raised"])], None
+        return ([] if may_refuse(probe) else [Fault("raised", f"raised {answer['raised']}")]), None
     if "unusable" in answer:
         return [Fault("returned", answer["unusable"])], None
     examples = len(probe.batch.logits)
@@ -84,6 +85,7 @@ class _Given:
         self.probe, self.dtype = probe, probe.dtype
         self.batch: Batch = probe.batch
         self.logits: FloatArray = probe.batch.logits.astype(np.float64)
+        self.flushes = convention.flushes
         self._exact_input = convention.probabilities or probe.batch.binary
 
     def is_poisoned(self, row: int) -> bool:
@@ -95,7 +97,7 @@ class _Given:
         """Return the ulps that an example's loss may be off.
 
         The bar, log2 C for a pairwise sum (Higham 1993, doi:10.1137/0914050), and the loss's condition:
-        (Σ_i p_i |x_i - m| + m - x_y) / loss ulps are what one rounding of each difference may cost.
+        2 (Σ_i p_i |x_i - m| + m - x_y) / loss ulps are what rounding each difference and a log may cost.
         """
         x = self.logits[row]
         bar = max_ulps + math.log2(max(2, len(x)))
@@ -107,7 +109,7 @@ class _Given:
             p = np.exp(-below)
             spread = np.where(p > 0, p * below, 0).sum() / p.sum()
             chosen = targets > 0
-            rounded = (targets[chosen] * (spread + below[chosen])).sum() / float(true)
+            rounded = 2 * (targets[chosen] * (spread + below[chosen])).sum() / float(true)
         return bar + (float(rounded) if np.isfinite(rounded) else 0.0)
 
 
@@ -132,14 +134,21 @@ def _of_loss(
         return [], None
     word, error = verdict(got, true, given.dtype, capped=False), ulps(got, true, form)
     right = error is not None and float(error) <= given.allowed(row, true, max_ulps)
-    if right and word not in {"negative", "collapsed"}:
+    if right and (word != "collapsed" or _is_lost_anyway(given, error)) and word != "negative":
+        return [], error
+    if given.flushes and got == 0 and abs(nearest(true, form)) < math.ldexp(1, form.emin):
         return [], error
     off = f", {three(error)} ulps off" if word == "off" and error is not None else ""
     said = f"example {row} is {shown}, where the loss is {text(nearest(true, form), given.dtype)}{off}"
     return [Fault(word, f"{word}: {said}")], error
 
 
-def _of_gradient(given: _Given, gradient: Any, exact: "Exact") -> list[Fault]:  # noqa: ANN401 - numbers, or none
+def _is_lost_anyway(given: _Given, error: Decimal | None) -> bool:
+    """Whether every term of its sum may round to 0: a loss of up to C halves of the smallest number."""
+    return error is not None and error <= given.logits.shape[1] / 2
+
+
+def _of_gradient(given: _Given, gradient: Any, exact: "Exact") -> list[Fault]:
     if not isinstance(gradient, list) or not exact.gradients or not exact.rows:
         return []
     values = np.array(gradient, np.float64).reshape(given.batch.logits.shape)

@@ -15,7 +15,7 @@ DTYPES: Final = ("float32", "float64")
 _inf, _nan = math.inf, math.nan
 
 
-def _rows(labels: Any, convention: Convention, classes: int = 3) -> Any:  # noqa: ANN401 - labels of any kind
+def _rows(labels: Any, convention: Convention, classes: int = 3) -> Any:
     """Return labels as the convention has them: rows are one-hot."""
     if convention.labels != "rows":
         return np.asarray(labels)
@@ -115,10 +115,42 @@ def bad_labels(convention: Convention, keywords: Sequence[str]) -> Iterable[Prob
             for label in (-1.0, 2.0):
                 yield Probe.of([10.0], [label], dtype)
         if convention.labels == "indices":
-            bad = (-1, -2, 3, 4, 2**31 - 1, *(() if "ignore_index" in keywords else (IGNORE_INDEX,)))
-            for label in bad:
-                yield Probe.of([[3, 0.5, 1]], [label], dtype)
+            for label in (-1, 3):
                 yield Probe.of([[3, 0.5, 1], [0, 1, 2]], [1, label], dtype)
+    if convention.labels == "indices":
+        wide = [sign * 2**bits + more for bits in (8, 16, 31, 32) for sign in (1, -1) for more in (0, 1)]
+        ignored_unless_told = () if "ignore_index" in keywords else (IGNORE_INDEX,)
+        for label in (-2, -3, 4, *wide, *ignored_unless_told):
+            yield Probe.of([[3, 0.5, 1]], [label], "float32")
+
+
+def soft(convention: Convention, _: Sequence[str]) -> Iterable[Probe]:
+    """Spread labels over classes, near an offset, a mask and a gap too."""
+    if convention.labels == "indices":
+        return
+    for dtype in DTYPES:
+        if convention.labels == "binary":
+            x, y = np.meshgrid([-40.0, -6.0, -0.5, 0.25, 3.0, 30.0], [0.1, 0.3, 0.5, 0.9])
+            yield Probe.of(x.ravel(), y.ravel(), dtype)
+            continue
+        labels = np.array([[0.9, 0.1, 0], [0.25, 0.25, 0.5], [0.6, 0.3, 0.1], [0.5, 0.5, 0]])
+        logits = np.array([[1, 0, 0], [0.5, -3, 2], [4, 4, 4], [-2, 6, 1]])
+        masked = np.array([[1, 0, -_inf], [0.5, -3, 2], [4, 4, 4], [-2, 6, -_inf]])
+        for x in (logits, logits + 2.0**16, 8 * logits, masked):
+            if not (convention.probabilities and x is masked):
+                yield Probe.of(x, labels, dtype)
+
+
+def sizes(convention: Convention, _: Sequence[str]) -> Iterable[Probe]:
+    """Ask for batches and rows of sizes that blocks leave a rest of; many logits are equal."""
+    random = np.random.default_rng(2)
+    for examples, classes in ((257, 2), (65, 4), (33, 17), (17, 33), (5, 65), (3, 129), (2, 257)):
+        logits = random.integers(-6, 7, size=(examples, classes)) / 2
+        labels = random.integers(0, classes, examples)
+        if convention.labels == "binary":
+            yield Probe.of(logits[:, 0], (labels > 0).astype(float), "float32")
+        else:
+            yield Probe.of(logits, _rows(labels, convention, classes), "float32")
 
 
 def permuted(convention: Convention, _: Sequence[str]) -> Iterable[Probe]:

@@ -15,13 +15,13 @@ Loss = Callable[[Any], Any]  # logits → losses, with the labels already filled
 class Library(Protocol):
     """Arrays of one library."""
 
-    def array(self, values: Any, dtype: str) -> Any:  # noqa: ANN401 - an array of any library
+    def array(self, values: Any, dtype: str) -> Any:
         """Make an array of the dtype of a NumPy one that holds its numbers."""
 
-    def plain(self, array: Any) -> tuple[Any, str]:  # noqa: ANN401 - as above
+    def plain(self, array: Any) -> tuple[Any, str]:
         """Return the numbers in float64 and the name of the dtype; TypeError where that is no array."""
 
-    def gradient(self, loss: Loss, x: Any) -> Any:  # noqa: ANN401 - as above
+    def gradient(self, loss: Loss, x: Any) -> Any:
         """Return d Σ losses / d x of the library's own autodiff, as NumPy's; None where there is none."""
 
     def session(self) -> AbstractContextManager[Any]:
@@ -29,17 +29,19 @@ class Library(Protocol):
 
 
 class _NumPy:
-    def array(self, values: Any, dtype: str) -> Any:  # noqa: ANN401 - as above
+    def array(self, values: Any, dtype: str) -> Any:
         return values.astype(dtype if dtype == "int64" else formats.dtype(dtype))
 
-    def plain(self, array: Any) -> tuple[Any, str]:  # noqa: ANN401 - as above
+    def plain(self, array: Any) -> tuple[Any, str]:
         if isinstance(array, float):  # a loss reduced, such as scikit-learn's
             return np.array(array), type(array).__name__
         if not isinstance(array, np.ndarray | np.generic):
             raise TypeError(_returned(array, "a NumPy array"))
+        if array.dtype.kind not in "fiub" and str(array.dtype) != "bfloat16":
+            raise TypeError(f"returned numbers of dtype {array.dtype}")
         return array.astype(np.float64), str(array.dtype)
 
-    def gradient(self, loss: Loss, x: Any) -> Any:  # noqa: ANN401, ARG002 - NumPy has none
+    def gradient(self, loss: Loss, x: Any) -> Any:  # noqa: ARG002 - NumPy has none
         return None
 
     def session(self) -> AbstractContextManager[Any]:
@@ -52,16 +54,16 @@ class _Torch:
 
         self._torch = torch
 
-    def array(self, values: Any, dtype: str) -> Any:  # noqa: ANN401 - as above
+    def array(self, values: Any, dtype: str) -> Any:
         return self._torch.tensor(values).to(getattr(self._torch, dtype))
 
-    def plain(self, array: Any) -> tuple[Any, str]:  # noqa: ANN401 - as above
+    def plain(self, array: Any) -> tuple[Any, str]:
         if not isinstance(array, self._torch.Tensor):
             raise TypeError(_returned(array, "a torch.Tensor"))
         values = array.detach().to(self._torch.float64).numpy().copy()
         return values, str(array.dtype).removeprefix("torch.")
 
-    def gradient(self, loss: Loss, x: Any) -> Any:  # noqa: ANN401 - as above
+    def gradient(self, loss: Loss, x: Any) -> Any:
         x = x.detach().clone().requires_grad_()
         losses = loss(x)
         if not losses.requires_grad:
@@ -79,15 +81,15 @@ class _Jax:
 
         self._jax = jax
 
-    def array(self, values: Any, dtype: str) -> Any:  # noqa: ANN401 - as above
+    def array(self, values: Any, dtype: str) -> Any:
         return self._jax.numpy.asarray(values).astype(dtype)
 
-    def plain(self, array: Any) -> tuple[Any, str]:  # noqa: ANN401 - as above
+    def plain(self, array: Any) -> tuple[Any, str]:
         if not isinstance(array, self._jax.Array):
             raise TypeError(_returned(array, "a jax.Array"))
         return np.asarray(array).astype(np.float64), str(array.dtype)
 
-    def gradient(self, loss: Loss, x: Any) -> Any:  # noqa: ANN401 - as above
+    def gradient(self, loss: Loss, x: Any) -> Any:
         return self.plain(self._jax.grad(lambda logits: loss(logits).sum())(x))[0]
 
     def session(self) -> AbstractContextManager[Any]:
@@ -101,15 +103,15 @@ class _TensorFlow:
 
         self._tf = tf
 
-    def array(self, values: Any, dtype: str) -> Any:  # noqa: ANN401 - as above
+    def array(self, values: Any, dtype: str) -> Any:
         return self._tf.cast(self._tf.constant(values), dtype)
 
-    def plain(self, array: Any) -> tuple[Any, str]:  # noqa: ANN401 - as above
+    def plain(self, array: Any) -> tuple[Any, str]:
         if not self._tf.is_tensor(array):
             raise TypeError(_returned(array, "a tensor of TensorFlow"))
         return self._tf.cast(array, self._tf.float64).numpy(), str(array.dtype.name)
 
-    def gradient(self, loss: Loss, x: Any) -> Any:  # noqa: ANN401 - as above
+    def gradient(self, loss: Loss, x: Any) -> Any:
         x = self._tf.Variable(x)
         with self._tf.GradientTape() as tape:
             total = self._tf.reduce_sum(loss(x))
@@ -133,5 +135,5 @@ def library(name: str) -> Library:
     return _LIBRARIES[name]()
 
 
-def _returned(array: Any, wanted: str) -> str:  # noqa: ANN401 - whatever a loss returned
+def _returned(array: Any, wanted: str) -> str:
     return f"returned {type(array).__name__}, where {wanted} is wanted"

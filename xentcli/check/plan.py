@@ -17,9 +17,9 @@ CONDUCT: Final = "conduct"
 # What is looked at in every answer; by name, what each asserts.
 MANNERS: Final = {
     "shape": "as many losses as examples, in shape (N,)",
-    "dtype": "the losses have the dtype of the logits (a Python float will do for a mean)",
+    "dtype": "losses and gradient have the dtype of the logits (a Python float will do for a mean)",
     "untouched": "logits and labels are the same after the call",
-    "quiet": "nothing is printed",
+    "quiet": "nothing is written to sys.stdout or sys.stderr",
     "differentiable": "the losses have a gradient, and it can be computed",
 }
 

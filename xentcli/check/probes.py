@@ -33,11 +33,11 @@ class Probe:
     @classmethod
     def of(
         cls,
-        logits: Any,  # noqa: ANN401 - numbers (N, C), or (N,) of a binary loss
-        labels: Any,  # noqa: ANN401 - indices (N,), rows (N, C), or binary labels (N,)
+        logits: Any,
+        labels: Any,
         dtype: str,
         reduction: str = "none",
-        **particulars: Any,  # noqa: ANN401 - as in batches.batch
+        **particulars: Any,
     ) -> "Probe":
         """Make a probe of numbers."""
         if np.ndim(logits) == 1:
@@ -54,12 +54,18 @@ class Probe:
             return "is of soft labels"
         if convention.labels == "rows" and batch.out_of_range is not None:
             return "is of a label that no row can say"
-        if convention.probabilities and not np.isfinite(_softmax(self)).all():
+        scores = _softmax(self) if convention.probabilities else batch.logits
+        if convention.flushes and not np.array_equal(formats.flush(scores), scores, equal_nan=True):
+            return "has subnormal numbers"
+        if convention.probabilities and not np.isfinite(scores).all():
             return "has no finite probabilities"
+        return self._lacks(convention, keywords)
+
+    def _lacks(self, convention: Convention, keywords: Sequence[str]) -> str | None:
         lacking = [keyword for keyword in self._keywords() if keyword not in keywords]
         if lacking:
             return f"asks for {lacking[0]}"
-        ignored = None if batch.weighting is None else batch.weighting.ignored
+        ignored = None if self.batch.weighting is None else self.batch.weighting.ignored
         return "has ignored rows" if ignored is not None and convention.labels == "rows" else None
 
     def question(self, convention: Convention) -> "Fields":

@@ -117,9 +117,10 @@ PROPERTIES: Final = (
     ),
     Property(
         "no-collapse",
-        "a loss that rounds to something positive is not 0, down to the dtype's smallest number: exactly",
+        "a loss that rounds to something positive is not 0, down to the dtype's smallest number (or C/2 of "
+        f"those, where every term rounds to 0): {_WITHIN}",
         inputs.tails,
-        frozenset({"collapsed", "negative", "nan"}),
+        frozenset({"collapsed", "negative", "nan", "off"}),
     ),
     Property(
         "one-hot",
@@ -131,6 +132,11 @@ PROPERTIES: Final = (
         f"labels that sum to s have the loss Σ y_j (log Σ exp x - x_j), {_WITHIN}, and the gradient s·p - y, "
         "to 1 % of its largest entry, where it counts as wrong",
         inputs.unnormalised,
+    ),
+    Property(
+        "soft-labels",
+        f"labels may be spread over classes, at an offset, beside a mask, far from the maximum: {_WITHIN}",
+        inputs.soft,
     ),
     Property(
         "ignored-rows",
@@ -164,6 +170,11 @@ PROPERTIES: Final = (
         inputs.batch_and_rows,
         _NONE,
         _alone,
+    ),
+    Property(
+        "sizes",
+        f"no number of rows or classes is special, nor are logits that are equal: {_WITHIN}",
+        inputs.sizes,
     ),
     Property("empty-batch", "no rows have no losses, and none is made up: shape (0,)", inputs.empty),
     Property(

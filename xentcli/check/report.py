@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 SEARCH: Final = "search"  # the category of the one check that may end early
-UNANSWERED: Final = frozenset({"raised", "returned", "shape"})  # faults that leave nothing to judge
+UNANSWERED: Final = frozenset({"raised", "ended", "returned", "shape"})  # faults that leave nothing to judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,12 @@ class Report:
     max_ulps: float
     checks: tuple[Checked, ...]
     found: tuple[Found, ...]
+
+    @property
+    def only_raises(self) -> bool:
+        """Whether most checks failed, and by nothing but errors."""
+        failed = [{fault.word for fault in check.faults} for check in self.checks if check.faults]
+        return 2 * len(failed) > len(self.checks) and all(words == {"raised"} for words in failed)
 
     @property
     def passed(self) -> bool:

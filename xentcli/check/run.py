@@ -1,11 +1,10 @@
 """Check a loss: ask, judge, collect."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from xentcli import new
 from xentcli.check.conventions import versions
@@ -20,6 +19,7 @@ from xentcli.truth import ACCURATE
 if TYPE_CHECKING:
     from xentcli.check.probes import Probe
     from xentcli.isolated import Fields
+    from xentcli.model import FloatArray
 
 BUDGET = 120.0  # seconds
 
@@ -35,6 +35,12 @@ class Options:
     only: Sequence[str] = ()
     skip: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_ulps < math.inf:
+            raise XentError(f"max_ulps is a number, at least 0, not {self.max_ulps:g}")
+        if self.seed < 0:
+            raise XentError(f"a seed is at least 0, not {self.seed}")
 
 
 def check(subject: Subject, options: Options, target: str) -> Report:
@@ -124,14 +130,16 @@ class _Run:
         examples = len(one.batch.logits)
         if answer.get("printed"):
             self._note("quiet", name, f"printed {answer['printed']!r}")
+        if answer.get("wrote"):
+            self._note("untouched", name, f"wrote into the {' and the '.join(answer['wrote'])}")
         if "raised" in answer or "unusable" in answer:
             return answer
-        if answer["wrote"]:
-            self._note("untouched", name, f"wrote into the {' and the '.join(answer['wrote'])}")
         if answer["shape"] != [examples]:
             self._note("shape", name, f"returned shape {tuple(answer['shape'])} for {examples} examples")
         if answer["dtype"] not in {one.dtype, "float" if convention.reduction != "none" else one.dtype}:
             self._note("dtype", name, f"returned {answer['dtype']} for logits of {one.dtype}")
+        if answer.get("gradient_dtype", one.dtype) != one.dtype:
+            self._note("dtype", name, f"the gradient is {answer['gradient_dtype']} for logits of {one.dtype}")
         gradient = answer.get("gradient", [])
         if gradient is None:
             self._note("differentiable", name, "for autodiff the losses do not depend on the logits")
@@ -159,16 +167,17 @@ class _Run:
                 said = f"{word}, and no time was left to shrink it"
             title = f"{self._target}: {said}"
             name = f"{word.replace(' ', '-')}-{row.dtype}"
-            faults.append(Fault(word, f"{said} ({row.dtype}, logits {_numbers(row)}, label {row.label})"))
+            faults.append(Fault(word, f"{said} ({row.dtype}, logits {_numbers(row.logits)}, {_label(row)})"))
             batch = one.batch
-            logits, labels = (
-                (batch.logits[:, 0], batch.labels[:, 0])
-                if batch.binary
-                else (batch.logits, np.array([row.label]))
-            )
-            self.found.append(Found(name, new.text(title, logits, labels)))
+            labels = batch.labels if batch.indices is None else batch.indices
+            flat = (batch.logits[:, 0], labels[:, 0]) if batch.binary else (batch.logits, labels)
+            self.found.append(Found(name, new.text(title, *flat)))
         return replace(blank, asked=state.asked, ulps=state.ulps, faults=tuple(faults), reached=state.ended)
 
 
-def _numbers(row: Row) -> str:
-    return "[" + ", ".join(f"{value:.17g}" for value in row.logits.tolist()) + "]"
+def _numbers(values: "FloatArray") -> str:
+    return "[" + ", ".join(f"{value:.17g}" for value in values.tolist()) + "]"
+
+
+def _label(row: Row) -> str:
+    return f"label {row.label}" if row.is_hot and len(row.labels) > 1 else f"labels {_numbers(row.labels)}"

@@ -30,15 +30,26 @@ _LARGEST: Final = {"float16": 3.0, "float32": 30.0, "float64": 200.0}  # decimal
 _DIGITS: Final = (1, 2, 3, 5)
 _FACTORS: Final = (1e-3, 0.1, 0.5, 0.8)  # by which a row that still fails is made smaller
 _TRIES: Final = 300
+_SOFT: Final = 0.5  # of the label rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One example: logits (C,), its label's index (0 of a binary one), the dtype."""
+    """One example: logits (C,), its label row (C,), both of the dtype; C = 1 of a binary one."""
 
     logits: "FloatArray"
-    label: int
+    labels: "FloatArray"
     dtype: str
+
+    @property
+    def label(self) -> int:
+        """The class that the label says most of."""
+        return int(self.labels.argmax())
+
+    @property
+    def is_hot(self) -> bool:
+        """Whether the label is one class."""
+        return bool((self.labels == np.eye(len(self.labels))[self.label]).all())
 
 
 @dataclass(slots=True)
@@ -60,7 +71,7 @@ def _rounds(convention: Convention, seed: int) -> tuple[tuple[tuple[Row, ...], P
     for number in range(ROUNDS):
         dtype = dtypes[number % len(dtypes)]
         classes = 1 if convention.labels == "binary" else _CLASSES[number // len(dtypes) % len(_CLASSES)]
-        rows = tuple(_drawn(random, classes, dtype) for _ in range(_ROWS))
+        rows = tuple(_drawn(random, classes, dtype, convention) for _ in range(_ROWS))
         drawn.append((rows, probe(rows, convention)))
     return tuple(drawn)
 
@@ -88,7 +99,7 @@ def search(judge: Judge, convention: Convention, seed: int) -> Searched:
     return state
 
 
-def _drawn(random: np.random.Generator, classes: int, dtype: str) -> Row:
+def _drawn(random: np.random.Generator, classes: int, dtype: str, convention: Convention) -> Row:
     """Draw a pattern, a scale and an offset, each of which is often nothing."""
     largest = _LARGEST[dtype]
     scale = 10.0 ** random.uniform(-2, random.choice([1.5, 2.5, largest]))
@@ -100,20 +111,23 @@ def _drawn(random: np.random.Generator, classes: int, dtype: str) -> Row:
         x[random.integers(classes)] = random.choice([-1, 1])
     offset = random.choice([0.0, 1.0]) * random.choice([-1, 1]) * 10.0 ** random.uniform(0, largest)
     label = int(random.choice([x.argmax(), x.argmin(), random.integers(classes)]))
-    if classes == 1:
-        label, offset = int(random.integers(2)), 0.0
-    return Row(_stored(x * scale + offset, dtype), label, dtype)
+    y = np.eye(classes)[label]
+    if convention.labels == "rows" and random.random() < _SOFT:
+        y = np.round(random.random(classes) * random.choice([1, 2]), 2)
+    if convention.labels == "binary":
+        y, offset = random.choice([[0.0], [1.0], [0.1], [0.5]]), 0.0
+    return Row(_stored(x * scale + offset, dtype), _stored(y, dtype), dtype)
 
 
 def probe(rows: Sequence[Row], convention: Convention) -> Probe:
     """Ask about several rows at once."""
-    logits, labels = np.array([row.logits for row in rows]), np.array([row.label for row in rows])
+    logits, labels = np.array([row.logits for row in rows]), np.array([row.labels for row in rows])
     dtype, reduction = rows[0].dtype, convention.held_to("none")
     if convention.labels == "binary":
-        return Probe.of(logits[:, 0], labels.astype(np.float64), dtype, reduction=reduction)
+        return Probe.of(logits[:, 0], labels[:, 0], dtype, reduction=reduction)
     if convention.labels == "rows":
-        return Probe.of(logits, np.eye(logits.shape[1])[labels], dtype, reduction=reduction)
-    return Probe.of(logits, labels, dtype, reduction=reduction)
+        return Probe.of(logits, labels, dtype, reduction=reduction)
+    return Probe.of(logits, labels.argmax(axis=1), dtype, reduction=reduction)
 
 
 def shrunk(row: Row, fails: Callable[[Row], bool]) -> Row:
@@ -125,8 +139,8 @@ def shrunk(row: Row, fails: Callable[[Row], bool]) -> Row:
             tries += 1
             if tries > _TRIES:
                 return row
-            same = smaller.label == row.label and np.array_equal(smaller.logits, row.logits)
-            if not same and fails(smaller):
+            pairs = ((smaller.logits, row.logits), (smaller.labels, row.labels))
+            if not all(np.array_equal(*pair) for pair in pairs) and fails(smaller):
                 row, changed = smaller, True
                 break
     return row
@@ -134,24 +148,28 @@ def shrunk(row: Row, fails: Callable[[Row], bool]) -> Row:
 
 def _smaller(row: Row) -> Iterator[Row]:
     """Yield rows simpler than this one, the simplest first."""
-    x, label = row.logits, row.label
+    x, y, hot = row.logits, row.labels, row.is_hot
+
+    def made(logits: "FloatArray", labels: "FloatArray" = y) -> Row:
+        return Row(_stored(logits, row.dtype), _stored(labels, row.dtype), row.dtype)
+
     if len(x) > 1:
+        if not hot:
+            yield made(x, np.eye(len(x))[row.label])
         for dropped in range(len(x)):
-            if dropped != label and len(x) > 2:  # noqa: PLR2004 - one class has nothing to lose
-                yield Row(np.delete(x, dropped), label - (dropped < label), row.dtype)
-        if label != 0:
-            order = [label, *(place for place in range(len(x)) if place != label)]
-            yield Row(x[order], 0, row.dtype)
-        if x.min() != 0:
-            yield Row(_stored(x - x.min(), row.dtype), label, row.dtype)
-        if x.max() != 0:
-            yield Row(_stored(x - x.max(), row.dtype), label, row.dtype)
-    for rounder in (*(x * factor for factor in _FACTORS), *(_rounded(x, digits) for digits in _DIGITS)):
-        yield Row(_stored(rounder, row.dtype), label, row.dtype)
+            if not (hot and dropped == row.label) and len(x) > 2:  # noqa: PLR2004 - one class loses nothing
+                yield made(np.delete(x, dropped), np.delete(y, dropped))
+        order = np.argsort(-y, kind="stable")
+        yield made(x[order], y[order])
+        yield made(x - x.min())
+        yield made(x - x.max())
+    for digits in () if hot else _DIGITS[:2]:
+        yield made(x, _rounded(y, digits))
+    for simpler in (*(x * factor for factor in _FACTORS), *(_rounded(x, digits) for digits in _DIGITS)):
+        yield made(simpler)
     for place in range(len(x)):
         for simpler in (0 * x, *(_rounded(x, digits) for digits in _DIGITS)):
-            one = np.where(np.arange(len(x)) == place, simpler, x)
-            yield Row(_stored(one, row.dtype), label, row.dtype)
+            yield made(np.where(np.arange(len(x)) == place, simpler, x))
 
 
 def _rounded(x: "FloatArray", digits: int) -> "FloatArray":

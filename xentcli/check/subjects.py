@@ -1,5 +1,6 @@
 """The loss that is checked: in a process of its own, or in this one."""
 
+import math
 import time
 from typing import Protocol
 
@@ -14,6 +15,13 @@ _TO_ANSWER = 10.0  # seconds for a batch of a few rows, the first of its shape c
 
 class OutOfTime(Exception):  # noqa: N818 - it reads as what happened
     """The budget is spent."""
+
+
+def _end(budget: float) -> float:
+    """Return when the budget is spent, in seconds of the monotonic clock."""
+    if not 0 < budget < math.inf:
+        raise XentError(f"a budget is a number of seconds above 0, not {budget:g}")
+    return time.monotonic() + budget
 
 
 class Subject(Protocol):
@@ -37,7 +45,7 @@ class Here:
         self, loss: Function, gradient: Function | None, convention: Convention, budget: float
     ) -> None:
         self._callee = Callee.of(loss, gradient, convention)
-        self._end = time.monotonic() + budget
+        self._end = _end(budget)
         self.convention, self.keywords = self._callee.convention, self._callee.keywords
         self.has_gradient = self._callee.has_gradient
 
@@ -53,11 +61,11 @@ class Apart:
 
     def __init__(self, target: str, gradient: str | None, convention: Convention, budget: float) -> None:
         arguments = (target, gradient or "", convention.name, convention.reduction)
-        self._process = Process("xentcli.check.worker", *arguments)
-        self._end = time.monotonic() + budget
+        self._target, self._process = target, Process("xentcli.check.worker", *arguments)
+        self._end = _end(budget)
         described = self._started()
         self.keywords, self.has_gradient = tuple(described["keywords"]), described["has_gradient"]
-        self.convention = told(convention, self.keywords)
+        self.convention = told(convention, self.keywords, flushes=described["flushes"])
 
     def answer(self, question: Fields) -> Fields:
         """Ask the process."""
@@ -74,9 +82,9 @@ class Apart:
 
     def _started(self) -> Fields:
         """Have the loss imported; raises XentError where that fails."""
-        answer = self._process.ask({}, _TO_IMPORT)
+        answer = self._process.ask({}, max(1.0, min(_TO_IMPORT, self._end - time.monotonic())))
         if "refused" in answer or "raised" in answer:
             self.stop()
-            said = answer.get("refused") or f"while the loss was imported: {answer['raised']}"
+            said = answer.get("refused") or f"{self._target}: while it was imported: {answer['raised']}"
             raise XentError(said)
         return answer

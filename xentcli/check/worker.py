@@ -21,7 +21,8 @@ def answered(question: Fields) -> Fields:
         _callees.append(Callee.of(function(target), theirs, convention(name, target, reduction)))
     except XentError as error:
         return {"refused": str(error)}
-    return {"keywords": _callees[0].keywords, "has_gradient": _callees[0].has_gradient}
+    made = _callees[0]
+    return {"keywords": made.keywords, "has_gradient": made.has_gradient, "flushes": made.convention.flushes}
 
 
 if __name__ == "__main__":

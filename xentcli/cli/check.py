@@ -48,7 +48,7 @@ def complete_conventions(_: click.Context, __: click.Parameter, incomplete: str)
 @option(
     "--skip", multiple=True, metavar="NAME=REASON", help="Leave this check or category out; may be repeated."
 )
-@option("--seed", type=int, default=0, show_default=True, help="Of the search.")
+@option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the search.")
 @option(
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
@@ -94,15 +94,15 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
         **({} if max_ulps is None else {"max_ulps": max_ulps}), only=only, skip=_reasons(skip), seed=seed
     )
     called = named(convention, target, reduction)
+    _make(save_failures)
     with outputs.opened(output) as write:
         subject = Apart(target, gradient, called, budget or run.BUDGET)
         try:
             report = run.check(subject, options, target)
         finally:
             subject.stop()
-        saved = _saved(report.found, save_failures)
         write(show.check(report, form, screen(output)))
-    for path in saved:
+    for path in _saved(report.found, save_failures):
         click.echo(f"wrote {path}; 'xent run {path}' runs it", err=True)
     click.echo(closing(report), err=True)
     return 0 if report.passed else _EXIT_FAILED
@@ -117,19 +117,30 @@ def _reasons(skip: tuple[str, ...]) -> dict[str, str]:
     return {name: reason.strip() for name, _, reason in pairs}
 
 
+def _make(folder: str | None) -> None:
+    """Make the folder that failures go to, before anything is run; raises XentError where that fails."""
+    import os
+    from pathlib import Path
+
+    if folder is None:
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise XentError(f"{folder}: cannot be made a folder: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise XentError(f"{folder}: cannot be written to")
+
+
 def _saved(found: "Sequence[Found]", folder: str | None) -> list[str]:
     """Write cases under names that are free; one that is there already, word for word, is left."""
     from pathlib import Path
 
     from xentcli import output
 
-    if folder is None or not found:
-        return []
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise XentError(f"{folder}: cannot be made a folder: {error.strerror}") from error
-    paths = []
+    paths: list[str] = []
+    if folder is None:
+        return paths
     for case in found:
         path, number = Path(folder, f"{case.name}.yaml"), 1
         while path.exists() and path.read_text(encoding="utf-8") != case.text:

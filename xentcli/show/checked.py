@@ -36,6 +36,8 @@ def prose(report: "Report", width: int) -> str:
     for check in report.checks:
         if check.status == "failed":
             lines += [f"\n{check.name}: {check.asserts}", *(f"  {said}" for said in _said(check))]
+    if report.only_raises:
+        lines.append("\nEvery call raised: is this the convention of the loss? 'xent check --help' names it.")
     others = [check for check in report.checks if check.status in {"skipped", "not reached"}]
     if others:
         lines.append("")
