@@ -87,7 +87,8 @@ class Callee:
         keywords = tuple(keyword for keyword in KEYWORDS if convention.parameter(keyword) in names)
         try:
             made = library(convention.library)
-            flushes = not made.plain(made.array(np.array([_SUBNORMAL]), "float32"))[0].all()
+            with made.session():
+                flushes = not made.plain(made.array(np.array([_SUBNORMAL]), "float32"))[0].all()
             return cls(loss, gradient, told(convention, keywords, flushes=flushes), made, keywords)
         except ImportError as error:
             raise XentError(f"convention {convention.name}: {convention.library} is not installed") from error
