@@ -7,16 +7,17 @@ where x - m would round.
 """
 
 import math
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from xentcli import formats
 from xentcli.errors import XentError
+from xentcli.threads import in_threads, processors
 
 if TYPE_CHECKING:
     from xentcli.model import FloatArray, IntArray
@@ -76,11 +77,6 @@ def losses_and_gradient(
     return rows.losses(), gradient
 
 
-def processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def in_blocks(rows: "Rows", evaluate: "Evaluate", threads: int | None) -> None:
     """Call a function with every block of rows, each thread with memory of its own."""
     examples, classes = rows.logits.shape
@@ -104,27 +100,6 @@ def in_blocks(rows: "Rows", evaluate: "Evaluate", threads: int | None) -> None:
     in_threads(work, end, min(threads or processors(), -(-examples // at_once)))
 
 
-def in_threads(work: Callable[[], None], end: Callable[[], None], number: int) -> None:
-    """Run a function in so many threads; what one raises ends the others and is raised."""
-    raised: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - handed to who waits
-            raised.append(error)
-            end()
-
-    others = [threading.Thread(target=guarded, daemon=True) for _ in range(number - 1)]
-    for thread in others:
-        thread.start()
-    guarded()
-    for thread in others:
-        thread.join()
-    if raised:
-        raise raised[0]
-
-
 def _check(logits: "FloatArray", labels: "IntArray") -> None:
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS or logits.ndim != 2 or not logits.shape[1]:  # noqa: PLR2004 - (N, C)
         wanted = f"{', '.join(formats.FORMATS)} of shape (N, C), C at least 1"
@@ -143,22 +118,50 @@ class Memory:
         self.x = None if rows.is_native else np.empty(shape, rows.format)
         self.e = np.empty(shape, rows.format)
         self.first = np.arange(number)
+        self._others: dict[Rows, Memory] = {}
+
+    def beside(self, rows: "Rows") -> "Memory":
+        """Return the same memory for rows that take the same logits otherwise: e is used again."""
+        if rows not in self._others:
+            other = copy(self)
+            other.x = np.empty_like(self.e) if self.x is None else self.x
+            self._others[rows] = other
+        return self._others[rows]
+
+
+def round_to(form: str, x: "FloatArray") -> None:
+    """Round numbers in place to float16 or bfloat16, once and to even."""
+    if form == "float16" or x.dtype != np.float32:
+        x[...] = formats.stored(x, form) if form != "float16" else x.astype(np.float16)
+        return
+    bits = x.view(np.uint32)
+    bits += np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    bits &= np.uint32(0xFFFF0000)
 
 
 class Rows:
     """Logits and labels, and what is known of each row, (N,): loss = log1p(tail / own).
 
-    With x - ``shift`` in exp, ``own`` is the label's term and ``tail`` the sum of the others.
+    With x - ``shift`` in exp, ``own`` is the label's term and ``tail`` the sum of the others. ``rounded`` is a
+    format that the logits, of a wider one, are rounded to first.
     """
 
-    def __init__(self, logits: "FloatArray", labels: "IntArray", ignore_index: int | None) -> None:
+    def __init__(
+        self,
+        logits: "FloatArray",
+        labels: "IntArray",
+        ignore_index: int | None,
+        rounded: str | None = None,
+    ) -> None:
         _check(logits, labels)
+        self._rounded = rounded
         examples, classes = logits.shape
-        self.logits, self._dtype = logits, str(logits.dtype.newbyteorder("="))
-        self.format = np.dtype(np.float64 if self._dtype == "float64" else np.float32)
-        self.is_native = logits.dtype == self.format and logits.dtype.isnative and logits.flags.c_contiguous
+        self.logits, self.dtype = logits, str(logits.dtype.newbyteorder("="))
+        self.format = np.dtype(np.float64 if self.dtype == "float64" else np.float32)
+        plain = logits.dtype == self.format and logits.dtype.isnative and logits.flags.c_contiguous
+        self.is_native = plain and rounded is None
         # x86's 80 bits; where long double is no wider than float64, float64 has to do.
-        self._wide: Any = np.longdouble if self._dtype == "float64" else np.float64
+        self._wide: Any = np.longdouble if self.dtype == "float64" else np.float64
         known = (labels >= 0) & (labels < classes)
         self.ignored = np.zeros(examples, bool) if ignore_index is None else labels == ignore_index
         self.counts = known & ~self.ignored
@@ -167,22 +170,29 @@ class Rows:
         self._shifts = False
         self._sample = np.random.default_rng(0).integers(0, classes, min(_SAMPLE, classes))
 
-    def losses(self) -> "FloatArray":
-        """Return the losses, in the dtype of the logits."""
+    def wide_losses(self) -> "FloatArray":
+        """Return the losses before they are rounded to the dtype."""
         with np.errstate(all="ignore"):
             far = np.log(self.tail + self.own) - (self.label_logit - self.shift)
             loss = np.where(self.tail > self.own, far, np.log1p(self.tail / self.own))
-            loss = np.where(self.counts, loss, np.where(self.ignored, 0, np.nan))
-            if self._dtype in {"float32", "float64"}:
-                return loss.astype(self._dtype)
-            return formats.stored(loss.astype(np.float64), self._dtype)
+            return np.where(self.counts, loss, np.where(self.ignored, 0, np.nan))
+
+    def losses(self) -> "FloatArray":
+        """Return the losses, in the dtype of the logits."""
+        with np.errstate(all="ignore"):
+            loss = self.wide_losses()
+            if self.dtype in {"float32", "float64"}:
+                return loss.astype(self.dtype)
+            return formats.stored(loss.astype(np.float64), self.dtype)
 
     def evaluate(self, part: slice, memory: Memory) -> "FloatArray":
-        """Evaluate a block, and return its logits as exp took them; exp is left in memory, the label's 0."""
+        """Evaluate a block; return its logits as exp took them. exp is left in memory, 0 for the label."""
         x = self.logits[part]
         if memory.x is not None:
             memory.x[: len(x)] = x
             x = memory.x[: len(x)]
+            if self._rounded is not None:
+                round_to(self._rounded, x)
         e, first, label = memory.e[: len(x)], memory.first[: len(x)], self._label[part]
         self.label_logit[part] = x[first, label]
         if self._shifts:

@@ -36,6 +36,7 @@ class Weighting:
     smoothing: float
     ignored: "BoolArray | None"
     divisor: float
+    ignore_index: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

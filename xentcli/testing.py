@@ -1,6 +1,6 @@
 """xent in a test suite: ``check_loss`` for one check or all, ``checks`` to parametrise a test over them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from xentcli.check import conventions
@@ -37,6 +37,7 @@ def check_loss(  # noqa: PLR0913 - each is an option of xent check too
     only: str | Sequence[str] = (),
     gradient: Callable[..., Any] | None = None,
     reduction: str | None = None,
+    skip: Mapping[str, str] | None = None,
     max_ulps: float = ACCURATE,
     seed: int = 0,
     budget: float = BUDGET,
@@ -44,13 +45,13 @@ def check_loss(  # noqa: PLR0913 - each is an option of xent check too
     """Raise AssertionError, with what went wrong, where a loss fails a check; see ``xent check``.
 
     The loss is called in this process, by the convention: for ``numpy`` with logits (N, C) of a floating
-    dtype and labels (N,) int64, to return losses (N,) of that dtype. ``only`` names checks or categories,
-    ``gradient`` a function of the same arguments that returns (N, C), ``max_ulps`` the error allowed beyond
-    what rounding must cost. Raises XentError for names that are none.
+    dtype and labels (N,) int64, to return losses (N,) of that dtype. ``only`` and ``skip``, which gives
+    reasons, name checks or categories; ``gradient`` is a function of the same arguments that returns (N, C);
+    ``max_ulps`` is the error allowed besides what rounding must cost. Raises XentError for unknown names.
     """
     subject = Here(loss, gradient, conventions.convention(convention, "", reduction), budget)
     chosen = (only,) if isinstance(only, str) else tuple(only)
-    options = Options(max_ulps=max_ulps, only=chosen, seed=seed)
+    options = Options(max_ulps=max_ulps, only=chosen, skip=skip or {}, seed=seed)
     report = check(subject, options, getattr(loss, "__qualname__", repr(loss)))
     if not report.passed:
         screen = Screen(_WIDTH, boxes=False, colour=False, unicode=True)

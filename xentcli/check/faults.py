@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from xentcli.isolated import Fields
     from xentcli.model import Batch, Exact, FloatArray
 
+_FEW = 4  # classes of which all numbers are shown
+
 Judged = tuple[list[Fault], Decimal | None]
 
 
@@ -93,6 +95,15 @@ class _Given:
         x = self.logits[row]
         return bool((np.isnan(x) | (x == np.inf)).any()) and not self.batch.ignores(row)
 
+    def shown(self, row: int) -> str:
+        """Write what was asked: the dtype, and where they are few the numbers and the label."""
+        x, y = self.logits[row], self.batch.labels[row].astype(np.float64)
+        if len(x) > _FEW:
+            return f"{self.dtype}, {len(x)} classes"
+        indices = self.batch.class_labels
+        label = f"labels {_list(y)}" if indices is None else f"label {indices[row]}"
+        return f"{self.dtype}, logits {_list(x)}, {label}"
+
     def allowed(self, row: int, true: Decimal, max_ulps: float) -> float:
         """Return the ulps that an example's loss may be off.
 
@@ -129,7 +140,7 @@ def _of_loss(
         if not math.isfinite(got):
             return [], None
         why = "its label is none" if given.batch.is_mislabelled(row) else "there is no true loss"
-        return [Fault("plausible", f"example {row} is {shown}, though {why}")], None
+        return [Fault("plausible", f"example {row} is {shown}, though {why} ({given.shown(row)})")], None
     if given.is_poisoned(row) and math.isnan(got):
         return [], None
     word, error = verdict(got, true, given.dtype, capped=False), ulps(got, true, form)
@@ -140,7 +151,7 @@ def _of_loss(
         return [], error
     off = f", {three(error)} ulps off" if word == "off" and error is not None else ""
     said = f"example {row} is {shown}, where the loss is {text(nearest(true, form), given.dtype)}{off}"
-    return [Fault(word, f"{word}: {said}")], error
+    return [Fault(word, f"{word}: {said} ({given.shown(row)})")], error
 
 
 def _is_lost_anyway(given: _Given, error: Decimal | None) -> bool:
@@ -190,5 +201,9 @@ def _of_reduced(
 
 
 def _few(values: "FloatArray") -> str:
-    shown = ", ".join(f"{value:.4g}" for value in values[:4].tolist())
-    return f"[{shown}, …]" if len(values) > 4 else f"[{shown}]"  # noqa: PLR2004 - as many as are shown
+    shown = ", ".join(f"{value:.4g}" for value in values[:_FEW].tolist())
+    return f"[{shown}, …]" if len(values) > _FEW else f"[{shown}]"
+
+
+def _list(values: "FloatArray") -> str:
+    return f"[{', '.join(f'{value:.10g}' for value in values.tolist())}]"

@@ -11,7 +11,7 @@ from xentcli.check.conventions import versions
 from xentcli.check.faults import judged, may_refuse
 from xentcli.check.plan import CONDUCT, Check, plan
 from xentcli.check.report import SEARCH, Checked, Fault, Found, Report
-from xentcli.check.search import Row, probe, search
+from xentcli.check.search import probe, search
 from xentcli.check.subjects import OutOfTime, Subject
 from xentcli.errors import XentError, count, did_you_mean
 from xentcli.truth import ACCURATE
@@ -19,7 +19,6 @@ from xentcli.truth import ACCURATE
 if TYPE_CHECKING:
     from xentcli.check.probes import Probe
     from xentcli.isolated import Fields
-    from xentcli.model import FloatArray
 
 BUDGET = 120.0  # seconds
 
@@ -86,6 +85,7 @@ class _Run:
     def __init__(self, subject: Subject, options: Options, target: str) -> None:
         self._subject, self._options, self._target = subject, options, target
         self._conduct: dict[str, list[str]] = {}
+        self._answered = False
         self.found: list[Found] = []
 
     def checked(self, each: Check, skipped: str | None) -> Checked:
@@ -121,7 +121,8 @@ class _Run:
         said = self._conduct.get(each.name, [])
         more = f" and {count(len(said) - 1, 'more call')})" if len(said) > 1 else ")"
         faults = () if not said or skipped is not None else (Fault(each.name, said[0] + more),)
-        return Checked(each.category, each.name, each.asserts, faults=faults, skipped=skipped)
+        answered = self._answered or each.name == "quiet"
+        return Checked(each.category, each.name, each.asserts, 0, None, faults, skipped, answered)
 
     def _asked(self, one: "Probe", name: str) -> "Fields":
         """Ask, and note how the loss behaves; ``name`` is the check's."""
@@ -134,8 +135,11 @@ class _Run:
             self._note("untouched", name, f"wrote into the {' and the '.join(answer['wrote'])}")
         if "raised" in answer or "unusable" in answer:
             return answer
+        self._answered = True
         if answer["shape"] != [examples]:
-            self._note("shape", name, f"returned shape {tuple(answer['shape'])} for {examples} examples")
+            reduced = "; a loss that is reduced needs --reduction" if not answer["shape"] else ""
+            said = f"returned shape {tuple(answer['shape'])} for {examples} examples{reduced}"
+            self._note("shape", name, said)
         if answer["dtype"] not in {one.dtype, "float" if convention.reduction != "none" else one.dtype}:
             self._note("dtype", name, f"returned {answer['dtype']} for logits of {one.dtype}")
         if answer.get("gradient_dtype", one.dtype) != one.dtype:
@@ -165,19 +169,11 @@ class _Run:
                 said = next((fault.said for fault in judge(one)[0] if fault.word == word), word)
             except OutOfTime:
                 said = f"{word}, and no time was left to shrink it"
-            title = f"{self._target}: {said}"
+            title = f"{self._target}: {said.rpartition(' (')[0] or said}"
             name = f"{word.replace(' ', '-')}-{row.dtype}"
-            faults.append(Fault(word, f"{said} ({row.dtype}, logits {_numbers(row.logits)}, {_label(row)})"))
+            faults.append(Fault(word, said))
             batch = one.batch
             labels = batch.labels if batch.indices is None else batch.indices
             flat = (batch.logits[:, 0], labels[:, 0]) if batch.binary else (batch.logits, labels)
             self.found.append(Found(name, new.text(title, *flat)))
         return replace(blank, asked=state.asked, ulps=state.ulps, faults=tuple(faults), reached=state.ended)
-
-
-def _numbers(values: "FloatArray") -> str:
-    return "[" + ", ".join(f"{value:.17g}" for value in values.tolist()) + "]"
-
-
-def _label(row: Row) -> str:
-    return f"label {row.label}" if row.is_hot and len(row.labels) > 1 else f"labels {_numbers(row.labels)}"

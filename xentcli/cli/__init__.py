@@ -10,6 +10,7 @@ import click
 from xentcli import __version__
 from xentcli.cli import listings, pipeline
 from xentcli.cli.check import check
+from xentcli.cli.diagnose import diagnose
 from xentcli.cli.options import EPILOG
 from xentcli.cli.screen import width
 from xentcli.errors import XentError
@@ -52,6 +53,7 @@ def xent() -> None:
       xent compare --methods all             cases down, methods across
       xent explain abnormal                  why it went nan, step by step
       xent check mine.py:loss                your own loss, against all of it
+      xent diagnose logits.npy --labels k.npy  a dump of logits: what spoils which rows
       xent identify 16.118                   what a stuck loss means
       xent cases --search "label smoothing"  a documented failure like yours
       xent new mine.yaml                     a case to start from
@@ -63,6 +65,7 @@ for command in (
     pipeline.compare,
     pipeline.explain,
     check,
+    diagnose,
     listings.identify,
     listings.methods,
     listings.findings,

@@ -90,6 +90,7 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
     from xentcli.check.subjects import Apart
     from xentcli.show.checked import closing
 
+    _note_bfloat16()
     options = run.Options(
         **({} if max_ulps is None else {"max_ulps": max_ulps}), only=only, skip=_reasons(skip), seed=seed
     )
@@ -106,6 +107,15 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
         click.echo(f"wrote {path}; 'xent run {path}' runs it", err=True)
     click.echo(closing(report), err=True)
     return 0 if report.passed else _EXIT_FAILED
+
+
+def _note_bfloat16() -> None:
+    from xentcli import formats
+
+    try:
+        formats.dtype("bfloat16")
+    except XentError:
+        click.echo("what is of bfloat16 is left out: pip install ml_dtypes", err=True)
 
 
 def _reasons(skip: tuple[str, ...]) -> dict[str, str]:

@@ -76,7 +76,7 @@ def option(
     **settings: Any,  # noqa: ANN401 - whatever click.option takes
 ) -> "Callable[[Any], Any]":
     """Make an option that can be set as a variable too: XENT_ and its name, unless another is given."""
-    name = variable or "XENT_" + names[0].removeprefix("--").upper()
+    name = variable or "XENT_" + names[0].removeprefix("--").upper().replace("-", "_")
     return click.option(*names, envvar=name, show_envvar=True, **settings)
 
 

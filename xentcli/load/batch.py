@@ -1,6 +1,7 @@
 """Nodes → Batch: logits, labels, and what is made of them before they count."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class BatchReader:
         self.is_binary = "logits" in keys and fields.is_flat(keys["logits"][1])
         self.out_of_range: BoolArray | None = None
         self.ignored: BoolArray | None = None
+        self.ignore_index: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -141,6 +143,7 @@ class BatchReader:
                 node, f"{count(len(items), 'label')} for {count(rows or 0, 'row')} of logits; give one a row"
             )
         bad, ignored = self._bad_labels(), self._whole("ignore_index")
+        self.ignore_index = ignored
         read = [self.fields.index(item, classes, ignored, bad is not None) for item in items]
         indices = np.array([index for index in read if index is not None], np.int64)
         if not fits or classes is None or len(indices) < len(items):
@@ -166,7 +169,8 @@ class BatchReader:
         if self.labels is None or not any(key in self.keys for key in _OF_ROWS[:3]):
             return None
         soft = not self.has_indices
-        return weighting(self.labels, self.indices, given, smoothing, self.ignored, soft=soft)
+        made = weighting(self.labels, self.indices, given, smoothing, self.ignored, soft=soft)
+        return replace(made, ignore_index=self.ignore_index)
 
     def _weights(self) -> "FloatArray | None":
         """Read a weight for every class, (1, C)."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, cast
 from xentcli.show.screen import Screen
 from xentcli.words import SHEET_FORMATS
 
-__all__ = ["Screen", "check", "compare", "explain", "identify", "render", "run"]
+__all__ = ["Screen", "check", "compare", "diagnose", "explain", "identify", "render", "run"]
 
 if TYPE_CHECKING:
     from xentcli.check.report import Report
+    from xentcli.diagnose.summary import Diagnosis
     from xentcli.explain import Explanation
     from xentcli.identify import Candidate
     from xentcli.judge import Result
@@ -66,6 +67,15 @@ def check(report: "Report", form: str, screen: Screen) -> str:
     if form in {"json", "junit"}:
         return checked.as_json(report) if form == "json" else checked.as_junit(report)
     return render([checked.sheet(report)], form, screen) + checked.prose(report, screen.width)
+
+
+def diagnose(diagnosis: "Diagnosis", form: str, screen: Screen) -> str:
+    """Render what ``xent diagnose`` shows."""
+    from xentcli.show import diagnosed
+
+    if form == "json":
+        return diagnosed.as_json(diagnosis)
+    return render(diagnosed.sheets(diagnosis), form, screen) + diagnosed.prose(diagnosis, screen.width)
 
 
 def render(sheets: Sequence["Sheet"], form: str, screen: Screen) -> str:

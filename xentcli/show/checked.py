@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from xentcli import __version__
+from xentcli.check.conventions import CONVENTIONS
+from xentcli.check.plan import CONDUCT, PROPERTY
+from xentcli.check.report import SEARCH
 from xentcli.errors import count, printable
 from xentcli.show.digits import error, three
 from xentcli.show.json import dump
@@ -36,8 +39,13 @@ def prose(report: "Report", width: int) -> str:
     for check in report.checks:
         if check.status == "failed":
             lines += [f"\n{check.name}: {check.asserts}", *(f"  {said}" for said in _said(check))]
+            if check.category not in _OWN:
+                lines.append(f"  explained by: xent explain {check.name}")
     if report.only_raises:
-        lines.append("\nEvery call raised: is this the convention of the loss? 'xent check --help' names it.")
+        known = ", ".join(CONVENTIONS)
+        lines.append(
+            f"\nIt raises wherever it is asked: is its convention {report.convention}? Known are {known}."
+        )
     others = [check for check in report.checks if check.status in {"skipped", "not reached"}]
     if others:
         lines.append("")
@@ -95,6 +103,7 @@ def as_junit(report: "Report") -> str:
     return written(root)
 
 
+_OWN = (PROPERTY, SEARCH, CONDUCT)  # categories that are no cases of the atlas
 _STATUSES = ("passed", "failed", "skipped", "not reached")
 
 
