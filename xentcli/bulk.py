@@ -142,8 +142,8 @@ def round_to(form: str, x: "FloatArray") -> None:
 class Rows:
     """Logits and labels, and what is known of each row, (N,): loss = log1p(tail / own).
 
-    With x - ``shift`` in exp, ``own`` is the label's term and ``tail`` the sum of the others. ``rounded`` is a
-    format that the logits, of a wider one, are rounded to first.
+    With x - ``shift`` in exp, ``own`` is the label's term and ``tail`` the sum of the others. ``rounded`` is
+    a format that the logits, of a wider one, are rounded to first.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Rows:
             return formats.stored(loss.astype(np.float64), self.dtype)
 
     def evaluate(self, part: slice, memory: Memory) -> "FloatArray":
-        """Evaluate a block; return its logits as exp took them. exp is left in memory, 0 for the label."""
+        """Evaluate a block; return its logits as exp took them. exp stays in memory, 0 for labels."""
         x = self.logits[part]
         if memory.x is not None:
             memory.x[: len(x)] = x

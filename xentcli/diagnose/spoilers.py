@@ -100,9 +100,9 @@ def _is_off(got: "FloatArray", loss: "FloatArray") -> "BoolArray":
 
 
 def _overflows(f: Facts) -> "BoolArray":
-    """Find exp(x) without a shift beyond the format, or all of it below."""
-    form = FORMATS[f.dtype]
-    return f.sound & ((f.lse >= math.log(form.largest)) | (f.lse < _smallest(f.dtype)))
+    """Find exp(x) without a shift beyond the format, or some of it below, or a probability of 0."""
+    beyond = (f.lse >= math.log(FORMATS[f.dtype].largest)) | (f.low < _smallest(f.dtype))
+    return _underflows(f) | (f.sound & beyond)
 
 
 def _saturates(dtype: str) -> Callable[[Facts], "BoolArray"]:
@@ -132,16 +132,16 @@ SPOILERS: Final = (
     ),
     Spoiler(
         "textbook",
-        "exp without a shift overflows, or is 0 throughout: nan",
+        "exp without a shift overflows or is 0: textbook makes nan",
         "exp-overflow",
         _overflows,
         labelled=False,
     ),
     Spoiler(
         "dense",
-        "a class is -inf: dense makes nan",
+        "a class other than the label is -inf: dense makes nan",
         "masked-infinity",
-        lambda f: f.sound & (f.low == -np.inf),
+        lambda f: f.sound & (f.low == -np.inf) & (f.label != -np.inf),
         labelled=False,
     ),
     Spoiler(

@@ -111,15 +111,27 @@ def _read(found: Survey, shard: Shard, part: slice) -> tuple[Any, ...]:
             other.evaluate(block, memory.beside(other))
 
     in_blocks(rows, evaluate, None)
+    with np.errstate(all="ignore"):
+        return _told(found, rows, rounded, top, low, least)
+
+
+def _told(  # noqa: PLR0913, PLR0917 - what was read of the rows
+    found: Survey,
+    rows: Rows,
+    rounded: dict[str, Rows],
+    top: "FloatArray",
+    low: "FloatArray",
+    least: "FloatArray",
+) -> tuple[Any, ...]:
+    """Return loss, middle, width and bits of rows."""
     facts = _facts(found, rows, rounded, top, low)
     _widen(found, facts, least)
-    bits = np.zeros(len(logits), np.uint32)
+    bits = np.zeros(len(top), np.uint32)
     for bit, spoiler in enumerate(found.spoilers):
         if found.labelled or not spoiler.labelled:
             bits |= spoiler.spoils(facts).astype(np.uint32) << np.uint32(bit)
-    with np.errstate(all="ignore"):
-        finite = np.where(np.isfinite(facts.top), facts.top, np.nan)
-        middle, width = finite / 2 + least.astype(np.float64) / 2, finite - least
+    finite = np.where(np.isfinite(facts.top), facts.top, np.nan)
+    middle, width = finite / 2 + least.astype(np.float64) / 2, finite - least
     return facts.loss, middle.astype(np.float32), width.astype(np.float32), bits
 
 
@@ -140,15 +152,14 @@ def _least(x: "FloatArray", low: "FloatArray") -> "FloatArray":
 def _facts(
     found: Survey, rows: Rows, rounded: dict[str, Rows], top: "FloatArray", low: "FloatArray"
 ) -> Facts:
-    with np.errstate(all="ignore"):
-        loss = rows.wide_losses().astype(np.float64)
-        lse = (np.log(rows.tail + rows.own) + rows.shift).astype(np.float64)
-        as_float16, as_bfloat16 = (
-            rounded[form].wide_losses().astype(np.float64) if form in rounded else loss for form in _ROUNDED
-        )
+    loss = rows.wide_losses().astype(np.float64)
+    lse = (np.log(rows.tail + rows.own) + rows.shift).astype(np.float64)
+    as_float16, as_bfloat16 = (
+        rounded[form].wide_losses().astype(np.float64) if form in rounded else loss for form in _ROUNDED
+    )
     label = rows.label_logit.astype(np.float64)
     if not found.labelled:
-        loss = np.full_like(loss, np.nan)
+        loss, label = np.full_like(loss, np.nan), np.full_like(label, np.nan)
     found.ignored += int(rows.ignored.sum())
     bad = ~rows.counts & ~rows.ignored
     low, top = low.astype(np.float64), top.astype(np.float64)
