@@ -91,8 +91,11 @@ def _collapses(f: Facts) -> "BoolArray":
 
 
 def _cancels(f: Facts) -> "BoolArray":
-    normaliser, label = (formats.stored(each, f.dtype).astype(np.float64) for each in (f.lse, f.label))
-    return f.counts & _is_off(normaliser - label, f.loss)
+    def stored(values: "FloatArray") -> "FloatArray":
+        return formats.stored(values, f.dtype).astype(np.float64)
+
+    normaliser = stored(f.top + stored(np.log(stored(np.exp(f.lse - f.top)))))
+    return f.counts & _is_off(normaliser - f.label, f.loss)
 
 
 def _is_off(got: "FloatArray", loss: "FloatArray") -> "BoolArray":
