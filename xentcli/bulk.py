@@ -129,16 +129,6 @@ class Memory:
         return self._others[rows]
 
 
-def round_to(form: str, x: "FloatArray") -> None:
-    """Round numbers in place to float16 or bfloat16, once and to even."""
-    if form == "float16" or x.dtype != np.float32:
-        x[...] = formats.stored(x, form) if form != "float16" else x.astype(np.float16)
-        return
-    bits = x.view(np.uint32)
-    bits += np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    bits &= np.uint32(0xFFFF0000)
-
-
 class Rows:
     """Logits and labels, and what is known of each row, (N,): loss = log1p(tail / own).
 
@@ -192,7 +182,7 @@ class Rows:
             memory.x[: len(x)] = x
             x = memory.x[: len(x)]
             if self._rounded is not None:
-                round_to(self._rounded, x)
+                formats.round_in_place(self._rounded, x)
         e, first, label = memory.e[: len(x)], memory.first[: len(x)], self._label[part]
         self.label_logit[part] = x[first, label]
         if self._shifts:
