@@ -10,7 +10,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from copy import copy
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -77,17 +77,26 @@ def losses_and_gradient(
     return rows.losses(), gradient
 
 
-def in_blocks(rows: "Rows", evaluate: "Evaluate", threads: int | None) -> None:
-    """Call a function with every block of rows, each thread with memory of its own."""
+def in_blocks(
+    rows: "Rows", evaluate: "Evaluate", threads: int | None, used: "list[Memory] | None" = None
+) -> None:
+    """Call a function with every block of rows, each thread with memory of its own.
+
+    Memory is taken from those ``used`` before for such rows, and left there.
+    """
     examples, classes = rows.logits.shape
+    used = [] if used is None else used
     at_once = max(1, _BLOCK // (classes * rows.format.itemsize * (1 if rows.is_native else 2)))
     starts, lock = iter(range(0, examples, at_once)), threading.Lock()
 
     def work() -> None:
-        memory = Memory(rows, at_once)
+        with lock:
+            memory = used.pop() if used else Memory((at_once, classes), rows.format)
         with np.errstate(all="ignore"):
             while (start := taken()) is not None:
                 evaluate(slice(start, min(start + at_once, examples)), memory)
+        with lock:
+            used.append(memory)
 
     def taken() -> int | None:
         with lock:
@@ -111,22 +120,16 @@ def _check(logits: "FloatArray", labels: "IntArray") -> None:
 
 
 class Memory:
-    """What one thread works in: room for a block of logits, and for their exp."""
+    """What one thread works in: room for the exp of a block of logits, and where needed for the logits."""
 
-    def __init__(self, rows: "Rows", number: int) -> None:
-        shape = (number, rows.logits.shape[1])
-        self.x = None if rows.is_native else np.empty(shape, rows.format)
-        self.e = np.empty(shape, rows.format)
-        self.first = np.arange(number)
-        self._others: dict[Rows, Memory] = {}
+    def __init__(self, shape: tuple[int, int], form: "np.dtype[Any]") -> None:
+        self.e = np.empty(shape, form)
+        self.first = np.arange(shape[0])
 
-    def beside(self, rows: "Rows") -> "Memory":
-        """Return the same memory for rows that take the same logits otherwise: e is used again."""
-        if rows not in self._others:
-            other = copy(self)
-            other.x = np.empty_like(self.e) if self.x is None else self.x
-            self._others[rows] = other
-        return self._others[rows]
+    @cached_property
+    def x(self) -> "FloatArray":
+        """Room for logits that cannot be used as they stand."""
+        return np.empty_like(self.e)
 
 
 class Rows:
@@ -178,7 +181,7 @@ class Rows:
     def evaluate(self, part: slice, memory: Memory) -> "FloatArray":
         """Evaluate a block; return its logits as exp took them. exp stays in memory, 0 for labels."""
         x = self.logits[part]
-        if memory.x is not None:
+        if not self.is_native:
             memory.x[: len(x)] = x
             x = memory.x[: len(x)]
             if self._rounded is not None:

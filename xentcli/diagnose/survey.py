@@ -74,11 +74,12 @@ def survey(
     """
     found = Survey(shards, all(shard.labels is not None for shard in shards), ignore_index, spoilers)
     parts: list[tuple[Any, ...]] = []
+    used: list[Memory] = []
     try:
         for shard in shards:
             found.starts.append(sum(len(part[0]) for part in parts))
             for part in _parts(shard):
-                parts.append(_read(found, shard, part))
+                parts.append(_read(found, shard, part, used))
                 progress(shard.logits[part].nbytes)
         found.complete = True
     except KeyboardInterrupt:
@@ -94,7 +95,7 @@ def _parts(shard: Shard) -> list[slice]:
     return [slice(start, min(start + at_once, rows)) for start in range(0, rows, at_once)]
 
 
-def _read(found: Survey, shard: Shard, part: slice) -> tuple[Any, ...]:
+def _read(found: Survey, shard: Shard, part: slice, used: list[Memory]) -> tuple[Any, ...]:
     """Evaluate one part of a shard; return loss, middle, width and bits of its rows."""
     logits = shard.logits[part]
     labels = np.zeros(len(logits), np.int64) if shard.labels is None else np.asarray(shard.labels[part])
@@ -108,9 +109,9 @@ def _read(found: Survey, shard: Shard, part: slice) -> tuple[Any, ...]:
         top[block], low[block] = x.max(axis=1), x.min(axis=1)
         least[block] = _least(x, low[block])
         for other in rounded.values():
-            other.evaluate(block, memory.beside(other))
+            other.evaluate(block, memory)
 
-    in_blocks(rows, evaluate, None)
+    in_blocks(rows, evaluate, None, used)
     with np.errstate(all="ignore"):
         return _told(found, rows, rounded, top, low, least)
 
