@@ -127,6 +127,20 @@ def test_layout_and_byte_order_do_not_matter(dtype: str) -> None:
     assert np.array_equal(bulk.losses(x, k.astype(np.uint16)), wanted)
 
 
+def test_float16_is_rounded_to_as_numpy_rounds() -> None:
+    random = np.random.default_rng(8)
+    x = random.choice([-1, 1], (50, 3000)) * 2.0 ** random.uniform(-30, 0, (50, 3000))
+    x[0, :6] = [0, -0.0, 2.0**-24, 2.0**-25, 3 * 2.0**-25, nan]
+    x = x.astype(np.float32)
+    with np.errstate(all="ignore"):
+        wanted = x.astype(np.float16)
+
+    got = formats.to_float16(x)
+
+    assert np.array_equal(got, wanted, equal_nan=True)
+    assert np.array_equal(np.signbit(got), np.signbit(wanted))
+
+
 def test_masks_infinities_and_labels_are_those_of_the_sparse_form() -> None:
     x = stored(
         [

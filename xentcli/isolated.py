@@ -21,10 +21,13 @@ _TO_END = 1.0  # seconds
 
 
 class Process:
-    """A process that answers questions; started at the first and again after it ended."""
+    """A Python process that answers questions; started at the first and again after it ended.
 
-    def __init__(self, module: str, *arguments: str) -> None:
-        self._command = [sys.executable, "-m", module, *arguments]
+    ``arguments`` are those of the interpreter: ``-m`` and a module, or a file, and its own.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        self._command = [sys.executable, *arguments]
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str] = queue.Queue()
 

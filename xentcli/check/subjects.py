@@ -61,7 +61,7 @@ class Apart:
 
     def __init__(self, target: str, gradient: str | None, convention: Convention, budget: float) -> None:
         arguments = (target, gradient or "", convention.name, convention.reduction)
-        self._target, self._process = target, Process("xentcli.check.worker", *arguments)
+        self._target, self._process = target, Process("-m", "xentcli.check.worker", *arguments)
         self._end = _end(budget)
         described = self._started()
         self.keywords, self.has_gradient = tuple(described["keywords"]), described["has_gradient"]

@@ -153,6 +153,12 @@ SPOILERS: Final = (
         "tail-collapse",
         _collapses,
     ),
+    Spoiler(
+        "guarded",
+        "the label's probability is 0: guarded makes inf",
+        "log-of-zero",
+        lambda f: f.counts & (f.loss > -_smallest(f.dtype)),
+    ),
     Spoiler("unshifted", "log Σ exp x - x_k is off by 1 %", "offset-cancellation", _cancels),
     Spoiler("clip 1e-7", "p is below Keras' clip", "clip-active", _below(1e-7)),
     Spoiler("clip 1e-8", "p is below a clip at 1e-8", "clip-active", _below(1e-8)),

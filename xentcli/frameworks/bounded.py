@@ -23,7 +23,7 @@ def run(
     """
     found: dict[tuple[int, str], Outcome] = {}
     for library in dict.fromkeys(method.library for method in methods):
-        worker = Process("xentcli.frameworks.worker")
+        worker = Process("-m", "xentcli.frameworks.worker")
         try:
             for method in (method for method in methods if method.library == library):
                 for number, case in enumerate(cases):

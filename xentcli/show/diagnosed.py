@@ -120,7 +120,7 @@ def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     shown = " ".join(f"{value:.6g}" for value in loss.quantiles)
     return [
         *facts,
-        ("mean loss", f"{loss.mean:.8g} of {count(loss.number, 'row')}"),
+        ("mean loss", f"{loss.mean:.6g} of {count(loss.number, 'row')}"),
         (f"quantiles {' '.join(f'{q:g}' for q in QUANTILES)}", shown),
         ("error of the losses", f"at most {three(loss.ulps)} ulps in {loss.sampled} rows sampled"),
     ]
