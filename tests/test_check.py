@@ -55,7 +55,7 @@ def test_a_right_loss_passes_every_check(
     assert len(found.checks) > 15
 
 
-@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize("seed", [1, 7])
 @pytest.mark.parametrize("loss", [right.log1p, right.in_its_own_dtype, right.by_logaddexp])
 def test_a_right_loss_passes_other_searches_too(loss: Loss, seed: int) -> None:
     assert failing(report(loss, only=["search"], seed=seed)) == {}

@@ -316,11 +316,6 @@ def test_the_examples_of_a_test_suite_pass(name: str, tmp_path: Path) -> None:
 # In a test suite
 
 
-@pytest.mark.parametrize("name", testing.checks(right.log1p))
-def test_a_suite_can_take_the_checks_one_by_one(name: str) -> None:
-    testing.check_loss(right.log1p, only=name)
-
-
 def test_a_suite_sees_what_is_wrong() -> None:
     with pytest.raises(AssertionError) as raised:
         testing.check_loss(wrong.labels_wrap, only="bad-labels")

@@ -128,7 +128,7 @@ def test_a_bundled_case_a_file_a_folder_and_stdin_are_cases(tmp_path: Path) -> N
 
 
 def test_compare_without_a_case_takes_all_bundled_ones(xent: Xent) -> None:
-    done = xent("compare", "--methods", "all", "--format", "json")
+    done = xent("compare", "--methods", "sparse,bce_with_logits", "--format", "json")
 
     assert done.code == 0
     assert {case["name"] for case in json.loads(done.out)["cases"]} == {

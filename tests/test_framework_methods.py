@@ -47,7 +47,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def answers(*cases: Case) -> list[Outcome]:
-    return [outcomes[0] for outcomes in bounded.run(cases, [named("torch.cross_entropy")], seconds=3)]
+    return [outcomes[0] for outcomes in bounded.run(cases, [named("torch.cross_entropy")], seconds=1.5)]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def answers(*cases: Case) -> list[Outcome]:
         ("raise ValueError('no\\n  such thing')", "raised ValueError: no such thing"),
         ("import os; os.abort()", "raised the process ended with signal 6"),
         ("import os; os._exit(3)", "raised the process ended with code 3"),
-        ("import time; time.sleep(60)", "raised no answer within 3 s"),  # it hangs: answers() waits 3 s
+        ("import time; time.sleep(60)", "raised no answer within 1.5 s"),  # it hangs: answers() waits 1.5 s
         ("print('noise'); raise KeyError('x' * 1000)", "raised KeyError: '" + "x" * 289),
     ],
 )
