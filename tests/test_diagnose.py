@@ -410,7 +410,8 @@ def test_a_bad_file_gets_one_message(
 
     run = xent("diagnose", *arguments)
 
-    assert (run.code, run.out) == (2, "")
+    assert run.code == 2
+    assert run.out == "" or "--extract" in arguments  # what was found is shown, though no row is guilty
     assert message in run.err
     assert run.err.count("\n") == 1
     assert not (tmp_path / "unpickled").exists()
@@ -448,6 +449,29 @@ def test_a_case_gives_its_clip_and_what_it_ignores(xent: Xent, tmp_path: Path) -
 
     assert given["ignored"] == 1
     assert {each["name"]: each["rows"] for each in given["spoiled"]} == {"clip 0.01": 1}
+
+
+def test_a_clip_of_a_case_stays_active_in_what_is_extracted(xent: Xent, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", random.normal(size=(50, 40)).astype(np.float32))
+    np.save(tmp_path / "k.npy", np.zeros(50, np.int64))
+    (tmp_path / "c.yaml").write_text(
+        "{title: t, logits: [[1, 2]], labels: [0], clip: [0.01, 1]}", encoding="utf-8"
+    )
+    arguments = ("--labels", tmp_path / "k.npy", "--case", tmp_path / "c.yaml")
+
+    xent("diagnose", tmp_path / "x.npy", *arguments, "--extract", tmp_path / "w.yaml", "--rows", "2")
+    case = load.load(Source("w.yaml", "w", (tmp_path / "w.yaml").read_bytes()))
+
+    assert case.batch.logits.shape[1] < 40
+    assert case.batch.clip == (0.01, 1.0)
+    assert spoiled_by_clip(case.batch.logits, case.batch.indices) == [True, True]
+
+
+def spoiled_by_clip(x: Any, k: Any) -> list[bool]:
+    wide = x.astype(np.float64)
+    p = np.exp(wide[np.arange(len(x)), k]) / np.exp(wide).sum(axis=1)
+    return (p < 0.01).tolist()
 
 
 def test_interrupted_it_shows_what_was_read() -> None:

@@ -72,9 +72,9 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         write = stack.enter_context(outputs.opened(output))
         keep = None if extract is None else stack.enter_context(outputs.opened(extract))
         diagnosis = summarise(_surveyed(files, labels, ignore_index, case), most)
+        write(show.diagnose(diagnosis, form, screen(output)))
         if keep is not None:
             keep(extracted(diagnosis))
-        write(show.diagnose(diagnosis, form, screen(output)))
     if extract not in {None, "-"}:
         click.echo(f"wrote {extract}; 'xent run {extract} --methods all' runs it", err=True)
     click.echo(closing(diagnosis), err=True)

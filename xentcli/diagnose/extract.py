@@ -8,7 +8,6 @@ import numpy as np
 
 from xentcli import new
 from xentcli.diagnose.dumps import Shard
-from xentcli.diagnose.spoilers import SPOILERS
 from xentcli.diagnose.summary import Diagnosis, numbers_of
 from xentcli.diagnose.survey import Survey, survey
 from xentcli.errors import XentError, count
@@ -39,7 +38,7 @@ def _text(diagnosis: Diagnosis, of_all: Survey, rows: Sequence[int]) -> str:
     x = np.stack([logits for logits, _ in pairs])
     x = x.astype(x.dtype.newbyteorder("="))
     k = np.array([label for _, label in pairs], np.int64)
-    columns = shrunk(x, k, of_all.ignore_index)
+    columns = shrunk(x, k, of_all)
     labels = np.searchsorted(columns, k)
     kept = (k >= 0) & (k < x.shape[1])
     labels = np.where(kept, labels, np.where(k == of_all.ignore_index, IGNORE_INDEX, k))
@@ -51,29 +50,29 @@ def _text(diagnosis: Diagnosis, of_all: Survey, rows: Sequence[int]) -> str:
     )
     title = f"{count(len(rows), 'row')} of a dump: {', '.join(names)}"
     source = f"rows {where}; {len(columns)} of {x.shape[1]} classes"
-    clips = [name for name in names if name.startswith("clip 1e")]
-    extra = f"clip: [{float(clips[0].split()[1])!r}, 1.0]\n" if clips else ""
+    clips = [float(name.removeprefix("clip ")) for name in names if name.startswith(("clip 0", "clip 1"))]
+    extra = f"clip: [{max(clips)!r}, 1.0]\n" if clips else ""
     return new.text(title, x[:, columns], labels, source) + extra
 
 
-def shrunk(x: "FloatArray", k: "IntArray", ignore_index: int) -> "IntArray":
+def shrunk(x: "FloatArray", k: "IntArray", of_all: Survey) -> "IntArray":
     """Return the classes to keep, in order: as few as leave every row spoiled by the same.
 
     First those that a row is known by are tried alone; then classes are dropped by ever smaller parts.
     """
-    wanted = _bits(x, k, ignore_index, np.arange(x.shape[1]))
+    wanted = _bits(x, k, of_all, np.arange(x.shape[1]))
     columns = np.arange(x.shape[1])
     known = np.unique(
         np.concatenate([_known_by(row, label) for row, label in zip(x, k.tolist(), strict=True)])
     )
-    if np.array_equal(_bits(x, k, ignore_index, known), wanted):
+    if np.array_equal(_bits(x, k, of_all, known), wanted):
         columns = known
     size = len(columns) // 2
     while size:
         start = 0
         while start < len(columns):
             fewer = np.delete(columns, slice(start, start + size))
-            if len(fewer) and np.array_equal(_bits(x, k, ignore_index, fewer), wanted):
+            if len(fewer) and np.array_equal(_bits(x, k, of_all, fewer), wanted):
                 columns = fewer
             else:
                 start += size
@@ -89,11 +88,11 @@ def _known_by(row: "FloatArray", label: int) -> "IntArray":
     return np.array(sorted(known | ({label} if 0 <= label < len(row) else set())), np.int64)
 
 
-def _bits(x: "FloatArray", k: "IntArray", ignore_index: int, columns: "IntArray") -> Any:  # noqa: ANN401 - an array
+def _bits(x: "FloatArray", k: "IntArray", of_all: Survey, columns: "IntArray") -> Any:  # noqa: ANN401 - an array
     """Return what spoils each row when only some classes are left; a label that is dropped is none."""
     kept = (k >= 0) & (k < x.shape[1])
     labels = np.where(kept, np.searchsorted(columns, k), k)
     if not np.isin(k[kept], columns).all():
         return None
-    labels = np.where(kept | (k == ignore_index), labels, -1)
-    return survey([Shard("", x[:, columns], labels, ())], ignore_index, SPOILERS).bits
+    labels = np.where(kept | (k == of_all.ignore_index), labels, -1)
+    return survey([Shard("", x[:, columns], labels, ())], of_all.ignore_index, of_all.spoilers).bits
