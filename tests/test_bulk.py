@@ -95,7 +95,7 @@ def test_any_small_batch_agrees_with_the_exact_loss_to_1_ulp(dtype: str, data: s
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("gap", [1.0, 20.0, 60.0, 87.0, 95.0, 103.0, 700.0, 740.0])
+@pytest.mark.parametrize("gap", [1.0, 20.0, 60.0, 87.0, 95.0, 103.0, 104.0, 700.0, 740.0])
 def test_no_tail_is_lost_however_many_classes_there_are(dtype: str, gap: float) -> None:
     for classes in (2, 5000):
         x = np.full((1, classes), -gap)
@@ -106,6 +106,18 @@ def test_no_tail_is_lost_however_many_classes_there_are(dtype: str, gap: float) 
             wanted = mpmath.log1p((classes - 1) * mpmath.exp(-gap))
 
         assert worst(np.array([loss]), [wanted], dtype) <= 1
+
+
+def test_equal_logits_do_not_add_up_one_error_of_exp() -> None:
+    gaps = np.linspace(1, 80, 20_000, dtype=np.float32)
+    errors = np.abs(np.exp(-gaps).astype(np.float64) / np.exp(-gaps.astype(np.float64)) - 1)
+    for gap in gaps[np.argsort(errors)[-5:]].tolist():  # where NumPy's exp is worst
+        x = np.full((1, 5000), -gap, np.float32)
+        x[0, 0] = 0
+        with mpmath.workprec(200):
+            wanted = mpmath.log1p(4999 * mpmath.exp(-gap))
+
+        assert worst(bulk.losses(x, np.array([0])), [wanted], "float32") <= 1
 
 
 @every_dtype

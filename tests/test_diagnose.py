@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 import struct
 import subprocess
 import sys
@@ -110,6 +111,8 @@ def test_a_clip_is_active_where_it_changes_the_loss(bound: str) -> None:
         ([1, -inf, 3], 1, {"masked-label", "naive", "textbook"}),
         ([1, -inf, 3], 0, {"naive", "dense", "textbook"}),
         ([20, 0, 0], 0, {"sparse", "unshifted"}),
+        ([16.5, 0, -80], 0, {"unshifted"}),  # e^-16.5 is above 2^-24
+        ([16.75, 0, -80], 0, {"sparse", "unshifted"}),  # and e^-16.75 below
         ([1e8, 1e8, 1e8], 0, {"unshifted", "textbook", "float16"}),
         ([90, 90, 90], 0, {"textbook"}),
         ([-200, -200, -200], 0, {"textbook"}),
@@ -347,7 +350,8 @@ def bad_files(folder: Path) -> None:
     np.save(folder / "wide.npy", np.zeros((4, 5), np.float32))
     np.save(folder / "double.npy", np.zeros((4, 3)))
     np.save(folder / "objects.npy", np.array([_Harmful()], object), allow_pickle=True)
-    (folder / "pickle.npz").write_bytes(b"\x80\x04N.")
+    (folder / "pickle.npz").write_bytes(pickle.dumps(_Harmful()))
+    np.savez(folder / "objects.npz", logits=np.array([_Harmful()], object), allow_pickle=True)
     (folder / "cut.npy").write_bytes((folder / "ok.npy").read_bytes()[:-8])
     (folder / "junk.npy").write_bytes(b"junk")
     (folder / "empty.npy").write_bytes(b"")
@@ -369,6 +373,7 @@ def bad_files(folder: Path) -> None:
         (["flat.npy"], "flat.npy: logits are of shape (4,); wanted is (N, C), or (…, C)"),
         (["none.npy"], "none.npy: logits are of shape (4, 0); wanted is"),
         (["objects.npy"], "objects.npy: is no .npy of plain arrays, or not all of it: "),
+        (["objects.npz"], "objects.npz: is no .npz of plain arrays, or not all of it: "),
         (["pickle.npz"], "pickle.npz: is no .npz of plain arrays, or not all of it: "),
         (
             ["cut.npy"],
