@@ -5,8 +5,7 @@
 Frameworks are taken where they are installed; `make .venv-frameworks/.done` installs them. Every competitor
 runs in a process of its own on the same arrays, and they take turns: in each round every one is called once,
 and medians over the rounds are compared. Extra memory is what the first call on the array adds at its peak,
-the gradient it returns left out, to a process that has called the function on 128 rows already; ulps are the
-largest and the median error over 128 rows with losses from 1e-9 to 11.
+without the gradient returned, to a process that has called the function on 128 rows; ulps are of those rows.
 """
 
 import argparse
@@ -29,7 +28,7 @@ SIZES = "4096x32000:float32,1024x131072:float32,16384x1000:float32,4096x32000:fl
 PEERS = ("reading", "xent", "numpy", "scipy", "torch", "torch.compile", "optax", "tensorflow")
 NO_GRADIENT = ("reading", "numpy", "scipy")
 _PATIENCE = 600.0  # seconds for one call: torch.compile compiles first
-_REST = 0.1  # seconds before each call, in which the threads of the one before stop waiting for work
+_REST = 0.1  # seconds before a call: threads of the one before still spin for a while
 _ROWS_JUDGED = 128
 
 Call = Callable[[], Any]
@@ -87,7 +86,7 @@ def measure(size: str, folder: Path, names: list[str], rounds: int) -> None:
                 rows[name] |= first
         for _ in range(rounds):
             for name, process in peers.items():
-                time.sleep(_REST)
+                time.sleep(_REST)  # see there
                 answer = process.ask({}, _PATIENCE)
                 times[name].append(answer["seconds"])
         for name, process in peers.items():

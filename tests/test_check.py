@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from losses import right, wrong
+from losses import right, rude, wrong
 
 from xentcli.check import conventions
 from xentcli.check.report import Report
@@ -94,17 +94,17 @@ def test_a_right_loss_passes_other_searches_too(loss: Loss, seed: int) -> None:
         (wrong.narrow_labels, "numpy", "bad-labels", "plausible"),
         (wrong.far_tails_are_off, "numpy", "no-collapse", "off"),
         (wrong.rest_of_a_block, "numpy", "sizes", "off"),
-        (wrong.writes_and_raises, "numpy", "untouched", "untouched"),
+        (rude.writes_and_raises, "numpy", "untouched", "untouched"),
         (wrong.negative_zero, "numpy", "one-class", "one class"),
-        (wrong.writes_logits, "numpy", "untouched", "untouched"),
-        (wrong.writes_labels, "numpy", "untouched", "untouched"),
-        (wrong.wider, "numpy", "dtype", "dtype"),
-        (wrong.column, "numpy", "shape", "shape"),
-        (wrong.reduced, "numpy", "shape", "shape"),
-        (wrong.a_list, "numpy", "normal-3x3", "returned"),
-        (wrong.prints, "numpy", "quiet", "quiet"),
-        (wrong.raises_on_one_class, "numpy", "one-class", "raised"),
-        (wrong.exits, "numpy", "one-hot", "raised"),
+        (rude.writes_logits, "numpy", "untouched", "untouched"),
+        (rude.writes_labels, "numpy", "untouched", "untouched"),
+        (rude.wider, "numpy", "dtype", "dtype"),
+        (rude.column, "numpy", "shape", "shape"),
+        (rude.reduced, "numpy", "shape", "shape"),
+        (rude.a_list, "numpy", "normal-3x3", "returned"),
+        (rude.prints, "numpy", "quiet", "quiet"),
+        (rude.raises_on_one_class, "numpy", "one-class", "raised"),
+        (rude.exits, "numpy", "one-hot", "raised"),
     ],
 )
 def test_a_wrong_loss_is_caught(loss: Loss, convention: str, name: str, word: str) -> None:

@@ -114,12 +114,26 @@ def _saturates(dtype: str) -> Callable[[Facts], "BoolArray"]:
 
 
 SPOILERS: Final = (
-    Spoiler("nan-logit", "a logit is nan", "nan-logit", lambda f: np.isnan(f.top), True, False),
-    Spoiler("infinite-logit", "a logit is +inf", "infinite-logit", lambda f: f.top == np.inf, True, False),
     Spoiler(
-        "all-masked", "every logit is -inf", "undefined-softmax", lambda f: f.top == -np.inf, True, False
+        "nan-logit", "a logit is nan", "nan-logit", lambda f: np.isnan(f.top), broken=True, labelled=False
     ),
-    Spoiler("bad-label", "the label is no class", "label-out-of-range", lambda f: f.bad, True),
+    Spoiler(
+        "infinite-logit",
+        "a logit is +inf",
+        "infinite-logit",
+        lambda f: f.top == np.inf,
+        broken=True,
+        labelled=False,
+    ),
+    Spoiler(
+        "all-masked",
+        "every logit is -inf",
+        "undefined-softmax",
+        lambda f: f.top == -np.inf,
+        broken=True,
+        labelled=False,
+    ),
+    Spoiler("bad-label", "the label is no class", "label-out-of-range", lambda f: f.bad, broken=True),
     Spoiler(
         "masked-label",
         "the label's logit is -inf, the loss inf",

@@ -33,11 +33,10 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class Spoiled:
-    """Something that spoils rows, how many, and the worst of them."""
+    """Something that spoils rows, and how many."""
 
     spoiler: Spoiler
     number: int
-    worst: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +78,7 @@ def summarise(survey: Survey, most: int = _WORST) -> Diagnosis:
     first = survey.shards[0].logits
     dtype = str(first.dtype.newbyteorder("="))
     counted = [(spoiler, survey.spoiled(spoiler.name)) for spoiler in survey.spoilers]
-    spoiled = tuple(
-        Spoiled(spoiler, len(rows), int(rows[_worst_first(survey, rows)[0]]))
-        for spoiler, rows in counted
-        if len(rows)
-    )
+    spoiled = tuple(Spoiled(spoiler, len(rows)) for spoiler, rows in counted if len(rows))
     total = sum(len(shard.logits) for shard in survey.shards)
     offset, spread = _median(survey.middle), _median(survey.width)
     chosen = guilty(survey, spoiled, most)
