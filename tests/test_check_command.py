@@ -164,7 +164,7 @@ def test_what_ends_a_process_costs_an_answer(name: str, said: str, monkeypatch: 
     [
         ("while True: pass", "while it was imported: no answer within 1 s"),
         ("import os; os._exit(3)", "while it was imported: the process ended with code 3"),
-        (
+        (  # it sleeps with every pipe closed, so that there is no end of the process to see
             "import os, time; os.closerange(3, 64); time.sleep(60)",
             "it was imported: the process closed its output",
         ),
@@ -184,6 +184,7 @@ def test_an_import_that_does_not_end_well_is_refused_in_time(
 
 def test_what_a_loss_starts_ends_with_it(xent: Xent, tmp_path: Path) -> None:
     code = "import os, time\nfrom losses.right import log1p as loss\n"
+    # The child sleeps with our pipe open, as worker processes of a library do.
     code += "if os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)\n"
     (tmp_path / "forks.py").write_text(code, encoding="utf-8")
 

@@ -82,9 +82,8 @@ def test_any_file_of_the_same_numbers_says_the_same(xent: Xent, tmp_path: Path, 
 
     broken = {each["name"]: each["rows"] for each in plain["spoiled"] if each["broken"]}
     assert {each["name"]: each["rows"] for each in given["spoiled"] if each["name"] in broken} == broken
-    assert given["losses"]["quantiles"][3] == pytest.approx(
-        plain["losses"]["quantiles"][3], rel=1e-6
-    )  # of float32
+    # The float32 and the float64 dump differ by an ulp of a float32 loss at most, 2^-23 of it.
+    assert given["losses"]["quantiles"][3] == pytest.approx(plain["losses"]["quantiles"][3], rel=2e-7)
     assert given["rows"] == 2000
 
 

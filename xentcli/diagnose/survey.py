@@ -62,11 +62,15 @@ class Survey:
         return self.shards[at], row - self.starts[at]
 
 
+def _unseen(_: int) -> None:
+    """Show no progress."""
+
+
 def survey(
     shards: Sequence[Shard],
     ignore_index: int,
     spoilers: Sequence[Spoiler] = SPOILERS,
-    progress: Progress = id,
+    progress: Progress = _unseen,
 ) -> Survey:
     """Go through all rows once; interrupted, return what was read until then.
 
