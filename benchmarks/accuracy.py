@@ -9,9 +9,10 @@ import sys
 
 import numpy as np
 
-from xentcli import arithmetic, methods
-from xentcli.exact import exact
 from xentcli.formats import FORMATS, dtype, nearest, stored, ulps
+from xentcli.judge.exact import exact
+from xentcli.methods import arithmetic
+from xentcli.methods import table as methods
 from xentcli.model import Batch
 
 EXAMPLES, CLASSES, CHUNK, SPREAD = 2500, 10, 500, 4.0

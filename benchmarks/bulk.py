@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from xentcli import bulk, formats
-from xentcli.isolated import Fields, Process, serve
+from xentcli.process import Fields, Process, serve
 from xentcli.threads import in_threads, processors
 
 SIZES = "4096x32000:float32,1024x131072:float32,16384x1000:float32,4096x32000:float16"

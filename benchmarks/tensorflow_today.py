@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xentcli import load, sources
+from xentcli import load
 from xentcli.judge import is_reproduced
+from xentcli.load import sources
 from xentcli.model import Case
 
 CASES = Path(__file__).parent.parent / "cases"

@@ -17,7 +17,8 @@ from unittest.mock import patch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xentcli import __main__, load, methods, words
+from xentcli import __main__, load, words
+from xentcli.methods import table as methods
 
 ROOT = Path(__file__).parent.parent
 CORPUS = [

@@ -10,12 +10,13 @@ import pytest
 from conftest import Xent
 from test_exact import rounded
 
-from xentcli import atlas, sources
+from xentcli import atlas
 from xentcli.atlas import Entry
-from xentcli.findings import FINDINGS
 from xentcli.formats import FORMATS, nearest, stored
 from xentcli.identify import FLOORS
 from xentcli.judge import Result, is_reproduced
+from xentcli.judge.findings import FINDINGS
+from xentcli.load import sources
 
 ENTRIES = atlas.entries()
 ATLAS = [entry for entry in ENTRIES if entry.folder]

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_exact import rounded
 
-from xentcli import arithmetic, formats, judge, load, run, words
+from xentcli import formats, judge, load, run, words
 from xentcli.judge import Result
-from xentcli.methods import METHODS, Method
+from xentcli.load.sources import Source
+from xentcli.methods import arithmetic
+from xentcli.methods.table import METHODS, Method
 from xentcli.model import Batch
-from xentcli.sources import Source
 
 BINARY = [method for method in METHODS if method.binary]
 every_method = pytest.mark.parametrize("method", BINARY, ids=lambda method: method.name)

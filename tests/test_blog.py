@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import CASES, Xent
 
-from xentcli import judge, load, run, sources
+from xentcli import judge, load, run
 from xentcli.judge import Result
+from xentcli.load import sources
 
 
 def result_of(name: str) -> Result:

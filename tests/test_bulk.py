@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from xentcli import bulk, formats
 from xentcli.errors import XentError
-from xentcli.exact import exact
+from xentcli.judge.exact import exact
 from xentcli.model import Batch
 
 inf, nan = math.inf, math.nan

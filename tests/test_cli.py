@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import CASES, WRONG, Xent, program
 
-from xentcli import __version__, methods, words
+from xentcli import __version__, words
 from xentcli.frameworks import FRAMEWORK_METHODS
+from xentcli.methods import table as methods
 
 BLOG = [str(CASES / f"{name}.yaml") for name in ("normal-3x3", "normal-10class", "abnormal")]
 
@@ -246,6 +247,6 @@ def test_completion_knows_cases_and_methods() -> None:
 
 
 def test_the_arithmetics_offered_are_those_there_are() -> None:
-    from xentcli import arithmetic
+    from xentcli.methods import arithmetic
 
     assert tuple(entry.name for entry in arithmetic.ARITHMETICS) == words.ARITHMETICS

@@ -16,7 +16,7 @@ from xentcli import load
 from xentcli.diagnose.dumps import Shard
 from xentcli.diagnose.summary import summarise
 from xentcli.diagnose.survey import survey
-from xentcli.sources import Source
+from xentcli.load.sources import Source
 
 inf, nan = math.inf, math.nan
 

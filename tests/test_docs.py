@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import CASES, ROOT
 
-from xentcli import load, methods, words
+from xentcli import load, words
+from xentcli.methods import table as methods
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "cases" / "README.md", ROOT / "docs" / "check.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from xentcli import arithmetic, kernels
-from xentcli.arithmetic import cephes as eigen
+from xentcli.methods import arithmetic, kernels
+from xentcli.methods.arithmetic import cephes as eigen
 from xentcli.model import Batch
 
 RECORD = Path(__file__).parent / "data" / "tensorflow-1.10.1.npz"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from xentcli import words
-from xentcli.exact import exact, rows_of
 from xentcli.formats import FORMATS, nearest, stored, ulps
+from xentcli.judge.exact import exact, rows_of
 from xentcli.model import Batch
 
 inf, nan = math.inf, math.nan

@@ -10,7 +10,7 @@ from conftest import Xent, assert_golden
 
 from xentcli import words
 from xentcli.identify import FLOORS, identify
-from xentcli.methods import METHOD_NAMES
+from xentcli.methods.table import METHOD_NAMES
 
 
 @pytest.mark.parametrize(

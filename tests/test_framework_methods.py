@@ -17,8 +17,8 @@ from xentcli import load
 from xentcli.formats import FORMATS, ulps
 from xentcli.frameworks import FRAMEWORK_METHODS, FrameworkMethod, bounded
 from xentcli.judge import judge
+from xentcli.load.sources import Source
 from xentcli.model import Case, Outcome
-from xentcli.sources import Source
 
 inf, nan = math.inf, math.nan
 every_method = pytest.mark.parametrize("method", FRAMEWORK_METHODS, ids=lambda method: method.name)

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xentcli import arithmetic, formats, methods
+from xentcli import formats
+from xentcli.methods import arithmetic
+from xentcli.methods import table as methods
 from xentcli.model import Batch
 
 pytestmark = pytest.mark.frameworks

@@ -9,7 +9,7 @@ from conftest import CASES, Xent
 
 from xentcli import atlas
 from xentcli.atlas import Entry
-from xentcli.findings import FINDINGS
+from xentcli.judge.findings import FINDINGS
 
 ENTRIES = atlas.entries()
 ATLAS = [entry for entry in ENTRIES if entry.folder]

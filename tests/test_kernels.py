@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from xentcli import arithmetic, formats, kernels, words
-from xentcli.methods import METHODS, QUANTITIES, Method
+from xentcli import formats, words
+from xentcli.methods import arithmetic, kernels
+from xentcli.methods.table import METHODS, QUANTITIES, Method
 from xentcli.model import Batch
 
 DTYPES = list(words.DTYPES)

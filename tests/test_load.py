@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from xentcli import load
 from xentcli.errors import Refused
+from xentcli.load.sources import Source
 from xentcli.model import Case
-from xentcli.sources import Source
 
 BAD = Path(__file__).parent / "bad_cases"
 BAD_CASES = sorted(BAD.glob("*/*.yaml"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from xentcli import formats, load, new, words
-from xentcli.sources import Source
+from xentcli.load.sources import Source
 
 
 def dumped(folder: Path, **given: Any) -> Path:

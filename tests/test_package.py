@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 import xentcli
-from xentcli import sources
+from xentcli.load import sources
 
 PACKAGE = ROOT / "xentcli"
 FILES = sorted(PACKAGE.rglob("*.py"))

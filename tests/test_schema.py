@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_load import BAD, case, read
 
-from xentcli import load, methods
+from xentcli import load
 from xentcli.errors import Refused
 from xentcli.load import document
 from xentcli.load.document import Document, Mapping, Node, Scalar
+from xentcli.methods import table as methods
 
 SCHEMA = json.loads((CASES / "case.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

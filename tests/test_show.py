@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from conftest import CASES, WRONG, Xent, assert_golden
 
-from xentcli.show import Screen, digits, render
+from xentcli import digits
+from xentcli.show import Screen, render
 from xentcli.show.sheets import Sheet
 
 BLOG = [f"cases/{name}.yaml" for name in ("normal-3x3", "normal-10class", "abnormal")]

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xentcli import arithmetic, formats, kernels
+from xentcli import formats
 from xentcli.diagnose.dumps import Shard
 from xentcli.diagnose.spoilers import SPOILERS
 from xentcli.diagnose.summary import summarise
 from xentcli.diagnose.survey import Survey, survey
+from xentcli.methods import arithmetic, kernels
 from xentcli.model import Batch
 
 inf, nan = math.inf, math.nan

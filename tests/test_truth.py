@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xentcli import judge, kernels, load, methods, run, words
-from xentcli.arithmetic import Arithmetic
-from xentcli.arithmetic.sums import pairwise
-from xentcli.findings import FINDINGS
+from xentcli import judge, load, run, words
 from xentcli.formats import stored
 from xentcli.judge import Result
-from xentcli.methods import Method
+from xentcli.judge.findings import FINDINGS
+from xentcli.judge.verdicts import VERDICTS, verdict
+from xentcli.load.sources import Source
+from xentcli.methods import kernels
+from xentcli.methods import table as methods
+from xentcli.methods.arithmetic import Arithmetic
+from xentcli.methods.arithmetic.sums import pairwise
+from xentcli.methods.table import Method
 from xentcli.model import Batch, Judgement, Outcome
-from xentcli.sources import Source
-from xentcli.truth import VERDICTS, verdict
 
 FOLDER = Path(__file__).parent / "findings"
 inf, nan = math.inf, math.nan

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from test_exact import rounded
 
-from xentcli import arithmetic, formats, judge, load, run
+from xentcli import formats, judge, load, run
 from xentcli.judge import Result
-from xentcli.methods import METHODS, select
-from xentcli.sources import Source
+from xentcli.load.sources import Source
+from xentcli.methods import arithmetic
+from xentcli.methods.table import METHODS, select
 
 inf, nan = math.inf, math.nan
 SPARSE = ["sparse", "unshifted", "online", "log1p"]

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from xentcli import load, run, sources
+from xentcli import load, run
 from xentcli.errors import XentError, did_you_mean
-from xentcli.findings import FINDINGS
 from xentcli.judge import Result, judge
+from xentcli.judge.findings import FINDINGS
+from xentcli.load import sources
 from xentcli.model import Case
 
 

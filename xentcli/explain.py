@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xentcli.digits import text
 from xentcli.errors import XentError, count
-from xentcli.findings import FINDINGS, Finding
 from xentcli.judge import Result
+from xentcli.judge.findings import FINDINGS, Finding
+from xentcli.judge.verdicts import VERDICTS
+from xentcli.methods.trace import given
 from xentcli.model import Case, Judgement, Outcome
-from xentcli.show.digits import text
-from xentcli.trace import given
-from xentcli.truth import VERDICTS
 
 if TYPE_CHECKING:
     from xentcli.model import FloatArray, Step

@@ -10,7 +10,7 @@ import numpy as np
 
 from xentcli import formats, load
 from xentcli.errors import Refused, XentError, printable
-from xentcli.sources import MAX_BYTES, Source
+from xentcli.load.sources import MAX_BYTES, Source
 from xentcli.words import DTYPES, IGNORE_INDEX
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli import arithmetic, trace
-from xentcli.methods import QUANTITIES, select
+from xentcli.methods import arithmetic, trace
+from xentcli.methods.table import QUANTITIES, select
 from xentcli.model import Case, Floats, Observation, Outcome
 
 if TYPE_CHECKING:
-    from xentcli.arithmetic import Arithmetic
-    from xentcli.methods import Method, Quantity
+    from xentcli.methods.arithmetic import Arithmetic
+    from xentcli.methods.table import Method, Quantity
     from xentcli.model import FloatArray, IntArray
 
 

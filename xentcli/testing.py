@@ -7,9 +7,9 @@ from xentcli.check import conventions
 from xentcli.check.plan import plan
 from xentcli.check.run import BUDGET, Options, check
 from xentcli.check.subjects import Here
+from xentcli.judge.verdicts import ACCURATE
 from xentcli.show import Screen
 from xentcli.show import check as show
-from xentcli.truth import ACCURATE
 
 __all__ = ["check_loss", "checks"]
 _WIDTH = 100

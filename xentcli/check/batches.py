@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from xentcli import formats
+from xentcli.load.weighting import weighting
 from xentcli.model import Batch
-from xentcli.weighting import weighting
 
 if TYPE_CHECKING:
     from xentcli.model import FloatArray

@@ -18,7 +18,7 @@ import numpy as np
 from xentcli.check.conventions import KEYWORDS, Convention, told
 from xentcli.check.libraries import Library, library
 from xentcli.errors import XentError
-from xentcli.isolated import Fields, said
+from xentcli.process import Fields, said
 from xentcli.words import IGNORE_INDEX
 
 Function = Callable[..., Any]

@@ -13,14 +13,14 @@ import numpy as np
 
 from xentcli.check.probes import Probe, truth
 from xentcli.check.report import Fault
+from xentcli.digits import text, three
 from xentcli.formats import FORMATS, nearest, ulps
-from xentcli.show.digits import text, three
-from xentcli.truth import judge_gradient, verdict
+from xentcli.judge.verdicts import judge_gradient, verdict
 
 if TYPE_CHECKING:
     from xentcli.check.conventions import Convention
-    from xentcli.isolated import Fields
     from xentcli.model import Batch, Exact, FloatArray
+    from xentcli.process import Fields
 
 _FEW = 4  # classes of which all numbers are shown
 

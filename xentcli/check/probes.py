@@ -11,14 +11,14 @@ import numpy as np
 from xentcli import formats
 from xentcli.check import batches
 from xentcli.check.conventions import Convention
-from xentcli.exact import exact
 from xentcli.formats import EXTREME
+from xentcli.judge.exact import exact
 from xentcli.model import Batch, Exact
 from xentcli.words import IGNORE_INDEX
 
 if TYPE_CHECKING:
-    from xentcli.isolated import Fields
     from xentcli.model import FloatArray
+    from xentcli.process import Fields
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ from xentcli.check.report import Fault
 from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
-    from xentcli.isolated import Fields
+    from xentcli.process import Fields
 
 Asked = Sequence[tuple[Probe, "Fields"]]
 Rule = Callable[[Asked, Convention, float], list[Fault]]

@@ -14,11 +14,11 @@ from xentcli.check.report import SEARCH, Checked, Fault, Found, Report
 from xentcli.check.search import probe, search
 from xentcli.check.subjects import OutOfTime, Subject
 from xentcli.errors import XentError, count, did_you_mean
-from xentcli.truth import ACCURATE
+from xentcli.judge.verdicts import ACCURATE
 
 if TYPE_CHECKING:
     from xentcli.check.probes import Probe
-    from xentcli.isolated import Fields
+    from xentcli.process import Fields
 
 BUDGET = 120.0  # seconds
 

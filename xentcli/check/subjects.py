@@ -7,7 +7,7 @@ from typing import Protocol
 from xentcli.check.calls import Callee, Function
 from xentcli.check.conventions import Convention, told
 from xentcli.errors import XentError
-from xentcli.isolated import Fields, Process
+from xentcli.process import Fields, Process
 
 _TO_IMPORT = 120.0  # seconds; TensorFlow alone may take ten
 _TO_ANSWER = 10.0  # seconds for a batch of a few rows, the first of its shape compiled

@@ -5,7 +5,7 @@ import sys
 from xentcli.check.calls import Callee, function
 from xentcli.check.conventions import convention
 from xentcli.errors import XentError
-from xentcli.isolated import Fields, serve
+from xentcli.process import Fields, serve
 
 _callees: list[Callee] = []
 

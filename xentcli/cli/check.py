@@ -83,11 +83,11 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent check torch.nn.functional:cross_entropy --skip one-class="-0.0 will do"
       xent check optax:softmax_cross_entropy --convention optax.rows --only cancellation
     """
-    from xentcli import output as outputs
     from xentcli import show
     from xentcli.check import run
     from xentcli.check.conventions import convention as named
     from xentcli.check.subjects import Apart
+    from xentcli.cli import output as outputs
     from xentcli.show.checked import closing
 
     _note_bfloat16()
@@ -146,7 +146,7 @@ def _saved(found: "Sequence[Found]", folder: str | None) -> list[str]:
     """Write cases under names that are free; one that is there already, word for word, is left."""
     from pathlib import Path
 
-    from xentcli import output
+    from xentcli.cli import output
 
     paths: list[str] = []
     if folder is None:

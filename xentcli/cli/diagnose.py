@@ -59,8 +59,8 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     """
     from contextlib import ExitStack
 
-    from xentcli import output as outputs
     from xentcli import show
+    from xentcli.cli import output as outputs
     from xentcli.diagnose.extract import extracted
     from xentcli.diagnose.summary import summarise
     from xentcli.show.diagnosed import closing
@@ -107,7 +107,8 @@ def _surveyed(
 
 
 def _batch(case: str) -> "Batch":
-    from xentcli import load, sources
+    from xentcli import load
+    from xentcli.load import sources
 
     found, problems = sources.read_all((case,))
     loaded = load.load_all(found, problems)

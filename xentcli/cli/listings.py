@@ -20,7 +20,8 @@ def identify(value: str, form: str) -> int:
       xent identify 16.118
       xent identify 8.05904787
     """
-    from xentcli import identify, output, show
+    from xentcli import identify, show
+    from xentcli.cli import output
 
     candidates = identify.identify(value)
     output.to_stdout(show.identify(value, candidates, form, screen(None)))
@@ -36,7 +37,8 @@ def methods(form: str) -> None:
     Example:
       xent methods --format markdown
     """
-    from xentcli import output, show
+    from xentcli import show
+    from xentcli.cli import output
     from xentcli.show import listed
 
     output.to_stdout(show.render(listed.of_methods(), form, screen(None)))
@@ -51,7 +53,8 @@ def findings(form: str) -> None:
     Example:
       xent findings --format json
     """
-    from xentcli import output, show
+    from xentcli import show
+    from xentcli.cli import output
     from xentcli.show import listed
 
     output.to_stdout(show.render([listed.of_findings()], form, screen(None)))
@@ -79,7 +82,9 @@ def cases(
     """
     if context.invoked_subcommand is not None:
         return 0
-    from xentcli import atlas, output, show, sources
+    from xentcli import atlas, show
+    from xentcli.cli import output
+    from xentcli.load import sources
     from xentcli.show import listed
 
     found = atlas.entries()
@@ -106,7 +111,8 @@ def show_case(name: str) -> None:
     Example:
       xent cases show abnormal > mine.yaml
     """
-    from xentcli import output, sources
+    from xentcli.cli import output
+    from xentcli.load import sources
 
     output.to_stdout(sources.find_bundled(name).read_text(encoding="utf-8"))
 
@@ -131,7 +137,8 @@ def new(file: str, dump: str | None) -> None:
     """
     from pathlib import Path
 
-    from xentcli import new, output
+    from xentcli import new
+    from xentcli.cli import output
     from xentcli.errors import XentError
 
     if file != "-" and Path(file).exists():

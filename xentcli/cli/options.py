@@ -20,7 +20,7 @@ def complete_case(_: click.Context, __: click.Parameter, incomplete: str) -> "li
     """Complete a bundled name, else a file."""
     from click.shell_completion import CompletionItem
 
-    from xentcli.sources import bundled
+    from xentcli.load.sources import bundled
 
     names = [CompletionItem(file.stem) for file in bundled() if file.stem.startswith(incomplete)]
     # Click's bash script drops words that stand beside an item of type file: one or the other.
@@ -29,7 +29,7 @@ def complete_case(_: click.Context, __: click.Parameter, incomplete: str) -> "li
 
 def complete_bundled(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Complete a bundled name."""
-    from xentcli.sources import bundled
+    from xentcli.load.sources import bundled
 
     return [file.stem for file in bundled() if file.stem.startswith(incomplete)]
 
@@ -37,7 +37,7 @@ def complete_bundled(_: click.Context, __: click.Parameter, incomplete: str) -> 
 def complete_methods(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Complete the last name of a list of methods."""
     from xentcli.frameworks import NAMES
-    from xentcli.methods import GROUPS, METHOD_NAMES
+    from xentcli.methods.table import GROUPS, METHOD_NAMES
 
     before, comma, last = incomplete.rpartition(",")
     return [before + comma + name for name in (*METHOD_NAMES, *GROUPS, *NAMES) if name.startswith(last)]

@@ -104,8 +104,8 @@ def explain(
       xent explain mine.yaml --example 3 --dtype float16
     """
     from xentcli import explain, frameworks, show
-    from xentcli import output as outputs
-    from xentcli.methods import select
+    from xentcli.cli import output as outputs
+    from xentcli.methods.table import select
 
     if method in frameworks.NAMES:
         raise XentError(f"explain follows xent's own methods step by step; {method} shows its result only")
@@ -125,7 +125,7 @@ def _pipeline(
     show: "Callable[[Sequence[Result]], str]",
 ) -> int:
     """Load → run → judge → show; the output file is tried first, and every case read before anything runs."""
-    from xentcli import output as outputs
+    from xentcli.cli import output as outputs
 
     chosen = _checked(overrides)
     with outputs.opened(output) as write:
@@ -139,8 +139,8 @@ def _pipeline(
 
 def _checked(overrides: dict[str, str | None]) -> "Overrides":
     """Refuse options that cannot go together."""
-    from xentcli import arithmetic
     from xentcli.load import Overrides
+    from xentcli.methods import arithmetic
 
     chosen = Overrides(**overrides)
     if chosen.arithmetic and chosen.dtype:
@@ -150,10 +150,11 @@ def _checked(overrides: dict[str, str | None]) -> "Overrides":
 
 def _results(cases: tuple[str, ...], overrides: "Overrides", output: str | None) -> "list[Result]":
     """Read every case, refuse to replace one with its results, then run and judge."""
-    from xentcli import frameworks, load, sources
-    from xentcli import output as outputs
+    from xentcli import frameworks, load
+    from xentcli.cli import output as outputs
     from xentcli.judge import judge
-    from xentcli.methods import select
+    from xentcli.load import sources
+    from xentcli.methods.table import select
     from xentcli.run import methods_of, observe, run
 
     theirs, own = frameworks.select(overrides.methods or "")

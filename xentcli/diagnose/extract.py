@@ -11,7 +11,7 @@ from xentcli.diagnose.dumps import Shard
 from xentcli.diagnose.summary import Diagnosis, numbers_of
 from xentcli.diagnose.survey import Survey, survey
 from xentcli.errors import XentError, count
-from xentcli.sources import MAX_BYTES
+from xentcli.load.sources import MAX_BYTES
 from xentcli.words import IGNORE_INDEX
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xentcli.isolated import Process
 from xentcli.model import Case, Outcome
+from xentcli.process import Process
 
 if TYPE_CHECKING:
     from xentcli.frameworks import FrameworkMethod

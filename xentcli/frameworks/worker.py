@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from xentcli.frameworks.given import Answer, Given
-from xentcli.isolated import Fields, said, serve
+from xentcli.process import Fields, said, serve
 
 
 def answered(fields: Fields) -> Fields:

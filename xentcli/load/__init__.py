@@ -8,8 +8,8 @@ from xentcli.load.case import KEYS, REQUIRED, Loader, Overrides
 from xentcli.load.document import Document
 
 if TYPE_CHECKING:
+    from xentcli.load.sources import Source
     from xentcli.model import Case
-    from xentcli.sources import Source
 
 __all__ = ["KEYS", "REQUIRED", "Overrides", "load", "load_all"]
 

@@ -10,8 +10,8 @@ from xentcli import formats
 from xentcli.errors import count
 from xentcli.load.document import Node, Scalar
 from xentcli.load.fields import Entries, Fields
+from xentcli.load.weighting import weighting
 from xentcli.model import Batch, Weighting
-from xentcli.weighting import weighting
 from xentcli.words import BAD_LABELS
 
 if TYPE_CHECKING:

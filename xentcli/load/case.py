@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xentcli import arithmetic, formats
+from xentcli import formats
 from xentcli.errors import Refused, Unavailable, XentError, printable
 from xentcli.load.about import read_about
 from xentcli.load.batch import BatchReader
 from xentcli.load.document import Document, Mapping, Node
 from xentcli.load.expect import ExpectationReader
 from xentcli.load.fields import Fields
+from xentcli.methods import arithmetic
 from xentcli.model import Case, Numerics
 from xentcli.words import ACCUMULATES, ARITHMETICS, DTYPES, IN_ORDER, REDUCTIONS
 

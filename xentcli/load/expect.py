@@ -4,7 +4,7 @@ from xentcli.load import document
 from xentcli.load.batch import BatchReader, shape
 from xentcli.load.document import Node
 from xentcli.load.fields import Entries, Fields
-from xentcli.methods import METHODS, QUANTITIES
+from xentcli.methods.table import METHODS, QUANTITIES
 from xentcli.model import Expectation
 
 _NAMES = tuple(entry.name for entry in (*METHODS, *QUANTITIES))

@@ -9,8 +9,8 @@ from xentcli import __version__
 from xentcli.check.conventions import CONVENTIONS
 from xentcli.check.plan import CONDUCT, PROPERTY
 from xentcli.check.report import SEARCH
+from xentcli.digits import error, three
 from xentcli.errors import count, printable
-from xentcli.show.digits import error, three
 from xentcli.show.json import dump
 from xentcli.show.junit import cleaned, written
 from xentcli.show.prose import filled

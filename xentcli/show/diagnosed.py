@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
 from xentcli.diagnose.summary import QUANTILES, Diagnosis
+from xentcli.digits import error, number, three
 from xentcli.errors import count, printable
-from xentcli.findings import FINDINGS
-from xentcli.show.digits import error, number, three
+from xentcli.judge.findings import FINDINGS
 from xentcli.show.json import dump
 from xentcli.show.prose import filled
 from xentcli.show.sheets import Sheet

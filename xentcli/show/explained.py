@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
-from xentcli.show.digits import number, text
+from xentcli.digits import number, text
 from xentcli.show.json import dump
 from xentcli.show.prose import filled
 from xentcli.show.sheets import Sheet, numerics

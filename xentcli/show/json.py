@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xentcli import __version__
+from xentcli.digits import error, number
 from xentcli.formats import FORMATS, nearest
-from xentcli.show.digits import error, number
 from xentcli.words import IN_ORDER
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from xentcli.show.digits import text
+from xentcli.digits import text
 
 if TYPE_CHECKING:
     from xentcli.judge import Result

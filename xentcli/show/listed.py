@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from xentcli.atlas import Entry
-from xentcli.findings import FINDINGS
 from xentcli.frameworks import FRAMEWORK_METHODS
-from xentcli.methods import METHODS, Method
+from xentcli.judge.findings import FINDINGS
+from xentcli.methods.table import METHODS, Method
 from xentcli.show.sheets import Sheet
 
 

@@ -6,13 +6,13 @@ from decimal import Decimal
 
 import numpy as np
 
+from xentcli import digits
+from xentcli.digits import text, three
 from xentcli.errors import count
 from xentcli.formats import FORMATS, nearest
 from xentcli.judge import Result
+from xentcli.judge.verdicts import VERDICTS
 from xentcli.model import Case, Check, Gradient, Judgement, Outcome
-from xentcli.show import digits
-from xentcli.show.digits import text, three
-from xentcli.truth import VERDICTS
 
 _FEW = 6  # numbers that a cell shows in full
 _MISSES = 3  # numbers that were not reproduced, shown one by one

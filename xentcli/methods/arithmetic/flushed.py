@@ -9,7 +9,7 @@ from xentcli.formats import flush
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xentcli.arithmetic.base import Arithmetic
+    from xentcli.methods.arithmetic.base import Arithmetic
     from xentcli.model import FloatArray
 
 

@@ -2,10 +2,10 @@
 
 from typing import cast
 
-from xentcli.arithmetic.base import PYTHON, Arithmetic
-from xentcli.arithmetic.eigen import Eigen, EigenAvx
-from xentcli.arithmetic.flushed import Flushed
 from xentcli.errors import XentError
+from xentcli.methods.arithmetic.base import PYTHON, Arithmetic
+from xentcli.methods.arithmetic.eigen import Eigen, EigenAvx
+from xentcli.methods.arithmetic.flushed import Flushed
 
 __all__ = ["ARITHMETICS", "PYTHON", "Arithmetic", "get", "named"]
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from xentcli import causes
+from xentcli.judge import causes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xentcli.evidence import Evidence
+    from xentcli.judge.evidence import Evidence
 
 _BHH = "Blanchard, Higham and Higham (2021), doi:10.1093/imanum/draa038"
 

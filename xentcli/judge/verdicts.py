@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli.causes import clip_active
-from xentcli.evidence import Evidence
-from xentcli.findings import findings_of
 from xentcli.formats import EXTREME, FORMATS, nearest, ulps
+from xentcli.judge.causes import clip_active
+from xentcli.judge.evidence import Evidence
+from xentcli.judge.findings import findings_of
 from xentcli.model import Case, Exact, Gradient, Judgement, Outcome
 
 if TYPE_CHECKING:

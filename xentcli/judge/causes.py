@@ -13,7 +13,7 @@ from xentcli.formats import FORMATS, nearest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xentcli.evidence import Evidence
+    from xentcli.judge.evidence import Evidence
     from xentcli.model import Step
 
 _LOST = 64  # a difference this many times smaller than what it is of has lost six bits to rounding before it

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli.arithmetic import cephes, sums
-from xentcli.arithmetic.base import Arithmetic
-from xentcli.arithmetic.cephes import flush
+from xentcli.methods.arithmetic import cephes, sums
+from xentcli.methods.arithmetic.base import Arithmetic
+from xentcli.methods.arithmetic.cephes import flush
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli.arithmetic.cephes import PACKET, flush
+from xentcli.methods.arithmetic.cephes import PACKET, flush
 
 if TYPE_CHECKING:
-    from xentcli.arithmetic.cephes import Float32
+    from xentcli.methods.arithmetic.cephes import Float32
     from xentcli.model import FloatArray
 
 

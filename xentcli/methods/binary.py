@@ -7,7 +7,7 @@ those with respect to x, (N, 1), as frameworks differentiate each formula. nan a
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xentcli.arithmetic import Arithmetic
+    from xentcli.methods.arithmetic import Arithmetic
     from xentcli.model import Batch, FloatArray
 
 CLAMP = -100.0  # PyTorch's, of a log

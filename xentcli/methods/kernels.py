@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from xentcli.arithmetic import Arithmetic
+    from xentcli.methods.arithmetic import Arithmetic
     from xentcli.model import Batch, FloatArray, IntArray
 
 

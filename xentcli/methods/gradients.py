@@ -6,10 +6,10 @@ reduction's factor. nan and infinities are results here too. Labels have to sum 
 
 from typing import TYPE_CHECKING
 
-from xentcli import kernels
+from xentcli.methods import kernels
 
 if TYPE_CHECKING:
-    from xentcli.arithmetic import Arithmetic
+    from xentcli.methods.arithmetic import Arithmetic
     from xentcli.model import Batch, FloatArray
 
 

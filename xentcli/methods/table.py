@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from xentcli import binary, frameworks, gradients, kernels
+from xentcli import frameworks
 from xentcli.errors import XentError, did_you_mean
+from xentcli.methods import binary, gradients, kernels
 
 if TYPE_CHECKING:
-    from xentcli.arithmetic import Arithmetic
+    from xentcli.methods.arithmetic import Arithmetic
     from xentcli.model import Batch, FloatArray, IntArray
 
 Kernel = Callable[["Arithmetic", "Batch"], "FloatArray"]

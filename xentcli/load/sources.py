@@ -28,7 +28,7 @@ class Source:
 
 def home() -> Path:
     """Return the folder of the cases that ship with xent: inside the package, or beside it in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     return package / "cases" if (package / "cases").is_dir() else package.parent / "cases"
 
 

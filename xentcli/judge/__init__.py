@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cached_property
 
-from xentcli.exact import exact
+from xentcli.judge.exact import exact
+from xentcli.judge.verdicts import judge_outcome
 from xentcli.model import Case, Check, Exact, Expectation, Floats, Judgement, Observation, Outcome
-from xentcli.truth import judge_outcome
 
 # Exact for every float64 (at most 767 digits) beside every expectation the loader lets in.
 _CONTEXT = decimal.Context(prec=2500, rounding=ROUND_HALF_EVEN, Emin=-9999, Emax=9999)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli.arithmetic import sums
+from xentcli.methods.arithmetic import sums
 
 if TYPE_CHECKING:
     from xentcli.model import BoolArray, FloatArray, IntArray

@@ -10,7 +10,7 @@ import numpy as np
 from xentcli.model import Step
 
 if TYPE_CHECKING:
-    from xentcli.arithmetic import Arithmetic
+    from xentcli.methods.arithmetic import Arithmetic
     from xentcli.model import Batch, FloatArray
 
 # Operation → the word for its result, and how it is written.

@@ -1,0 +1,1 @@
+"""The ways to compute the loss, and how their arithmetic is carried out."""
