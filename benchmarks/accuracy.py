@@ -9,8 +9,9 @@ import sys
 
 import numpy as np
 
-from xentcli.formats import FORMATS, dtype, nearest, stored, ulps
+from xentcli.formats import FORMATS, nearest, ulps
 from xentcli.judge.exact import exact
+from xentcli.load.build import build_batch
 from xentcli.methods import arithmetic
 from xentcli.methods import table as methods
 from xentcli.model import Batch
@@ -25,10 +26,8 @@ def batches(form: str, seed: int) -> list[Batch]:
     logits = random.normal(size=(EXAMPLES, CLASSES)) * SPREAD
     right = random.random(EXAMPLES) < 0.9  # noqa: PLR2004 - nine of ten
     labels = np.where(right, logits.argmax(axis=1), random.integers(0, CLASSES, EXAMPLES))
-    x = stored(logits, form)
-    one_hot = np.eye(CLASSES)[labels].astype(dtype(form))
     chunks = [slice(start, start + CHUNK) for start in range(0, EXAMPLES, CHUNK)]
-    return [Batch(x[chunk], one_hot[chunk], labels[chunk], None, (1e-36, 1.0)) for chunk in chunks]
+    return [build_batch(logits[chunk], labels[chunk], form) for chunk in chunks]
 
 
 def main() -> None:
@@ -46,7 +45,7 @@ def main() -> None:
             errors, zeros, infinite = [], 0, 0
             for batch, truth in zip(given, truths, strict=True):
                 with np.errstate(all="ignore"):
-                    losses = method.kernel(arithmetic.get("numpy", form.name), batch)[:, 0].astype(np.float64)
+                    losses = method.loss(arithmetic.get("numpy", form.name), batch)[:, 0].astype(np.float64)
                 for loss, true in zip(losses.tolist(), truth.losses, strict=True):
                     error = ulps(loss, true, form)
                     zeros += loss == 0 < nearest(true, form)

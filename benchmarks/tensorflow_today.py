@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xentcli import load
-from xentcli.judge import is_reproduced
+from xentcli.judge.expectations import is_reproduced
 from xentcli.load import sources
 from xentcli.model import Case
 

@@ -33,7 +33,7 @@ TOKENS = [
     *words.ARITHMETICS,
     *words.REDUCTIONS,
     *words.BAD_LABELS,
-    *(words.IN_ORDER, " x 3", " x 99"),
+    *(words.SEQUENTIAL, " x 3", " x 99"),
     *"[]{},:-#|>&*!%@`'\"\t\r\n\0 ",
     *(
         "\n  ",
@@ -136,7 +136,7 @@ def cases(draw: st.DrawFn) -> str:
         f"label_smoothing: {draw(NUMBERS)}",
         f"ignore_index: {draw(st.integers(-1, 2))}",
         f"bad_labels: {draw(st.sampled_from(words.BAD_LABELS))}",
-        f"accumulate: [{draw(st.sampled_from([*words.ACCUMULATES, words.IN_ORDER]))}]",
+        f"accumulate: [{draw(st.sampled_from([*words.ACCUMULATES, words.SEQUENTIAL]))}]",
         f"flush_subnormals: {draw(st.sampled_from(['true', 'false']))}",
         f"tile: {draw(st.integers(0, 5))}",
         f"probabilities: {matrix()}",

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from decimal import Decimal
 
 import mpmath
 import numpy as np
@@ -14,7 +15,8 @@ from xentcli import atlas
 from xentcli.atlas import Entry
 from xentcli.formats import FORMATS, nearest, stored
 from xentcli.identify import FLOORS
-from xentcli.judge import Result, is_reproduced
+from xentcli.judge import Result
+from xentcli.judge.expectations import is_reproduced
 from xentcli.judge.findings import FINDINGS
 from xentcli.load import sources
 
@@ -101,15 +103,14 @@ def losses_by_mpmath(entry: Entry) -> list[mpmath.mpf]:
     weighting = batch.weighting
     losses = []
     for row, (logits, labels) in enumerate(zip(batch.logits.tolist(), batch.labels.tolist(), strict=True)):
-        weights = [1.0] * classes
-        if weighting is not None and weighting.weights is not None:
-            weights = weighting.weights[row].tolist()
-        smoothing = mpmath.mpf(0 if weighting is None else weighting.smoothing)
+        given = weighting.class_weights
+        weights = [1.0] * classes if given is None else given.tolist()
+        smoothing = mpmath.mpf(weighting.smoothing)
         x, y = [mpmath.mpf(value) for value in logits], [mpmath.mpf(value) for value in labels]
         if batch.binary:
             x, y, weights = [mpmath.mpf(0), *x], [1 - y[0], *y], [1.0, 1.0]
-        ignored = weighting is not None and weighting.ignored is not None and weighting.ignored[row]
-        bad = batch.out_of_range is not None and batch.out_of_range[row]
+        ignored = batch.is_ignored(row)
+        bad = batch.is_invalid(row)
         targets = [
             w * ((1 - smoothing) * label + smoothing / classes) for w, label in zip(weights, y, strict=True)
         ]
@@ -138,13 +139,13 @@ def test_the_truth_is_that_of_mpmath(entry: Entry) -> None:
     case, exact = entry.case, RESULTS[entry.case.name].exact
     with mpmath.workprec(2000):  # its log1p of 1e-87 needs them
         losses = losses_by_mpmath(entry)
-        divisor = len(losses) if case.batch.weighting is None else case.batch.weighting.divisor
+        divisor = float(case.batch.divisor)
         total = mpmath.fsum(losses)
         if case.reduction == "mean":
             total = total / divisor if divisor else mpmath.nan
 
-    dtype = case.numerics.of_losses
-    got = [nearest(value, FORMATS[dtype]) for value in (*exact.losses, exact.loss or 0)]
+    dtype = case.numerics.loss_dtype
+    got = [nearest(value, FORMATS[dtype]) for value in (*exact.losses, exact.loss or Decimal(0))]
     wanted = [float("nan") if mpmath.isnan(value) else rounded(value, dtype) for value in (*losses, total)]
     assert np.array_equal(got, wanted, equal_nan=True)
 
@@ -174,7 +175,7 @@ def test_what_is_derived_follows_from_the_definition(entry: Entry) -> None:
     result = RESULTS[entry.case.name]
     judged = dict(zip((o.method for o in result.outcomes), result.judgements, strict=True))
     exact = result.exact
-    for check in result.checks:
+    for check in result.comparisons:
         name, expectation = check.expectation.quantity, check.expectation
         judgement = judged[name]
         if not expectation.derived or judgement is None:
@@ -221,7 +222,7 @@ def test_no_two_cases_say_the_same() -> None:
 
 def story(result: Result) -> tuple[object, ...]:
     """Return what a case shows of the methods it is about: verdict, gradient, findings, and for whom."""
-    about = {check.expectation.quantity for check in result.checks}
+    about = {check.expectation.quantity for check in result.comparisons}
     case = result.case
     shown = [
         (

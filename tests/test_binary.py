@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_exact import rounded
 
-from xentcli import formats, judge, load, run, words
+from xentcli import formats, load, run, words
 from xentcli.judge import Result
+from xentcli.load.build import build_batch
 from xentcli.load.sources import Source
 from xentcli.methods import arithmetic
-from xentcli.methods.table import METHODS, Method
+from xentcli.methods.method import Method
+from xentcli.methods.table import METHODS
 from xentcli.model import Batch
 
 BINARY = [method for method in METHODS if method.binary]
@@ -23,14 +25,12 @@ inf, nan = math.inf, math.nan
 
 
 def batch(logits: list[float], labels: list[float], dtype: str = "float32") -> Batch:
-    x, y = (formats.stored(np.array(values, np.float64)[:, None], dtype) for values in (logits, labels))
-    x.flags.writeable = y.flags.writeable = False
-    return Batch(x, y, None, None, (1e-7, 1 - 1e-7), binary=True)
+    return build_batch(logits, labels, dtype)
 
 
 def losses(method: Method, given: Batch) -> list[float]:
     with np.errstate(all="ignore"):
-        result = method.kernel(arithmetic.get("numpy", given.logits.dtype.name), given)
+        result = method.loss(arithmetic.get("numpy", given.logits.dtype.name), given)
     assert result.shape == given.logits.shape
     assert result.dtype == given.logits.dtype
     return result[:, 0].tolist()
@@ -38,7 +38,7 @@ def losses(method: Method, given: Batch) -> list[float]:
 
 def result_of(text: str) -> Result:
     case = load.load(Source("case.yaml", "case", text.encode()))
-    return judge.judge(case, run.run(case, run.methods_of(case)), ())
+    return run.evaluate(case)
 
 
 def with_mpmath(x: float, y: float) -> tuple[mpmath.mpf, mpmath.mpf]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import CASES, Xent
 
-from xentcli import judge, load, run
+from xentcli import load, run
 from xentcli.judge import Result
 from xentcli.load import sources
 
@@ -14,7 +14,7 @@ from xentcli.load import sources
 def result_of(name: str) -> Result:
     """Run one of the blog's cases through the pipeline."""
     (case,) = load.load_all(sources.read_all([str(CASES / f"{name}.yaml")])[0])
-    return judge.judge(case, run.run(case, run.methods_of(case)), run.observe(case))
+    return run.evaluate(case)
 
 
 # The text of the blog, typed off the page and not read from the case files.
@@ -66,9 +66,9 @@ BY_HAND = ["0.6657319553780278", "1.4657318873121323", "0.8283901795553891"]
 @pytest.mark.parametrize(("name", "quantity", "printed"), ARRAYS)
 def test_an_array_prints_as_numpy_printed_it(name: str, quantity: str, printed: str) -> None:
     result = result_of(name)
-    check = next(check for check in result.checks if check.expectation.quantity == quantity)
+    check = next(check for check in result.comparisons if check.expectation.quantity == quantity)
 
-    values = np.array(check.got, check.dtype).reshape(check.expectation.shape)
+    values = np.array(check.values, check.dtype).reshape(check.expectation.shape)
 
     with np.printoptions(precision=8, linewidth=75):
         assert str(values) == printed
@@ -76,9 +76,9 @@ def test_an_array_prints_as_numpy_printed_it(name: str, quantity: str, printed: 
 
 @pytest.mark.parametrize(("name", "quantity", "printed"), SCALARS)
 def test_a_scalar_prints_as_the_shortest_float32(name: str, quantity: str, printed: str) -> None:
-    check = next(check for check in result_of(name).checks if check.expectation.quantity == quantity)
+    check = next(check for check in result_of(name).comparisons if check.expectation.quantity == quantity)
 
-    assert str(np.dtype(check.dtype).type(check.got[0])) == printed
+    assert str(np.dtype(check.dtype).type(check.values[0])) == printed
 
 
 def test_the_losses_by_hand_print_as_python_floats() -> None:

@@ -67,11 +67,11 @@ def test_an_override_sets_expectations_aside(xent: Xent, wrong: Path, options: l
         (["run", "abnormal", "--dtype", "float23"], "'float23' is not one of"),
         (["run", "abnormal", "--format", "yaml"], "'yaml' is not one of"),
         (["run", "abnormal", "--metods", "all"], "--methods"),
-        (["run", "abnormal", "--dtype", "float64"], "arithmetic eigen works in float32, not in float64"),
+        (["run", "abnormal", "--dtype", "float64"], "arithmetic eigen supports float32, not float64"),
         (["run", "abnormal", "--dtype", "float16", "--arithmetic", "numpy"], "is too large for float16"),
         (["cases", "show", "abnormul"], "no such file, folder or bundled case; did you mean 'abnormal'?"),
         (["run", ""], "'': no file has such a name"),
-        (["compare", "--dtype", "float64", "--arithmetic", "eigen"], "arithmetic eigen works in float32"),
+        (["compare", "--dtype", "float64", "--arithmetic", "eigen"], "arithmetic eigen supports float32"),
         (["explode"], "No such command"),
     ],
 )
@@ -216,7 +216,7 @@ def test_a_method_that_cannot_take_soft_labels_says_so(xent: Xent, tmp_path: Pat
         "method": "sparse",
         "loss": None,
         "losses": [],
-        "inapplicable": "takes one class an example, not soft labels",
+        "inapplicable": "expects one class per example, not soft labels",
     }
     assert "takes one class an example" in xent("run", tmp_path / "soft.yaml").out
 

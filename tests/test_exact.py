@@ -13,6 +13,7 @@ import pytest
 from xentcli import words
 from xentcli.formats import FORMATS, nearest, stored, ulps
 from xentcli.judge.exact import exact, rows_of
+from xentcli.load.build import build_batch
 from xentcli.model import Batch
 
 inf, nan = math.inf, math.nan
@@ -20,8 +21,7 @@ every_dtype = pytest.mark.parametrize("dtype", words.DTYPES)
 
 
 def batch(logits: list[float], labels: list[float], dtype: str) -> Batch:
-    x, y = stored(np.array([logits], np.float64), dtype), stored(np.array([labels], np.float64), dtype)
-    return Batch(x, y, None, None, (1e-36, 1.0))
+    return build_batch([logits], [labels], dtype)
 
 
 def adversarial(rng: random.Random) -> tuple[list[float], list[float]]:
@@ -140,8 +140,7 @@ def test_a_gradient_that_cancels_keeps_its_digits(gap: int, labels: list[float])
 
 
 def test_the_batch_is_summed_before_it_is_rounded() -> None:
-    x = stored(np.array([[16.0, 0.0]] * 3), "float32")
-    truth = exact(Batch(x, np.array([[1.0, 0.0]] * 3), None, None, (1, 1)), "float32", "mean")
+    truth = exact(build_batch([[16.0, 0.0]] * 3, [0] * 3, "float32"), "float32", "mean")
 
     assert truth.loss is not None
     assert abs(truth.loss - truth.losses[0]) < Decimal("1e-70")  # not the mean of three rounded losses

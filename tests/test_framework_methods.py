@@ -105,7 +105,7 @@ def test_what_was_raised_is_shown_with_the_version(xent: Xent, stand_in: Path) -
         ("[-1]", {"bad_labels": "wrap"}, [-1]),  # our methods wrap it; a library is asked what it does itself
         ("[-1]", {"bad_labels": "nan"}, [-1]),
         ("[3]", {"bad_labels": "nan"}, [3]),
-        ("[255]", {"ignore_index": "255"}, [-100]),
+        ("[255]", {"ignore_index": "255"}, [255]),
         ("[[0.5, 0.5, 0]]", {}, None),
     ],
 )

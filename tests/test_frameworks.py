@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xentcli import formats
+from xentcli.load.build import build_batch
 from xentcli.methods import arithmetic
 from xentcli.methods import table as methods
-from xentcli.model import Batch
 
 pytestmark = pytest.mark.frameworks
 
@@ -43,9 +42,7 @@ EXAMPLES = examples(240)
 
 
 def ours(name: str, logits: Sequence[float], label: int, arithmetic_name: str) -> Any:
-    x = formats.stored(np.array([logits]), "float32")
-    one_hot = np.eye(len(logits), dtype=np.float32)[[label]]
-    given = Batch(x, one_hot, np.array([label]), None, CLIP)
+    given = build_batch([logits], [label], "float32", clip=CLIP)
     (method,) = methods.select(name)
     assert method.gradient
     with np.errstate(all="ignore"):

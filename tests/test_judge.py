@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xentcli.judge import is_reproduced
+from xentcli.judge.expectations import is_reproduced
 
 inf, nan = math.inf, math.nan
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from xentcli import formats, words
+from xentcli.load.build import build_batch
 from xentcli.methods import arithmetic, kernels
-from xentcli.methods.table import METHODS, QUANTITIES, Method
+from xentcli.methods.method import Method
+from xentcli.methods.table import METHODS, QUANTITIES
 from xentcli.model import Batch
 
 DTYPES = list(words.DTYPES)
@@ -29,19 +31,13 @@ def batch(
     probabilities: NDArray[np.float32] | None = None,
     clip: tuple[float, float] = (1e-36, 1.0),
 ) -> Batch:
-    """Make a batch of read-only arrays."""
-    x = formats.stored(np.array(logits, np.float64), dtype)
-    given = np.array(labels)
-    indices = given if given.ndim == 1 else None
-    y = np.eye(x.shape[1])[given].astype(x.dtype) if given.ndim == 1 else given.astype(x.dtype)
-    for array in (x, y, given):
-        array.flags.writeable = False
-    return Batch(x, y, indices, probabilities, clip)
+    """Build a batch of read-only arrays."""
+    return build_batch(logits, labels, dtype, probabilities=probabilities, clip=clip)
 
 
 def losses(method: Method, given: Batch, arithmetic_name: str = "numpy") -> list[float]:
     with np.errstate(all="ignore"):
-        result = method.kernel(arithmetic.get(arithmetic_name, given.logits.dtype.name), given)
+        result = method.loss(arithmetic.get(arithmetic_name, given.logits.dtype.name), given)
     return result[:, 0].tolist()
 
 
@@ -55,7 +51,7 @@ def test_returns_a_column_of_its_dtype_and_leaves_its_inputs_alone(method: Metho
     given = batch([[1, 2, 3], [3, 2, 1]], [0, 2], dtype)
     before = given.logits.copy(), given.labels.copy()
 
-    result = method.kernel(arithmetic.get("numpy", dtype), given)
+    result = method.loss(arithmetic.get("numpy", dtype), given)
 
     assert result.shape == (2, 1)
     assert result.dtype == formats.dtype(method.dtype or dtype)

@@ -154,7 +154,7 @@ NARROW = np.zeros((1, 2), np.float32)
         ({"logits": np.zeros((1, 2), complex), "labels": [0]}, "logits is complex128"),
         ({"logits": np.zeros((0, 2)), "labels": np.zeros(0, int)}, "logits is float64 of shape (0, 2)"),
         ({"logits": np.zeros((1, 2, 2)), "labels": [0]}, "of shape (1, 2, 2)"),
-        ({"logits": np.zeros((2, 2)), "labels": [0]}, "1 label for 2 rows of logits; give one a row"),
+        ({"logits": np.zeros((2, 2)), "labels": [0]}, "1 label for 2 rows of logits; give one per row"),
         (
             {"logits": np.zeros((1, 2)), "labels": [[0, 1]]},
             "labels is int64 of shape (1, 2); class indices and",

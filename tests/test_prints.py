@@ -14,8 +14,8 @@ import pytest
 from test_weighting import examples, result_of, written
 
 from xentcli import atlas
-from xentcli.about import Printed
 from xentcli.atlas import Entry
+from xentcli.model import LibraryOutput
 
 pytestmark = pytest.mark.frameworks
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -46,7 +46,7 @@ def names(library: str, entry: Entry) -> dict[str, Any]:
         x, y = x[:, 0], y[:, 0]
     elif indices:
         y = np.array([int(word) for word in indices[1].split(",")])
-    weights = None if weighting is None or weighting.weights is None else weighting.weights[0]
+    weights = weighting.class_weights
     makers = {"torch": with_torch, "tensorflow": with_tensorflow, "keras": with_tensorflow}
     return makers.get(library, with_jax)(x, y, batch.labels, weights, entry.case.dtype)
 
@@ -121,7 +121,7 @@ def test_most_of_what_is_printed_is_run_here() -> None:
 
 
 @pytest.mark.parametrize(("entry", "printed"), RUN_HERE, ids=lambda item: getattr(item, "library", ""))
-def test_a_library_still_prints_what_the_case_says(entry: Entry, printed: Printed) -> None:
+def test_a_library_still_prints_what_the_case_says(entry: Entry, printed: LibraryOutput) -> None:
     need(printed.library, printed.version)
 
     value = eval(printed.call, names(printed.library, entry))  # noqa: S307 - from our own case files
@@ -148,7 +148,7 @@ PLAIN = [
     if entry.case.dtype == "float32"
     and entry.case.numerics.arithmetic == "numpy"
     and not entry.case.numerics.flush_subnormals
-    and entry.case.batch.out_of_range is None
+    and entry.case.batch.invalid is None
 ]
 
 

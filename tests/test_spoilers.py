@@ -11,8 +11,8 @@ from xentcli.diagnose.dumps import Shard
 from xentcli.diagnose.spoilers import SPOILERS
 from xentcli.diagnose.summary import summarise
 from xentcli.diagnose.survey import Survey, survey
+from xentcli.load.build import build_batch
 from xentcli.methods import arithmetic, kernels
-from xentcli.model import Batch
 
 inf, nan = math.inf, math.nan
 
@@ -42,8 +42,7 @@ def rows_of(dtype: str) -> tuple[Any, Any]:
 
 def losses(kernel: Any, x: Any, k: Any, clip: float = 1e-36) -> Any:
     dtype = str(x.dtype)
-    labels = formats.stored(np.eye(x.shape[1])[k], dtype)
-    batch = Batch(x, labels, k, None, (clip, 1.0))
+    batch = build_batch(x, k, dtype, clip=(clip, 1.0))
     with np.errstate(all="ignore"):
         return np.asarray(kernel(arithmetic.get("numpy", dtype), batch)).astype(np.float64).ravel()
 

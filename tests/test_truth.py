@@ -9,18 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xentcli import judge, load, run, words
+from xentcli import load, run, words
 from xentcli.formats import stored
 from xentcli.judge import Result
 from xentcli.judge.findings import FINDINGS
 from xentcli.judge.verdicts import VERDICTS, verdict
+from xentcli.load.build import build_batch
 from xentcli.load.sources import Source
 from xentcli.methods import kernels
 from xentcli.methods import table as methods
 from xentcli.methods.arithmetic import Arithmetic
 from xentcli.methods.arithmetic.sums import pairwise
-from xentcli.methods.table import Method
-from xentcli.model import Batch, Judgement, Outcome
+from xentcli.methods.method import Method
+from xentcli.model import Judgement, Outcome
 
 FOLDER = Path(__file__).parent / "findings"
 inf, nan = math.inf, math.nan
@@ -28,7 +29,7 @@ inf, nan = math.inf, math.nan
 
 def result_of(text: str, *chosen: Method) -> Result:
     case = load.load(Source("case.yaml", "case", text.encode()))
-    return judge.judge(case, run.run(case, chosen or methods.METHODS), run.observe(case))
+    return run.evaluate(case, chosen or methods.METHODS)
 
 
 def judged(text: str, name: str) -> tuple[Outcome, Judgement]:
@@ -256,10 +257,7 @@ def test_log1p_does_not_collapse_before_exp_underflows(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", words.DTYPES)
 def test_unshifted_is_off_by_a_hundredth_from_a_common_offset_on(dtype: str) -> None:
     grid = stored(np.geomspace(1, 1e16, 4000), dtype)
-    labels = stored(np.array([[1.0, 0.0, 0.0]] * len(grid)), dtype)
-    given = Batch(
-        np.repeat(grid[:, None], 3, axis=1), labels, np.zeros(len(grid), np.int64), None, (1e-36, 1.0)
-    )
+    given = build_batch(np.repeat(grid[:, None], 3, axis=1), np.zeros(len(grid), np.int64), dtype)
 
     with np.errstate(all="ignore"):  # from the format's end on the grid is infinite
         losses = kernels.unshifted(Arithmetic(), given)[:, 0].astype(np.float64)

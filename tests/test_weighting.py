@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_exact import rounded
 
-from xentcli import formats, judge, load, run
+from xentcli import formats, load, run
 from xentcli.judge import Result
 from xentcli.load.sources import Source
 from xentcli.methods import arithmetic
@@ -23,7 +23,7 @@ SOFTMAX = [method.name for method in METHODS if not method.binary]
 
 def result_of(text: str, methods: str = "all") -> Result:
     case = load.load(Source("case.yaml", "case", text.encode()))
-    return judge.judge(case, run.run(case, run.methods_of(case, select(methods))), run.observe(case))
+    return run.evaluate(case, select(methods))
 
 
 def loss_of(text: str, method: str) -> float:
@@ -146,7 +146,7 @@ def test_accumulate_keeps_what_follows_a_sum_in_its_format() -> None:
 def test_a_sum_in_order_stops_where_1_is_half_an_ulp(dtype: str, classes: int, stops: int) -> None:
     ones = np.ones((1, classes), formats.dtype(dtype))
 
-    assert arithmetic.get("numpy", dtype, in_order=True).sum(ones).item() == stops
+    assert arithmetic.get("numpy", dtype, sequential=True).sum(ones).item() == stops
     assert arithmetic.get("numpy", dtype).sum(ones).item() == classes
 
 
@@ -157,7 +157,7 @@ def test_flushing_takes_subnormal_numbers_for_0(dtype: str) -> None:
     ar = arithmetic.get("numpy", dtype, flush_subnormals=True)
 
     with np.errstate(divide="ignore"):
-        logs = ar.log(ar.larger(x, x * 0)).astype(np.float64)
+        logs = ar.log(ar.maximum(x, x * 0)).astype(np.float64)
 
     assert np.isfinite(logs[0, 0])
     assert logs[0, 1] == logs[0, 2] == -inf

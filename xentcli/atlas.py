@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xentcli import load, run
 from xentcli.errors import XentError, did_you_mean
-from xentcli.judge import Result, judge
+from xentcli.judge import Result
 from xentcli.judge.findings import FINDINGS
 from xentcli.load import sources
 from xentcli.model import Case
@@ -28,7 +28,7 @@ class Entry:
 
     def result(self) -> Result:
         """Run what the case runs by default."""
-        return judge(self.case, run.run(self.case, run.methods_of(self.case)), run.observe(self.case))
+        return run.evaluate(self.case)
 
     def findings(self) -> set[str]:
         """Name what is found in the methods that the case is about: those it expects something of."""

@@ -20,7 +20,7 @@ from xentcli.errors import XentError
 from xentcli.threads import in_threads, processors
 
 if TYPE_CHECKING:
-    from xentcli.model import FloatArray, IntArray
+    from xentcli.formats import FloatArray, IntArray
 
     Places = IntArray | slice  # rows of an array
 

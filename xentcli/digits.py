@@ -9,6 +9,7 @@ from xentcli import formats
 
 _BFLOAT16_DIGITS = 5  # always enough: 1 + ceil(8 log10 2)
 _SMALLEST_ERROR = Decimal("0.001")
+_NO_ERROR = Decimal("1e-20")  # ulps: a truth that is a number of the format and a tail
 
 
 def text(value: float | None, dtype: str) -> str:
@@ -24,7 +25,7 @@ def three(value: Decimal | None) -> str:
     """Write an error to three digits, rounded up."""
     if value is None:
         return "-"
-    up = Context(prec=3, rounding=ROUND_UP).plus(value)
+    up = Context(prec=3, rounding=ROUND_UP).plus(value) if value > _NO_ERROR else Decimal(0)
     if up == 0 or _SMALLEST_ERROR <= up < 1000:  # noqa: PLR2004 - three digits
         return f"{up.normalize():f}"
     return f"{up.normalize():e}" if up > 1 else f"{_SMALLEST_ERROR}"

@@ -8,13 +8,15 @@ import numpy as np
 from xentcli.digits import text
 from xentcli.errors import XentError, count
 from xentcli.judge import Result
-from xentcli.judge.findings import FINDINGS, Finding
+from xentcli.judge.findings import FINDINGS
+from xentcli.judge.findings.finding import Finding
 from xentcli.judge.verdicts import VERDICTS
-from xentcli.methods.trace import given
+from xentcli.methods.trace import inputs
 from xentcli.model import Case, Judgement, Outcome
 
 if TYPE_CHECKING:
-    from xentcli.model import FloatArray, Step
+    from xentcli.formats import FloatArray
+    from xentcli.model import Step
 
 _SIGNS = {"multiply": "×", "subtract": "-", "add": "+", "divide": "/"}
 
@@ -61,7 +63,7 @@ def explain(result: Result, method: str | None, example: int | None) -> Explanat
     rows = result.exact.rows
     place = _place(result, outcome, judgement, example)
     row = rows[place]
-    names = (*judgement.findings[place], *judgement.of_reduction)
+    names = (*judgement.findings[place], *judgement.reduction_findings)
     return Explanation(
         result.case,
         row,
@@ -71,7 +73,7 @@ def explain(result: Result, method: str | None, example: int | None) -> Explanat
         (*_given(result.case, row), *(_explained(step, row) for step in outcome.steps)),
         tuple(filter(None, (_birth(outcome.steps, row, "infinity"), _birth(outcome.steps, row, "nan")))),
         tuple(finding for finding in FINDINGS if finding.name in names),
-        result.case.batch.ignores(row),
+        result.case.batch.is_ignored(row),
     )
 
 
@@ -111,7 +113,7 @@ def _given(case: Case, row: int) -> tuple[Explained, ...]:
     """Return what the case gives, as the first steps."""
     return tuple(
         Explained(name, "given", tuple(text(float(value), case.dtype) for value in array[row]))
-        for name, array in given(case.batch).items()
+        for name, array in inputs(case.batch).items()
     )
 
 

@@ -6,9 +6,10 @@ Definitions: ulp(z) = 2^(max(floor(log2 |z|), emin) - (p - 1)) from the exact z,
 
 import decimal
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,13 +17,15 @@ import numpy as np
 from xentcli.errors import XentError
 
 if TYPE_CHECKING:
-    from xentcli.model import FloatArray
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.floating[Any]]
+    IntArray = NDArray[np.integer[Any]]
+    BoolArray = NDArray[np.bool_]
 
 # Nothing is raised, nothing underflows before 10^-10^18.
 EXTREME: Final = decimal.Context(prec=60, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[])
-_WIDE = EXTREME.copy()
-_WIDE.prec = 2500  # exact for sums, products and quotients of 2^n among what the formats hold
-_FAR = 400  # decimal exponents beyond which every format has only 0 or infinity
+_FAR = 400  # a decimal exponent beyond which every format has only 0 or infinity
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,24 @@ class Format:
     emax: int
 
     @property
+    def eps(self) -> float:
+        """The distance from 1 to the next larger number."""
+        return math.ldexp(1, 1 - self.precision)
+
+    @property
     def largest(self) -> float:
         """The largest finite number."""
-        return math.ldexp(2 - 2.0 ** (1 - self.precision), self.emax)
+        return math.ldexp(2 - self.eps, self.emax)
+
+    @property
+    def smallest_normal(self) -> float:
+        """The smallest number above 0 of full precision."""
+        return math.ldexp(1, self.emin)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest number above 0, a subnormal one."""
+        return math.ldexp(self.eps, self.emin)
 
 
 FORMATS: Final = {
@@ -63,13 +81,20 @@ def dtype(name: str) -> "np.dtype[Any]":
 
 
 def stored(values: "FloatArray", name: str) -> "FloatArray":
-    """Round float64 numbers to a format, once and to even."""
-    form = FORMATS[name]
+    """Round float64 numbers of any shape to a format, once and to even; an array of its dtype.
+
+    A number beyond the largest becomes infinite. Raises XentError where the dtype needs a missing library.
+    """
+    return rounded(values, FORMATS[name]).astype(dtype(name))
+
+
+def rounded(values: "FloatArray", form: Format) -> "FloatArray":
+    """Round as ``stored`` does, and return float64."""
     with np.errstate(all="ignore"):
         _, exponent = np.frexp(values)
         unit = np.ldexp(1.0, np.maximum(exponent - 1, form.emin) - (form.precision - 1))
-        rounded = np.where(np.isfinite(values), np.rint(values / unit) * unit, values)
-        return rounded.astype(dtype(name))
+        result = np.where(np.isfinite(values), np.rint(values / unit) * unit, values)
+        return np.where(np.abs(result) > form.largest, np.copysign(np.inf, result), result)
 
 
 def round_in_place(form: str, x: "FloatArray") -> None:
@@ -115,20 +140,56 @@ def to_float16(x: "FloatArray") -> "FloatArray":
 
 def flush(x: "FloatArray") -> "FloatArray":
     """Return x with 0, of its sign, for every subnormal number."""
-    subnormal = np.abs(x) < x.dtype.type(math.ldexp(1, FORMATS[str(x.dtype)].emin))
+    subnormal = np.abs(x) < x.dtype.type(FORMATS[str(x.dtype)].smallest_normal)
     return np.where(subnormal, np.copysign(x.dtype.type(0), x), x)
 
 
-@lru_cache(maxsize=10_000)
-def nearest(z: Decimal, form: Format) -> float:
-    """Round an exact number to a format: a float that holds the result exactly."""
-    if z.is_nan() or z.is_infinite() or z == 0:
+def nearest(z: Decimal | Fraction, form: Format, tail: int = 0) -> float:
+    """Round an exact number to a format, once and to even: a float64 that holds the result.
+
+    ``tail`` 1 or -1 says that the number is z and a positive or negative rest smaller than any digit of z,
+    which decides a tie. nan and infinities stay what they are.
+    """
+    if isinstance(z, Decimal) and (not z.is_finite() or z == 0):
         return float(z)
-    if abs(z.adjusted()) > _FAR:
+    if isinstance(z, Decimal) and abs(z.adjusted()) > _FAR:
         return math.copysign(math.inf if z.adjusted() > 0 else 0.0, z)
-    unit = _unit(z, form)
-    rounded = math.ldexp(int(_over(z, unit).to_integral_value(decimal.ROUND_HALF_EVEN)), unit)
-    return math.copysign(math.inf if abs(rounded) > form.largest else rounded, z)
+    numerator, denominator = z.as_integer_ratio()
+    sign = -1 if numerator < 0 else 1
+    unit = _unit_exponent(abs(numerator), denominator, form)
+    count, rest = divmod(abs(numerator) << max(0, -unit), denominator << max(0, unit))
+    half = 2 * rest - (denominator << max(0, unit))  # of a unit: its sign says on which side of a tie z is
+    if half > 0 or (half == 0 and (sign * tail > 0 or (tail == 0 and count % 2))):
+        count += 1
+    if count.bit_length() + unit - 1 > form.emax:  # compared before it is made: ldexp raises beyond float64
+        return sign * math.inf
+    return sign * math.ldexp(count, unit)
+
+
+def midpoint(low: float, high: float, form: Format) -> Fraction | None:
+    """Return the number at which rounding goes over from low to high; None where they are no neighbours."""
+    ends = [min(max(end, -form.largest), form.largest) for end in (low, high)]
+    if low in ends and high in ends:
+        middle = (Fraction(low) + Fraction(high)) / 2
+        return middle if nearest(middle, form) in ends else None
+    if ends[0] == ends[1]:  # the largest number and infinity
+        return Fraction(math.copysign(1, low)) * (2 - Fraction(form.eps) / 2) * Fraction(2) ** form.emax
+    return None
+
+
+def ulp(z: Fraction, form: Format) -> Fraction:
+    """Return the unit in the last place of z."""
+    numerator, denominator = z.as_integer_ratio()
+    return Fraction(2) ** _unit_exponent(abs(numerator), denominator, form)
+
+
+def exact_sum(values: Iterable[float]) -> Fraction:
+    """Return the sum of finite numbers, rounded once to 53 bits, whatever its size."""
+    numbers = list(values)
+    try:
+        return Fraction(math.fsum(numbers))
+    except OverflowError:  # beyond float64: what 2^-64 takes from small terms is not seen beside 10^308
+        return Fraction(math.fsum(math.ldexp(number, -64) for number in numbers)) * 2**64
 
 
 def ulps(y: float, z: Decimal, form: Format) -> Decimal | None:
@@ -137,24 +198,25 @@ def ulps(y: float, z: Decimal, form: Format) -> Decimal | None:
         return None
     if math.isinf(y) or z.is_infinite():
         return Decimal(0) if nearest(z, form) == y else None
-    return EXTREME.plus(_over(_WIDE.abs(_WIDE.subtract(Decimal(y), z)), _unit(z, form)))
-
-
-def _over(z: Decimal, unit: int) -> Decimal:
-    """Return z / 2^unit, exactly."""
+    far = z == 0 or z.adjusted() < -_FAR  # below every subnormal number
+    numerator, denominator = (0, 1) if far else z.as_integer_ratio()
+    unit = _unit_exponent(abs(numerator), denominator, form)
+    apart = _EXACT.abs(_EXACT.subtract(Decimal(y), z))
     if unit < 0:
-        return _WIDE.multiply(z, Decimal(2**-unit))
-    return _WIDE.divide(z, Decimal(2**unit))
+        return EXTREME.plus(_EXACT.multiply(apart, Decimal(2**-unit)))
+    return EXTREME.plus(_EXACT.divide(apart, Decimal(2**unit)))
 
 
-def _unit(z: Decimal, form: Format) -> int:
-    """Return log2 of ulp(z)."""
-    if z == 0 or z.adjusted() < -_FAR:
-        power = form.emin
-    elif math.isinf(near := abs(float(z))):  # beyond float64, and so beyond every format
-        power = form.emax
-    else:
-        power = math.frexp(near)[1] - 1
-        if Decimal(near) > z.copy_abs() and near == math.ldexp(1, power):
-            power -= 1  # float64 rounded z up to a power of two
+# Exact for sums, products and quotients of 2^n among what the formats hold: at most 2 · 1100 digits.
+_EXACT = EXTREME.copy()
+_EXACT.prec = 2500
+
+
+def _unit_exponent(numerator: int, denominator: int, form: Format) -> int:
+    """Return log2 of ulp(z) for z = numerator / denominator, not negative."""
+    if not numerator:
+        return form.emin - (form.precision - 1)
+    power = numerator.bit_length() - denominator.bit_length()  # floor(log2 z), or 1 more
+    if numerator << max(0, -power) < denominator << max(0, power):
+        power -= 1
     return min(max(power, form.emin), form.emax) - (form.precision - 1)

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from xentcli.errors import XentError
-from xentcli.judge import is_reproduced
+from xentcli.judge.expectations import is_reproduced
 from xentcli.load.fields import is_number
 
 _FEWEST_DIGITS = 3  # with fewer, anything fits

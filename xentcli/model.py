@@ -2,87 +2,163 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xentcli.about import About
-from xentcli.words import IGNORE_INDEX
+from xentcli.formats import stored
+from xentcli.words import DTYPES
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    FloatArray = NDArray[np.floating[Any]]
-    IntArray = NDArray[np.integer[Any]]
-    BoolArray = NDArray[np.bool_]
+    from xentcli.formats import BoolArray, FloatArray, IntArray
 
 Floats = tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where a case comes from; ``date`` as the source gives it: 2018-09-17, 2018-09 or 2018."""
+
+    url: str
+    title: str | None = None
+    date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedVersions:
+    """Which versions of a library show the failure, and whether it is open, intended or fixed there."""
+
+    library: str
+    versions: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryOutput:
+    """What a version of a library printed, as text, and the call that did."""
+
+    library: str
+    version: str
+    call: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a case says about itself that changes no number."""
+
+    title: str
+    sources: tuple[Reference, ...] = ()
+    affects: tuple[AffectedVersions, ...] = ()
+    prints: tuple[LibraryOutput, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Weighting:
-    """What is made of the labels before they count, as torch.nn.functional.cross_entropy defines it.
+    """How labels count, as torch.nn.functional.cross_entropy takes it.
 
-    ``targets`` (N, C) is w_c ((1 - ε) y_c + ε / C), and 0 in an ignored row; ``weights`` (N, C) is a row of
-    class weights for every example, ``own`` (N, 1) that of its class; ``ignored`` (N, 1). None: not given.
-    ``divisor`` is what a mean divides by: the weights of the classes that count, or for soft labels N.
-
-    Source: PyTorch 2.13, ``cross_entropy_loss_label_smoothing`` in ``aten/src/ATen/native/LossNLL.cpp``.
+    ``class_weights`` (C,) in the dtype of the batch; ``smoothing`` ε from 0 to 1; ``ignored`` (N,) marks the
+    examples labelled ``ignore_index``. None: the case does not say.
     """
 
-    targets: "FloatArray"
-    weights: "FloatArray | None"
-    own: "FloatArray | None"
-    smoothing: float
-    ignored: "BoolArray | None"
-    divisor: float
+    class_weights: "FloatArray | None" = None
+    smoothing: float = 0.0
+    ignored: "BoolArray | None" = None
     ignore_index: int | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether every label counts as it is."""
+        return self.class_weights is None and not self.smoothing and self.ignored is None
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """What a kernel reads; every array is read-only and in the dtype of the case.
 
-    ``logits`` (N, C); ``labels`` (N, C) probabilities, one-hot where the case gives indices; ``indices``
-    (N,) or None where a label row is not one-hot; ``probabilities`` (N, C) or None; ``clip`` two bounds;
-    ``tile`` the classes of a tile; ``weighting`` or None where every label counts as it is. A label that is
-    out of range has a row of zeros. A ``binary`` batch has one logit and label an example: C = 1.
+    ``logits`` (N, C); ``labels`` (N, C) probabilities, one-hot where the case gives indices, zeros for an
+    ignored or invalid label; ``indices`` (N,) the class that a kernel picks, None where a label row is not
+    one-hot; ``class_labels`` (N,) the labels as the case states them; ``label_rows``: the case gives rows.
+    ``probabilities`` (N, C) or None; ``clip`` two bounds; ``tile`` the classes of a tile; ``invalid`` (N,)
+    marks invalid labels, None: there are none. A ``binary`` batch has one logit and one label per example:
+    C = 1.
     """
 
     logits: "FloatArray"
     labels: "FloatArray"
     indices: "IntArray | None"
+    class_labels: "IntArray | None"
     probabilities: "FloatArray | None"
     clip: tuple[float, float]
-    tile: int = 4
-    weighting: Weighting | None = None
-    binary: bool = False
-    out_of_range: "BoolArray | None" = None
+    tile: int
+    weighting: Weighting
+    label_rows: bool
+    binary: bool
+    invalid: "BoolArray | None"
 
-    @property
+    @cached_property
     def targets(self) -> "FloatArray":
-        """The labels, weighted and smoothed, 0 in ignored rows."""
-        return self.labels if self.weighting is None else self.weighting.targets
+        """What the labels count for (N, C): w_j ((1 - ε) y_j + ε / C), and 0 in an ignored row.
+
+        Source: PyTorch 2.13, ``cross_entropy_loss_label_smoothing`` in ``aten/src/ATen/native/LossNLL.cpp``.
+        """
+        weighting = self.weighting
+        if weighting.class_weights is None and not weighting.smoothing:
+            return self.labels
+        smooth = weighting.smoothing
+        mixed = (1 - smooth) * self.labels.astype(np.float64) + smooth / self.labels.shape[1]
+        if weighting.class_weights is not None:
+            mixed = weighting.class_weights.astype(np.float64) * mixed
+        if weighting.ignored is not None:
+            mixed = np.where(weighting.ignored[:, None], 0.0, mixed)
+        return read_only(stored(mixed, str(self.labels.dtype)))
+
+    @cached_property
+    def class_weights(self) -> "FloatArray | None":
+        """The class weights, repeated for every example: (N, C)."""
+        weights = self.weighting.class_weights
+        return None if weights is None else np.broadcast_to(weights, self.logits.shape)
+
+    @cached_property
+    def label_weights(self) -> "FloatArray | None":
+        """The class weight of each example's label, (N, 1)."""
+        if self.class_weights is None or self.indices is None:
+            return None
+        classes = self.logits.shape[1]
+        return read_only(np.take_along_axis(self.class_weights, (self.indices % classes)[:, None], axis=1))
+
+    @cached_property
+    def divisor(self) -> Fraction:
+        """What a mean divides by: the weights of the labels that count; N where labels are given as rows."""
+        if self.label_rows or self.label_weights is None:
+            ignored = None if self.label_rows else self.weighting.ignored
+            return Fraction(len(self.logits) - (0 if ignored is None else int(ignored.sum())))
+        weights = self.label_weights[:, 0].astype(np.float64)
+        if self.weighting.ignored is not None:
+            weights = weights[~self.weighting.ignored]
+        return sum(map(Fraction, weights.tolist()), Fraction(0))
 
     @property
-    def class_labels(self) -> "IntArray | None":
-        """The class indices (N,) as a library is given them: an ignored one is -100, none is wrapped."""
-        if self.indices is None:
-            return None
-        given, classes = self.indices, self.logits.shape[1]
-        if self.out_of_range is not None:
-            given = np.where(self.out_of_range & (given >= 0) & (given < classes), given - classes, given)
-        ignored = None if self.weighting is None else self.weighting.ignored
-        return given if ignored is None else np.where(ignored[:, 0], IGNORE_INDEX, given)
+    def sizes(self) -> tuple[int, ...]:
+        """(N, C), or (N,) of a binary batch."""
+        return self.logits.shape[: 1 if self.binary else 2]
 
-    def ignores(self, row: int) -> bool:
+    def is_ignored(self, row: int) -> bool:
         """Whether an example does not count."""
-        ignored = None if self.weighting is None else self.weighting.ignored
-        return ignored is not None and bool(ignored[row])
+        return self.weighting.ignored is not None and bool(self.weighting.ignored[row])
 
-    def is_mislabelled(self, row: int) -> bool:
-        """Whether an example's label is none."""
-        return self.out_of_range is not None and bool(self.out_of_range[row])
+    def is_invalid(self, row: int) -> bool:
+        """Whether the label is invalid: not a class index, or outside [0, 1] in a binary batch."""
+        return self.invalid is not None and bool(self.invalid[row])
+
+
+def read_only(array: Any) -> Any:  # noqa: ANN401 - an array of any type, the same
+    """Return the array, read-only."""
+    array.flags.writeable = False
+    return array
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +177,18 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Numerics:
-    """How the numbers are carried out: everything is rounded to ``dtype``, see ``arithmetic.get``."""
+    """How numbers are carried out: everything is rounded to ``dtype``, see ``methods.arithmetic.get``."""
 
     dtype: str
     arithmetic: str
     accumulate: str | None = None
-    in_order: bool = False
+    sequential: bool = False
     flush_subnormals: bool = False
 
     @property
-    def of_losses(self) -> str:
+    def loss_dtype(self) -> str:
         """The dtype of the losses: the wider of the dtype and what sums are carried in."""
-        widest = ("float16", "bfloat16", "float32", "float64")
-        return max(self.dtype, self.accumulate or self.dtype, key=widest.index)
+        return max(self.dtype, self.accumulate or self.dtype, key=DTYPES.index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,27 +214,62 @@ class Case:
         """The format that inputs are stored in."""
         return self.numerics.dtype
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, C), or (N,) of a binary case."""
-        return self.batch.logits.shape[: 1 if self.batch.binary else 2]
+
+class Operation(StrEnum):
+    """What an Arithmetic can do; each value is the name of its method there."""
+
+    ROW_MAX = "row_max"
+    MAXIMUM = "maximum"
+    ADD = "add"
+    SUBTRACT = "subtract"
+    MULTIPLY = "multiply"
+    DIVIDE = "divide"
+    NEGATIVE = "negative"
+    CLIP = "clip"
+    EXP = "exp"
+    EXP_IN_ROWS = "exp_in_rows"
+    LOG = "log"
+    LOG_SCALAR = "log_scalar"
+    LOG1P = "log1p"
+    ABSOLUTE = "absolute"
+    ONE_PLUS = "one_plus"
+    ONE_MINUS = "one_minus"
+    RECIPROCAL = "reciprocal"
+    SCALE = "scale"
+    SUM = "sum"
+    SUM_LOSSES = "sum_losses"
+    MEAN = "mean"
+    FINITE_OR_ZERO = "finite_or_zero"
+    PICK = "pick"
+    WHERE = "where"
+    WHERE_INSIDE = "where_inside"
+    ZERO_CLASS = "zero_class"
+    WIDEN = "widen"
+
+
+LOGARITHMS = frozenset({Operation.LOG, Operation.LOG_SCALAR})
+EXPONENTIALS = frozenset({Operation.EXP, Operation.EXP_IN_ROWS})
+LOSS_REDUCTIONS = frozenset({Operation.MEAN, Operation.SUM_LOSSES})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One operation: its word and formula, the operands as arrays, the result (N, C) or (N, 1)."""
+    """One operation: its name and formula, the operands with their names, the result (N, C) or (N, 1).
 
-    operation: str
+    ``inputs`` names each operand: an earlier step or an array of the batch; None: a bound, an index, a start.
+    """
+
+    operation: Operation
     name: str
     formula: str
     operands: tuple[Any, ...]
+    inputs: tuple[str | None, ...]
     result: "FloatArray"
 
     def operand(self, number: int, row: int) -> "FloatArray":
         """Return an operand's row as float64, as wide as the result's (a sum's own width for a sum)."""
         values = np.asarray(self.operands[number])
-        chosen = values if values.ndim == 0 else values[row]
-        return np.asarray(chosen, np.float64)
+        return np.asarray(values if values.ndim == 0 else values[row], np.float64)
 
     def row(self, row: int) -> "FloatArray":
         """Return the result's row as float64."""
@@ -172,7 +282,7 @@ class Outcome:
 
     ``losses`` (N,) and ``loss`` hold numbers of ``dtype`` exactly; ``loss`` is None under reduction none.
     ``gradient`` holds d loss / d logits of each example, (N, C), or is None where the method has none.
-    ``steps`` is how the losses came about. ``inapplicable`` says why the method cannot take this case and
+    ``steps`` is how the losses came about. ``inapplicable`` says why the method does not support the case and
     ``raised`` what a framework raised on it; there are no numbers then. ``version`` is that of a framework.
     """
 
@@ -187,14 +297,14 @@ class Outcome:
     raised: str | None = None
 
     @property
-    def missing(self) -> str | None:
+    def failure(self) -> str | None:
         """Why there are no numbers, where there are none."""
         return self.inapplicable or self.raised
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a quantity that is no loss came out as, flattened (the softmax, its sum, …)."""
+    """A computed quantity that is no loss, flattened (the softmax, its sum, …)."""
 
     quantity: str
     dtype: str
@@ -202,12 +312,12 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """An expectation beside what came out: number by number, whether it was reproduced."""
+class Comparison:
+    """An expectation beside the numbers computed; ``hits`` says of each number whether it was reproduced."""
 
     expectation: Expectation
     dtype: str
-    got: Floats
+    values: Floats
     hits: tuple[bool, ...]
 
     @property
@@ -218,11 +328,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Exact:
-    """True values, accurate far beyond the format that they were found for.
+    """True values of a batch.
 
-    ``rows`` names the examples evaluated, ``losses`` and ``gradients`` (d loss / d logits of each example,
-    (C,), rounded to the format) go with them. ``loss`` is None under reduction none and where rows were
-    sampled. nan: no true value exists.
+    ``rows`` names the examples evaluated. ``losses``, per example evaluated, and ``loss`` round correctly to
+    every format, as is proved for each; ``gradients`` are d loss / d logits of each example, (C,), rounded to
+    one. ``loss`` is None under reduction none and where rows were sampled. nan: there is no true value.
     """
 
     rows: tuple[int, ...]
@@ -232,13 +342,13 @@ class Exact:
 
 
 @dataclass(frozen=True, slots=True)
-class Gradient:
-    """How a method's gradient stands to the true one.
+class GradientJudgement:
+    """A method's gradient beside the true one.
 
-    ``state`` is the worst of ``states``, one an example evaluated: nan, wrong (off by more than 1 % of the
+    ``state`` is the worst of ``states``, one per example evaluated: nan, wrong (off by more than 1 % of the
     largest true entry), dead (all 0 while the truth is not), undefined, alive, or zero (rightly). ``error``
     is the largest of those ratios, None where there is a nan; ``residual`` the largest |sum over classes|,
-    None of a binary batch.
+    None for a binary batch.
     """
 
     state: str
@@ -249,20 +359,21 @@ class Gradient:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """An outcome held against the truth; ``verdicts`` and ``findings`` go with the examples evaluated.
+    """An outcome beside the truth; ``verdicts`` and ``findings`` per example evaluated.
 
     ``ulps`` and ``verdict`` are those of the loss, or of the worst example where there is no one loss;
-    ``of_reduction`` names what was found between the losses and the loss.
+    ``reduction_findings`` are those between the losses and the loss.
     """
 
     ulps: Decimal | None
     verdict: str
     verdicts: tuple[str, ...]
-    gradient: Gradient | None
+    gradient: GradientJudgement | None
     findings: tuple[tuple[str, ...], ...]
-    of_reduction: tuple[str, ...]
+    reduction_findings: tuple[str, ...]
 
     @property
     def all_findings(self) -> tuple[str, ...]:
-        """Every finding of any example, once, in the order of the catalogue."""
-        return tuple(dict.fromkeys(name for names in (*self.findings, self.of_reduction) for name in names))
+        """Every finding of any example, once."""
+        names = (name for findings in (*self.findings, self.reduction_findings) for name in findings)
+        return tuple(dict.fromkeys(names))

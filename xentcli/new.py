@@ -16,7 +16,7 @@ from xentcli.words import DTYPES, IGNORE_INDEX
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xentcli.model import FloatArray
+    from xentcli.formats import FloatArray
 
 TEMPLATE = """\
 # A case: one experiment, a batch of examples and the numbers that somebody printed for it.

@@ -1,24 +1,39 @@
-"""Case × Method → Outcome: kernels are run, floating-point complaints are not raised, losses are reduced."""
+"""Case × Method → Outcome, and evaluate: the one way from a case to its result.
+
+Kernels are run, their floating-point complaints are results and not warnings, losses are reduced.
+"""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xentcli.formats import FORMATS, nearest
+from xentcli.judge import Result, judge
 from xentcli.methods import arithmetic, trace
 from xentcli.methods.table import QUANTITIES, select
 from xentcli.model import Case, Floats, Observation, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xentcli.formats import FloatArray, IntArray
     from xentcli.methods.arithmetic import Arithmetic
-    from xentcli.methods.table import Method, Quantity
-    from xentcli.model import FloatArray, IntArray
+    from xentcli.methods.method import Method, Quantity
 
 
-def run(case: Case, methods: tuple["Method", ...]) -> tuple[Outcome, ...]:
-    """Run the methods on a case, in the order given.
+def evaluate(
+    case: Case, methods: "Sequence[Method] | None" = None, others: tuple[Outcome, ...] = ()
+) -> Result:
+    """Run methods on a case and judge them, with the outcomes of ``others`` after theirs.
 
-    Raises XentError where the case's arithmetic does not work in its dtype.
+    Without methods those that the case runs by default. Raises XentError where the case's arithmetic does not
+    support its dtype.
     """
+    return judge(case, (*run(case, methods_of(case, methods)), *others), observe(case))
+
+
+def run(case: Case, methods: "Sequence[Method]") -> tuple[Outcome, ...]:
+    """Run methods on a case; one outcome each, in their order."""
     ar = arithmetic_of(case)
     return tuple(_outcome(ar, case, method) for method in methods)
 
@@ -30,16 +45,16 @@ def observe(case: Case) -> tuple[Observation, ...]:
     return tuple(_observation(ar, case, quantity) for quantity in QUANTITIES if quantity.name in expected)
 
 
-def methods_of(case: Case, chosen: tuple["Method", ...] | None = None) -> tuple["Method", ...]:
+def methods_of(case: Case, chosen: "Sequence[Method] | None" = None) -> "tuple[Method, ...]":
     """Return the methods that a case runs: of those chosen, else the default ones and those it expects.
 
-    Of softmax and binary methods those that the case has labels for are left, if any are.
+    Softmax methods are left out of binary cases and binary ones out of the others, unless none is left.
     """
     if chosen is None:
         quantities = {quantity.name for quantity in QUANTITIES}
         expected = [e.quantity for e in case.expectations if e.quantity not in quantities]
         chosen = select(",".join(["default", *expected]))
-    return tuple(method for method in chosen if method.binary == case.batch.binary) or chosen
+    return tuple(method for method in chosen if method.binary == case.batch.binary) or tuple(chosen)
 
 
 def arithmetic_of(case: Case) -> "Arithmetic":
@@ -49,19 +64,18 @@ def arithmetic_of(case: Case) -> "Arithmetic":
         how.arithmetic,
         how.dtype,
         how.accumulate,
-        in_order=how.in_order,
+        sequential=how.sequential,
         flush_subnormals=how.flush_subnormals,
     )
 
 
 def _outcome(ar: "Arithmetic", case: Case, method: "Method") -> Outcome:
-    dtype = method.dtype or case.numerics.of_losses
-    if (unfit := method.unfit(case.batch)) is not None:
-        return Outcome(method.name, dtype, (), None, None, (), unfit)
+    dtype = method.dtype or case.numerics.loss_dtype
+    if (reason := method.why_unsupported(case.batch)) is not None:
+        return Outcome(method.name, dtype, (), None, None, (), reason)
     recording, steps = trace.traced(ar, case.batch)
-    # nan and infinity are what this program is about: results, not warnings.
     with np.errstate(all="ignore"):
-        losses = method.kernel(recording, case.batch)
+        losses = method.loss(recording, case.batch)
         loss = _reduce(recording if method.dtype is None else recording.python, losses, case)
         gradient = None if method.gradient is None else method.gradient(ar, case.batch).astype(np.float64)
     return Outcome(method.name, dtype, _floats(losses), loss, gradient, tuple(steps))
@@ -70,18 +84,15 @@ def _outcome(ar: "Arithmetic", case: Case, method: "Method") -> Outcome:
 def _observation(ar: "Arithmetic", case: Case, quantity: "Quantity") -> Observation:
     with np.errstate(all="ignore"):
         values = quantity.kernel(ar, case.batch)
-    return Observation(quantity.name, quantity.dtype or case.numerics.of_losses, _floats(values))
+    return Observation(quantity.name, quantity.dtype or case.numerics.loss_dtype, _floats(values))
 
 
 def _reduce(ar: "Arithmetic", losses: "FloatArray", case: Case) -> float | None:
     if case.reduction == "none":
         return None
-    weighting = case.batch.weighting
     if case.reduction == "sum":
-        reduced = ar.total(losses)
-    else:
-        reduced = ar.mean(losses) if weighting is None else ar.mean(losses, weighting.divisor)
-    return float(reduced[0, 0])
+        return float(ar.sum_losses(losses)[0, 0])
+    return float(ar.mean(losses, nearest(case.batch.divisor, FORMATS["float64"]))[0, 0])
 
 
 def _floats(values: "FloatArray | IntArray") -> Floats:

@@ -7,7 +7,7 @@ from xentcli.check import conventions
 from xentcli.check.plan import plan
 from xentcli.check.run import BUDGET, Options, check
 from xentcli.check.subjects import Here
-from xentcli.judge.verdicts import ACCURATE
+from xentcli.judge.findings.finding import ACCURATE
 from xentcli.show import Screen
 from xentcli.show import check as show
 

@@ -2,7 +2,7 @@
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 ACCUMULATES = ("float32", "float64")
-IN_ORDER = "sequential"
+SEQUENTIAL = "sequential"
 BAD_LABELS = ("nan", "wrap", "as_is")  # the first two of indices, the last of binary labels
 REDUCTIONS = ("none", "mean", "sum")
 ARITHMETICS = ("numpy", "eigen", "eigen-avx")

@@ -19,7 +19,8 @@ from xentcli.judge.verdicts import judge_gradient, verdict
 
 if TYPE_CHECKING:
     from xentcli.check.conventions import Convention
-    from xentcli.model import Batch, Exact, FloatArray
+    from xentcli.formats import FloatArray
+    from xentcli.model import Batch, Exact
     from xentcli.process import Fields
 
 _FEW = 4  # classes of which all numbers are shown
@@ -93,7 +94,7 @@ class _Given:
     def is_poisoned(self, row: int) -> bool:
         """Whether a logit is nan or +inf: something went wrong before the loss, and nan may say so."""
         x = self.logits[row]
-        return bool((np.isnan(x) | (x == np.inf)).any()) and not self.batch.ignores(row)
+        return bool((np.isnan(x) | (x == np.inf)).any()) and not self.batch.is_ignored(row)
 
     def shown(self, row: int) -> str:
         """Write what was asked: the dtype, and where they are few the numbers and the label."""
@@ -129,7 +130,7 @@ def may_refuse(probe: Probe) -> bool:
     rows = range(len(probe.batch.logits))
     x = probe.batch.logits.astype(np.float64)
     no_numbers = np.isnan(x).any() or (x == np.inf).any() or (len(x) > 0 and (x == -np.inf).all(axis=1).any())
-    return bool(no_numbers) or any(probe.batch.is_mislabelled(row) for row in rows)
+    return bool(no_numbers) or any(probe.batch.is_invalid(row) for row in rows)
 
 
 def _of_loss(
@@ -139,7 +140,7 @@ def _of_loss(
     if true.is_nan():
         if not math.isfinite(got):
             return [], None
-        why = "its label is none" if given.batch.is_mislabelled(row) else "there is no true loss"
+        why = "its label is none" if given.batch.is_invalid(row) else "there is no true loss"
         return [Fault("plausible", f"example {row} is {shown}, though {why} ({given.shown(row)})")], None
     if given.is_poisoned(row) and math.isnan(got):
         return [], None
@@ -184,8 +185,7 @@ def _of_reduced(
     (got,), true = answer["loss"], exact.loss
     if true is None:
         return [], None
-    weighting = given.batch.weighting
-    divided_by_nothing = reduction == "mean" and weighting is not None and weighting.divisor == 0
+    divided_by_nothing = reduction == "mean" and given.batch.divisor == 0
     if divided_by_nothing and (got == 0 or math.isnan(got)):
         return [], None
     poisoned = any(given.is_poisoned(row) for row in exact.rows)

@@ -2,33 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xentcli import formats
-from xentcli.check import batches
 from xentcli.check.conventions import Convention
-from xentcli.formats import EXTREME
-from xentcli.judge.exact import exact
+from xentcli.judge.exact import exact, exact_from_probabilities
+from xentcli.load.build import build_batch
 from xentcli.model import Batch, Exact
-from xentcli.words import IGNORE_INDEX
 
 if TYPE_CHECKING:
-    from xentcli.model import FloatArray
+    from xentcli.formats import FloatArray
     from xentcli.process import Fields
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """One batch for a loss, in a dtype; ``ignore_index`` is what its ignored examples are labelled with."""
+    """One batch for a loss, in a dtype, and the reduction asked for."""
 
     batch: Batch
     dtype: str
     reduction: str = "none"
-    ignore_index: int = IGNORE_INDEX
 
     @classmethod
     def of(
@@ -40,10 +36,7 @@ class Probe:
         **particulars: Any,
     ) -> "Probe":
         """Make a probe of numbers."""
-        if np.ndim(logits) == 1:
-            return cls(batches.binary(logits, labels, dtype), dtype, reduction)
-        made = batches.batch(logits, labels, dtype, **particulars)
-        return cls(made, dtype, reduction, particulars.get("ignore_index", IGNORE_INDEX))
+        return cls(build_batch(logits, labels, dtype, **particulars), dtype, reduction)
 
     def unfit(self, convention: Convention, keywords: Sequence[str]) -> str | None:
         """Say why a loss of the convention and with these parameters cannot take it, where it cannot."""
@@ -52,7 +45,7 @@ class Probe:
             return "takes one logit an example" if batch.binary else "takes a logit for every class"
         if convention.labels == "indices" and batch.indices is None:
             return "is of soft labels"
-        if convention.labels == "rows" and batch.out_of_range is not None:
+        if convention.labels == "rows" and batch.invalid is not None:
             return "is of a label that no row can say"
         scores = _softmax(self) if convention.probabilities else batch.logits
         if convention.flushes and not np.array_equal(formats.flush(scores), scores, equal_nan=True):
@@ -65,7 +58,7 @@ class Probe:
         lacking = [keyword for keyword in self._keywords() if keyword not in keywords]
         if lacking:
             return f"asks for {lacking[0]}"
-        ignored = None if self.batch.weighting is None else self.batch.weighting.ignored
+        ignored = self.batch.weighting.ignored
         return "has ignored rows" if ignored is not None and convention.labels == "rows" else None
 
     def question(self, convention: Convention) -> "Fields":
@@ -74,8 +67,6 @@ class Probe:
         scores = _softmax(self) if convention.probabilities else batch.logits
         labels = batch.class_labels if convention.labels == "indices" else batch.labels
         assert labels is not None  # noqa: S101 - else it is unfit
-        if convention.labels == "indices" and self.ignore_index != IGNORE_INDEX:
-            labels = np.where(labels == IGNORE_INDEX, self.ignore_index, labels)
         if batch.binary:
             scores, labels = scores[:, 0], labels[:, 0]
         return {
@@ -93,15 +84,13 @@ class Probe:
 
     def _keywords(self) -> dict[str, Any]:
         weighting = self.batch.weighting
-        if weighting is None:
-            return {}
         given: dict[str, Any] = {}
-        if weighting.weights is not None:
-            given["class_weights"] = weighting.weights[0].astype(np.float64).tolist()
+        if weighting.class_weights is not None:
+            given["class_weights"] = weighting.class_weights.astype(np.float64).tolist()
         if weighting.smoothing:
             given["label_smoothing"] = weighting.smoothing
         if weighting.ignored is not None:
-            given["ignore_index"] = self.ignore_index
+            given["ignore_index"] = weighting.ignore_index
         return given
 
 
@@ -110,30 +99,7 @@ def truth(probe: Probe, convention: Convention) -> Exact:
     """Return the true losses of what the loss is given, and where it is given logits the true gradients."""
     if not convention.probabilities:
         return exact(probe.batch, probe.dtype, probe.reduction)
-    p = _softmax(probe).astype(np.float64)
-    labels = probe.batch.labels.astype(np.float64)
-    rows = tuple(range(len(p)))
-    losses = [_of_probabilities(labels[row], p[row]) for row in rows]
-    bad = probe.batch.out_of_range
-    losses = [
-        Decimal("NaN") if bad is not None and bad[row] else loss
-        for row, loss in zip(rows, losses, strict=True)
-    ]
-    total = sum(losses, Decimal(0))
-    loss = {"none": None, "sum": total, "mean": total / len(losses) if losses else Decimal("NaN")}[
-        probe.reduction
-    ]
-    return Exact(rows, tuple(losses), (), loss)
-
-
-def _of_probabilities(labels: "FloatArray", p: "FloatArray") -> Decimal:
-    """Return -Σ y ln p of the numbers as stored."""
-    total = Decimal(0)
-    for label, probability in zip(labels.tolist(), p.tolist(), strict=True):
-        if label:
-            log = EXTREME.ln(Decimal(probability)) if probability else Decimal("-Infinity")
-            total = EXTREME.subtract(total, EXTREME.multiply(Decimal(label), log))
-    return total
+    return exact_from_probabilities(probe.batch, _softmax(probe), probe.reduction)
 
 
 def _softmax(probe: Probe) -> "FloatArray":

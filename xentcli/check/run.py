@@ -14,7 +14,7 @@ from xentcli.check.report import SEARCH, Checked, Fault, Found, Report
 from xentcli.check.search import probe, search
 from xentcli.check.subjects import OutOfTime, Subject
 from xentcli.errors import XentError, count, did_you_mean
-from xentcli.judge.verdicts import ACCURATE
+from xentcli.judge.findings.finding import ACCURATE
 
 if TYPE_CHECKING:
     from xentcli.check.probes import Probe

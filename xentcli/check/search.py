@@ -19,7 +19,7 @@ from xentcli.check.report import Fault
 from xentcli.check.subjects import OutOfTime
 
 if TYPE_CHECKING:
-    from xentcli.model import FloatArray
+    from xentcli.formats import FloatArray
 
 Judge = Callable[[Probe], tuple[list[Fault], Decimal | None]]
 

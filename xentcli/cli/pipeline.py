@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from xentcli.judge import Result
     from xentcli.load import Overrides
-    from xentcli.model import Case
+    from xentcli.model import Case, Outcome
 
 _EXIT_DIFFERS = 1
 
@@ -152,25 +152,23 @@ def _results(cases: tuple[str, ...], overrides: "Overrides", output: str | None)
     """Read every case, refuse to replace one with its results, then run and judge."""
     from xentcli import frameworks, load
     from xentcli.cli import output as outputs
-    from xentcli.judge import judge
     from xentcli.load import sources
     from xentcli.methods.table import select
-    from xentcli.run import methods_of, observe, run
+    from xentcli.run import evaluate
 
     theirs, own = frameworks.select(overrides.methods or "")
     only_theirs = bool(theirs) and not own
-    chosen = None if overrides.methods is None or only_theirs else select(own)
+    chosen = () if only_theirs else None if overrides.methods is None else select(own)
     found, problems = sources.read_all(cases)
     if outputs.is_input(output, [source.path for source in found]):
         raise XentError(f"{output}: is one of the cases; write the results elsewhere")
     loaded: list[Case] = load.load_all(found, problems, overrides)
     note_left_out(len(found) - len(loaded))
-    outcomes = [() if only_theirs else run(case, methods_of(case, chosen)) for case in loaded]
+    others: Sequence[tuple[Outcome, ...]] = [()] * len(loaded)
     if theirs:
         from xentcli.frameworks import bounded
 
         if frameworks.GROUP in map(str.strip, (overrides.methods or "").split(",")):
             note_not_installed()
-        pairs = zip(outcomes, bounded.run(loaded, theirs), strict=True)
-        outcomes = [(*ours, *others) for ours, others in pairs]
-    return [judge(case, ran, observe(case)) for case, ran in zip(loaded, outcomes, strict=True)]
+        others = bounded.run(loaded, theirs)
+    return [evaluate(case, chosen, other) for case, other in zip(loaded, others, strict=True)]

@@ -15,7 +15,7 @@ from xentcli.load.sources import MAX_BYTES
 from xentcli.words import IGNORE_INDEX
 
 if TYPE_CHECKING:
-    from xentcli.model import FloatArray, IntArray
+    from xentcli.formats import FloatArray, IntArray
 
 
 def extracted(diagnosis: Diagnosis) -> str:

@@ -16,7 +16,7 @@ from xentcli import formats
 from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
-    from xentcli.model import BoolArray, FloatArray
+    from xentcli.formats import BoolArray, FloatArray
 
 OFF: Final = 0.01  # of the loss: from here a method is off
 

@@ -11,7 +11,7 @@ from xentcli.diagnose.dumps import Shard
 from xentcli.diagnose.spoilers import SPOILERS, Facts, Spoiler
 
 if TYPE_CHECKING:
-    from xentcli.model import FloatArray, IntArray
+    from xentcli.formats import FloatArray, IntArray
 
 _PART: Final = 2**27  # bytes of logits of which facts are kept at once
 _MOST_ROWS: Final = 2**18

@@ -64,10 +64,8 @@ class FrameworkMethod:
         if self.labels == "indices" and batch.indices is None:
             return "takes one class an example, not soft labels"
         weighting = batch.weighting
-        if weighting is None:
-            return None
         asked = {
-            "weights": weighting.weights is not None,
+            "weights": weighting.class_weights is not None,
             "smoothing": bool(weighting.smoothing),
             "ignored": weighting.ignored is not None,
         }

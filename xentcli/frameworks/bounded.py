@@ -7,6 +7,7 @@ import numpy as np
 
 from xentcli.model import Case, Outcome
 from xentcli.process import Process
+from xentcli.words import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from xentcli.frameworks import FrameworkMethod
@@ -52,7 +53,9 @@ def _outcome(worker: Process, case: Case, method: "FrameworkMethod", seconds: fl
 
 def _question(case: Case, method: str) -> dict[str, Any]:
     batch, weighting = case.batch, case.batch.weighting
-    weights = None if weighting is None or weighting.weights is None else weighting.weights[0]
+    weights, indices = weighting.class_weights, batch.class_labels
+    if indices is not None and weighting.ignored is not None:
+        indices = np.where(weighting.ignored, IGNORE_INDEX, indices)
 
     def plain(array: Any) -> Any:  # noqa: ANN401 - an array as lists
         if array is None or array.dtype.kind in "iu":
@@ -65,8 +68,8 @@ def _question(case: Case, method: str) -> dict[str, Any]:
         "reduction": case.reduction,
         "logits": plain(batch.logits),
         "labels": plain(batch.labels),
-        "indices": plain(batch.class_labels),
+        "indices": plain(indices),
         "probabilities": plain(batch.probabilities),
         "weights": None if weights is None else weights.astype(np.float64).tolist(),
-        "smoothing": 0.0 if weighting is None else weighting.smoothing,
+        "smoothing": weighting.smoothing,
     }

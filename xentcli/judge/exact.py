@@ -1,122 +1,73 @@
-"""The true loss and gradient of the inputs as stored, correctly rounded: Ziv's rule over decimal arithmetic.
+"""The true loss and gradient of the inputs as stored, correctly rounded, each rounding proved.
 
-Everything is evaluated at P and at 2P digits and accepted when both round to the same numbers of the format,
-else P is doubled (A. Ziv, "Fast evaluation of elementary mathematical functions with correctly rounded last
-bit", 1991, doi:10.1145/114697.116813). No subtraction of nearly equal numbers is left in the formulas, so
-that few digits suffice: with m the largest logit and t the sum of exp(x_i - m) over the others,
-loss = Σ y_j ((m - x_j) + log1p(t)) has only positive terms. What the rule does not see is a tail 10^80 times
-smaller than the loss: where a loss is a tie between two numbers of the format but for such a tail, it goes to
-the even one.
+With m the largest logit of an example, t_j the targets, s their sum and Z the sum of exp(x_i - m),
+loss = Σ t_j (m - x_j) + s log Z and gradient_j = (s exp(x_j - m) - t_j Z) / Z. Everything transcendental is
+enclosed (``enclosures``) and evaluated with more digits until each number rounds to the same value from both
+ends of its enclosure, after A. Ziv, "Fast evaluation of elementary mathematical functions with correctly
+rounded last bit", 1991, doi:10.1145/114697.116813.
 
-Classes of the same logit and label are evaluated once. Cost: about 0.2 s for 1,000 different logits. Batches
-of more than 5,000 are sampled, see ``rows_of``.
+That ends, because what is rational is decided first. By the theorem of Lindemann and Weierstrass exponentials
+of different rational numbers are linearly independent over the rationals. So log Z is rational only where Z
+is one exponential: one class with a finite logit. The same holds for a sum of losses, since a product of sums
+of exponentials with positive coefficients is one exponential only if each factor is. And p_j is rational only
+where all finite logits are equal, or where x_j is -inf. The rational part of a number is kept as a fraction:
+a number that lies beside a midpoint by nothing but a tail of exp(-16777217) is decided by the tail's sign.
 """
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from decimal import Context, Decimal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_05UP, Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from xentcli.formats import EXTREME, FORMATS, nearest
+from xentcli.formats import EXTREME, FORMATS, nearest, rounded
+from xentcli.judge.enclosures import Enclosing, Enclosure, decided
 from xentcli.model import Exact
 
 if TYPE_CHECKING:
-    from xentcli.model import Batch, FloatArray
+    from xentcli.formats import FloatArray, Format
+    from xentcli.model import Batch
 
-_DIGITS = 40
-_MOST_DIGITS = 5120
-_MOST_NUMBERS = 5_000  # logits that are evaluated; more are sampled by rows
-_NAN, _INF, _ZERO, _ONE = Decimal("NaN"), Decimal("Infinity"), Decimal(0), Decimal(1)
-_SERIES_BELOW = -12  # decimal exponent from which log1p and expm1 are summed as series
-
-
-class _Kind(NamedTuple):
-    """Classes of one example that are alike: their logit, the target it is held to, how many they are."""
-
-    x: float
-    y: Fraction
-    number: int
-
-
-_Row = tuple[Decimal, list[Decimal]]  # the loss, and the gradient of every kind
-
-
-@dataclass(frozen=True, slots=True)
-class _Example:
-    """One example: its kinds of classes, and of which kind each class is. Without kinds it is ignored.
-
-    A binary example has two classes here, of the logits 0 and x and the labels 1 - y and y.
-    """
-
-    kinds: tuple[_Kind, ...]
-    places: tuple[int, ...]
-
-    @property
-    def is_undefined(self) -> bool:
-        """Whether there is no true loss: nan, no finite logit, several infinite ones."""
-        if any(math.isnan(kind.x) for kind in self.kinds):
-            return True
-        top = max(kind.x for kind in self.kinds)
-        several = sum(kind.number for kind in self.kinds if kind.x == top) > 1
-        return top == -math.inf or (top == math.inf and several)
+_DIGITS: Final = 40  # 23 more than float64 has: one rounding in 10^23 needs more
+_MOST_NUMBERS: Final = 5_000  # logits that are evaluated; more are sampled by rows
+_NAN, _INFINITY = Decimal("NaN"), Decimal("Infinity")
+# Turns a fraction into a decimal on the same side of every midpoint: a midpoint has at most 1,100 digits, and
+# the last digit of a fraction that has more is not 0 or 5.
+_STICKY: Final = EXTREME.copy()
+_STICKY.prec, _STICKY.rounding = 2500, ROUND_05UP
 
 
 def exact(batch: "Batch", dtype: str, reduction: str) -> Exact:
-    """Evaluate a batch so that every number rounds correctly to ``dtype``."""
+    """Return the true losses, gradients and loss of a batch.
+
+    ``losses`` and ``loss`` are decimals that round correctly to every format; ``gradients`` are float64
+    arrays (C,) of numbers of ``dtype``. All rows are evaluated, or a seeded sample of a batch of more than
+    5,000 logits; the loss is None then, and under reduction none. An infinite loss is a limit; nan says that
+    there is no true value.
+    """
     rows = rows_of(*batch.logits.shape)
-    examples = [_example(batch, row) for row in rows]
-    divisor = _divisor(batch, reduction) if len(rows) == len(batch.logits) else None
-    digits = _DIGITS
-    before = _evaluate(examples, digits, divisor)
-    while digits < _MOST_DIGITS:
-        digits *= 2
-        after = _evaluate(examples, digits, divisor)
-        if _rounded(before, dtype) == _rounded(after, dtype):
-            break
-        before = after
-    evaluated, loss = after
-    pairs = zip(examples, evaluated, strict=True)
-    gradients = [_expanded(example, row[1], dtype)[-batch.logits.shape[1] :] for example, row in pairs]
-    return Exact(rows, tuple(row[0] for row in evaluated), tuple(gradients), loss)
+    examples = [_Example(batch, row) for row in rows]
+    losses = [example.loss() for example in examples]
+    loss = _reduced(losses, batch, reduction) if len(rows) == len(batch.logits) else None
+    gradients = tuple(example.gradient(FORMATS[dtype]) for example in examples)
+    return Exact(rows, tuple(_sum([each], Fraction(1)) for each in losses), gradients, loss)
 
 
-def _example(batch: "Batch", row: int) -> _Example:
-    """Read one example; a label that is out of range leaves nothing defined."""
-    logits, labels = batch.logits[row].tolist(), batch.labels[row].tolist()
-    weighting = batch.weighting
-    weights, smoothing = [1.0] * len(logits), Fraction(0)
-    if weighting is not None:
-        smoothing = Fraction(weighting.smoothing)
-        weights = weights if weighting.weights is None else weighting.weights[row].tolist()
-    if batch.is_mislabelled(row):
-        logits, labels = [math.nan] * len(logits), [0.0] * len(logits)
-    if batch.binary:
-        y = Fraction(labels[0])
-        return _Example((_Kind(0.0, 1 - y, 1), _Kind(logits[0], y, 1)), (0, 1))
-    if batch.ignores(row):
-        return _Example((), (0,) * len(logits))
-    kinds: dict[tuple[float, float, float], int] = {}
-    classes = zip(logits, labels, weights, strict=True)
-    places = tuple([kinds.setdefault(kind, len(kinds)) for kind in classes])
-    numbers, share = Counter(places), smoothing / len(logits)
-    made = (
-        _Kind(x, Fraction(weight) * ((1 - smoothing) * Fraction(label) + share), numbers[place])
-        for (x, label, weight), place in kinds.items()
-    )
-    return _Example(tuple(made), places)
+def exact_from_probabilities(batch: "Batch", probabilities: "FloatArray", reduction: str) -> Exact:
+    """Return the true losses -Σ t_j ln p_j of probabilities (N, C), as ``exact`` does, without gradients.
 
-
-def _divisor(batch: "Batch", reduction: str) -> Decimal | None:
-    """Return what the sum of the losses is divided by; None where there is no one loss."""
-    if reduction == "none":
-        return None
-    of_mean = len(batch.logits) if batch.weighting is None else batch.weighting.divisor
-    return Decimal(of_mean) if reduction == "mean" else _ONE
+    A row with a number outside [0, 1] has no true loss.
+    """
+    rows = tuple(range(len(probabilities)))
+    pairs = zip(rows, probabilities.astype(np.float64).tolist(), strict=True)
+    losses = [_loss_from_probabilities(_Example(batch, row), p) for row, p in pairs]
+    each = tuple(_sum([loss], Fraction(1)) for loss in losses)
+    return Exact(rows, each, (), _reduced(losses, batch, reduction))
 
 
 def rows_of(examples: int, classes: int) -> tuple[int, ...]:
@@ -129,135 +80,206 @@ def rows_of(examples: int, classes: int) -> tuple[int, ...]:
     return tuple(sorted(random.Random(0).sample(range(examples), most)))  # noqa: S311 - no secret
 
 
-def _evaluate(
-    examples: Sequence[_Example], digits: int, divisor: Decimal | None
-) -> tuple[list[_Row], Decimal | None]:
-    context = EXTREME.copy()
-    context.prec = digits
-    rows = [_row(example, context) for example in examples]
-    if divisor is None:
-        return rows, None
-    total = _sum([loss for loss, _ in rows], context)
-    return rows, context.divide(total, divisor) if divisor else _NAN
+class _Loss(NamedTuple):
+    """A loss: a rational number, nan or infinity, and a transcendental number that is added to it, or None.
+
+    The second is a function that encloses the number with so many digits.
+    """
+
+    rational: Fraction | Decimal
+    transcendental: Callable[[int], Enclosure] | None
 
 
-def _rounded(evaluated: tuple[list[_Row], Decimal | None], dtype: str) -> list[str]:
-    form = FORMATS[dtype]
-    rows, loss = evaluated
-    values = [value for row_loss, gradient in rows for value in (row_loss, *gradient)]
-    # As text, where nan is nan and -0 is 0.
-    return [str(nearest(value, form) + 0.0) for value in [*values, loss if loss is not None else _ZERO]]
+def _reduced(losses: Sequence[_Loss], batch: "Batch", reduction: str) -> Decimal | None:
+    if reduction == "none":
+        return None
+    divisor = batch.divisor if reduction == "mean" else Fraction(1)
+    return _sum(losses, divisor) if divisor else _NAN
 
 
-def _expanded(example: _Example, gradient: list[Decimal], dtype: str) -> "FloatArray":
-    """Return the gradient class by class, rounded to the format."""
-    rounded = np.array([nearest(value, FORMATS[dtype]) for value in gradient or [_ZERO]])
-    return rounded[np.array(example.places)]
+def _sum(losses: Sequence[_Loss], divisor: Fraction) -> Decimal:
+    """Add losses and divide, with as many digits as it takes to round the result to every format."""
+    unusual = [loss.rational for loss in losses if isinstance(loss.rational, Decimal)]
+    if unusual:
+        return _NAN if any(value.is_nan() for value in unusual) else _INFINITY
+    rational = sum((Fraction(loss.rational) for loss in losses), Fraction(0)) / divisor
+    parts = [loss.transcendental for loss in losses if loss.transcendental is not None]
+    if not parts:
+        return _STICKY.divide(Decimal(rational.numerator), Decimal(rational.denominator))
+    digits, result = _DIGITS, None
+    while result is None:
+        e = Enclosing(digits)
+        rest = e.scale(e.sum(part(digits) for part in parts), 1 / divisor)
+        result = decided(partial(_less, e, rest, rational), FORMATS.values())
+        digits *= 2
+    return result
 
 
-def _row(example: _Example, context: Context) -> _Row:
-    """Evaluate one example at the digits of the context."""
-    if not example.kinds:
-        return _ZERO, []
-    kinds = example.kinds
-    if example.is_undefined:
-        return _NAN, [_NAN] * len(kinds)
-    top = max(kind.x for kind in kinds)
-    if top == math.inf:  # the limit: all probability on that class
-        kinds = tuple(kind._replace(x=0.0 if kind.x == top else -math.inf) for kind in kinds)
-        top = 0.0
-    below = [context.subtract(Decimal(kind.x), Decimal(top)) for kind in kinds]  # x - m, at most 0
-    exps = [context.exp(value) for value in below]
-    tail = _tail(kinds, exps, top, context)
-    log1p = _log1p(tail, context)
-    terms = [
-        context.multiply(_decimal(kind.number * kind.y, context), context.subtract(log1p, x))
-        for kind, x in zip(kinds, below, strict=True)
-        if kind.y != 0  # 0 · log 0 = 0
+def _less(e: Enclosing, rest: Enclosure, rational: Fraction, b: Fraction) -> Enclosure:
+    """Return rest + rational - b."""
+    return e.shifted(rest, rational - b)
+
+
+def _loss_from_probabilities(example: "_Example", p: Sequence[float]) -> _Loss:
+    if example.is_undefined or not all(0 <= value <= 1 for value in p):
+        return _Loss(_NAN, None)
+    targets = [example.groups[group].target for group in example.group_of_class] if example.groups else []
+    pairs = [(target, Decimal(value)) for target, value in zip(targets, p, strict=False) if target]
+    if any(value == 0 for _, value in pairs):
+        return _Loss(_INFINITY, None)
+
+    def transcendental(digits: int) -> Enclosure:
+        e = Enclosing(digits)
+        return e.sum(e.scale(e.log(value), -target) for target, value in pairs)
+
+    return _Loss(Fraction(0), transcendental if any(value != 1 for _, value in pairs) else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The classes of an example with one logit and one target, and how many they are."""
+
+    x: float
+    target: Fraction
+    count: int
+
+
+class _Terms(NamedTuple):
+    """The exponentials of an example's groups: exp(d) - 1 of near groups, exp(d) of the others.
+
+    ``rest`` is Σ count · term; Z is ``rest`` and the number of near classes.
+    """
+
+    enclosing: Enclosing
+    each: list[Enclosure]
+    rest: Enclosure
+    z: Enclosure
+
+
+class _Example:
+    """One example: its groups of classes, and the group of each class. An ignored one has no groups.
+
+    A binary example has two classes here, of the logits 0 and x and the targets 1 - y and y. A group is near
+    where its logit is less than 1 below the largest: exp(d) - 1 keeps the digits of nearly equal logits.
+    """
+
+    def __init__(self, batch: "Batch", row: int) -> None:
+        self.groups, self.group_of_class = _groups(batch, row)
+        self._classes = batch.logits.shape[1]
+        self._largest = max((group.x for group in self.groups), default=0.0)
+        at_largest = sum(group.count for group in self.groups if group.x == self._largest)
+        self.is_undefined = (
+            batch.is_invalid(row)
+            or any(math.isnan(group.x) for group in self.groups)
+            or self._largest == -math.inf
+            or (self._largest == math.inf and at_largest > 1)
+        )
+        if self._largest == math.inf:  # the limit: all probability on that class
+            self.groups = [replace(g, x=0.0 if g.x == math.inf else -math.inf) for g in self.groups]
+            self._largest = 0.0
+        self._total = sum((g.count * g.target for g in self.groups), Fraction(0))
+        self._near = sum(group.count for group in self.groups if self._is_near(group))
+        self._terms: dict[int, _Terms] = {}
+
+    def loss(self) -> _Loss:
+        """Return Σ t_j (m - x_j) and s log Z."""
+        if self.is_undefined:
+            return _Loss(_NAN, None)
+        counting = [group for group in self.groups if group.target]
+        if any(group.x == -math.inf for group in counting):
+            return _Loss(_INFINITY, None)
+        top = Fraction(self._largest)
+        rational = sum((g.count * g.target * (top - Fraction(g.x)) for g in counting), Fraction(0))
+        possible = sum(group.count for group in self.groups if group.x != -math.inf)
+        return _Loss(rational, None if self._total == 0 or possible == 1 else self._scaled_log)
+
+    def gradient(self, form: "Format") -> "FloatArray":
+        """Return the gradient (C,), of a binary example (1,), in numbers of the format."""
+        if self.is_undefined or not self.groups:
+            return np.full(self._classes, np.nan if self.is_undefined else 0.0)
+        values = np.zeros(len(self.groups))
+        undecided = []
+        rational = self._total == 0 or len({group.x for group in self.groups} - {-math.inf}) == 1
+        for index, group in enumerate(self.groups):
+            if rational or group.x == -math.inf:
+                p = Fraction(int(group.x != -math.inf), self._near or 1)
+                values[index] = nearest(self._total * p - group.target, form)
+            else:
+                undecided.append(index)
+        digits = _DIGITS
+        while undecided:
+            values[undecided] = self._rounded_gradient(undecided, self._evaluated(digits), form)
+            undecided = [index for index in undecided if math.isnan(values[index])]
+            digits *= 2
+        return values[np.array(self.group_of_class)][-self._classes :] + 0.0  # without the sign of zero
+
+    def _is_near(self, group: _Group) -> bool:
+        return group.x - self._largest > -1
+
+    def _evaluated(self, digits: int) -> _Terms:
+        if digits not in self._terms:
+            e = Enclosing(digits)
+            each = [
+                (e.expm1 if self._is_near(group) else e.exp)(e.difference(group.x, self._largest))
+                for group in self.groups
+            ]
+            pairs = zip(self.groups, each, strict=True)
+            rest = e.sum(e.scale(term, Fraction(group.count)) for group, term in pairs)
+            self._terms[digits] = _Terms(e, each, rest, e.add(e.rational(Fraction(self._near)), rest))
+        return self._terms[digits]
+
+    def _scaled_log(self, digits: int) -> Enclosure:
+        """Return s log Z."""
+        e, _, rest, _ = self._evaluated(digits)
+        return e.scale(e.log1p(e.add(e.rational(Fraction(self._near - 1)), rest)), self._total)
+
+    def _rounded_gradient(self, indices: Sequence[int], terms: _Terms, form: "Format") -> "FloatArray":
+        """Return the gradients of groups as numbers of the format; nan where the digits do not decide."""
+        ends = [self._gradient_less(terms, index, Fraction(0)) for index in indices]
+        low, high = (np.array([float(end[side]) for end in ends]) for side in (0, 1))
+        if form.name != "float64":  # by one step outwards no end has become a midpoint
+            low, high = (rounded(np.nextafter(x, to), form) for x, to in ((low, -np.inf), (high, np.inf)))
+        values = np.where(low == high, low, np.nan)
+        for place in np.flatnonzero(np.isnan(values)).tolist():
+            less = partial(self._gradient_less, terms, indices[place])
+            if (number := decided(less, [form])) is not None:
+                values[place] = nearest(number, form)
+        return values
+
+    def _gradient_less(self, terms: _Terms, index: int, b: Fraction) -> Enclosure:
+        """Return a group's gradient less b: ((s - (t + b) n) + s term - (t + b) rest) / Z, n near classes.
+
+        Where the group is far the first s is missing. The rational part stands alone: where it is 0, as at a
+        midpoint b of equal logits, the sign of the rest is known however small the rest is.
+        """
+        e, each, rest, z = terms
+        group = self.groups[index]
+        target = group.target + b
+        rational = (self._total if self._is_near(group) else 0) - target * self._near
+        numerator = e.scale(each[index], self._total)
+        if target:
+            numerator = e.subtract(numerator, e.scale(rest, target))
+        if rational:
+            numerator = e.add(e.rational(rational), numerator)
+        return e.divide(numerator, z)
+
+
+def _groups(batch: "Batch", row: int) -> tuple[list[_Group], tuple[int, ...]]:
+    """Read a row: its classes by logit and target, each with its number, and the group of each class."""
+    logits, labels = batch.logits[row].tolist(), batch.labels[row].tolist()
+    if batch.is_ignored(row):
+        return [], (0,) * len(logits)
+    if batch.binary:
+        y = Fraction(0 if batch.is_invalid(row) else labels[0])
+        return [_Group(0.0, 1 - y, 1), _Group(logits[0], y, 1)], (0, 1)
+    weights = batch.weighting.class_weights
+    smoothing = Fraction(batch.weighting.smoothing)
+    kinds: dict[tuple[float, float, float], int] = {}
+    classes = zip(logits, labels, [1.0] * len(logits) if weights is None else weights.tolist(), strict=True)
+    group_of_class = tuple([kinds.setdefault(kind, len(kinds)) for kind in classes])
+    counts, share = Counter(group_of_class), smoothing / len(logits)
+    groups = [
+        _Group(x, Fraction(weight) * ((1 - smoothing) * Fraction(label) + share), counts[group])
+        for (x, label, weight), group in kinds.items()
     ]
-    return _sum(terms, context), _gradient(kinds, exps, tail, context)
-
-
-def _tail(kinds: Sequence[_Kind], exps: Sequence[Decimal], top: float, context: Context) -> Decimal:
-    """Return the sum of the exponentials but one of the largest logit, which is 1."""
-    largest = next(index for index, kind in enumerate(kinds) if kind.x == top)
-    numbers = (kind.number - (index == largest) for index, kind in enumerate(kinds))
-    pairs = zip(numbers, exps, strict=True)
-    return _sum([context.multiply(Decimal(number), e) for number, e in pairs if number], context)
-
-
-def _gradient(
-    kinds: Sequence[_Kind], exps: Sequence[Decimal], tail: Decimal, context: Context
-) -> list[Decimal]:
-    """Return s·p_j - y_j with s the sum of the targets, as ((s - y_j) e_j - y_j (z - e_j)) / z.
-
-    Where that cancels, as Σ_i (y_i e_j - y_j e_i) / z, in which nearly equal logits lose nothing.
-    """
-    total = sum((kind.number * kind.y for kind in kinds), Fraction(0))
-    z = context.add(_ONE, tail)
-    gradient = []
-    for kind, e in zip(kinds, exps, strict=True):
-        rest = tail if e == 1 else context.subtract(z, e)
-        first = context.multiply(_decimal(total - kind.y, context), e)
-        difference = context.subtract(first, context.multiply(_decimal(kind.y, context), rest))
-        lost = first.adjusted() - difference.adjusted() if difference else context.prec
-        if first and lost > context.prec // 4:
-            difference = _pairwise(kind, e, kinds, context)
-        gradient.append(context.divide(difference, z))
-    return gradient
-
-
-def _pairwise(kind: _Kind, e: Decimal, kinds: Sequence[_Kind], context: Context) -> Decimal:
-    """Return Σ_i (y_i e_j - y_j e_i) for a class j, as e_j Σ_i (y_i - y_j exp(x_i - x_j)).
-
-    Of logits less than 1 apart y_i - y_j and exp - 1 are taken together, so that nothing is lost in 1 - 1.
-    """
-    terms = []
-    for other in kinds:
-        apart = context.subtract(Decimal(other.x), Decimal(kind.x))
-        near = apart.copy_abs() < _ONE
-        own = other.y - kind.y if near else other.y
-        grown = _expm1(apart, context) if near else context.exp(apart)
-        lost = context.multiply(_decimal(other.number * kind.y, context), grown)
-        terms += [_decimal(other.number * own, context), lost.copy_negate()]
-    return context.multiply(e, _sum(sorted(terms, key=Decimal.copy_abs), context))
-
-
-def _expm1(x: Decimal, context: Context) -> Decimal:
-    """Return exp(x) - 1 to the digits of the context, however small x is."""
-    if x == 0 or x.adjusted() >= _SERIES_BELOW:
-        wide = context.copy()
-        wide.prec += -2 * _SERIES_BELOW
-        return context.plus(wide.subtract(wide.exp(x), _ONE))
-    total, term, n = _ZERO, x, 1
-    while n == 1 or term.adjusted() > total.adjusted() - context.prec - 2:
-        total, n = context.add(total, term), n + 1
-        term = context.divide(context.multiply(term, x), Decimal(n))
-    return total
-
-
-def _decimal(value: Fraction, context: Context) -> Decimal:
-    return context.divide(Decimal(value.numerator), Decimal(value.denominator))
-
-
-def _sum(values: Sequence[Decimal], context: Context) -> Decimal:
-    total = _ZERO
-    for value in values:
-        total = context.add(total, value)
-    return total
-
-
-def _log1p(t: Decimal, context: Context) -> Decimal:
-    """Return ln(1 + t) for t ≥ 0 to the digits of the context, however small t is."""
-    if t == 0 or t.adjusted() >= _SERIES_BELOW:
-        wide = context.copy()
-        wide.prec += -2 * _SERIES_BELOW
-        return context.plus(wide.ln(wide.add(_ONE, t)))
-    total, power, n = _ZERO, t, 1
-    while n == 1 or power.adjusted() > total.adjusted() - context.prec - 2:
-        term = context.divide(power, Decimal(n))
-        total = context.add(total, term) if n % 2 else context.subtract(total, term)
-        power, n = context.multiply(power, t), n + 1
-        if power == 0:
-            break
-    return total
+    return groups, group_of_class

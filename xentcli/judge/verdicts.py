@@ -2,120 +2,104 @@
 
 import math
 from decimal import Decimal
-from functools import reduce
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.formats import EXTREME, FORMATS, nearest, ulps
-from xentcli.judge.causes import clip_active
-from xentcli.judge.evidence import Evidence
-from xentcli.judge.findings import findings_of
-from xentcli.model import Case, Exact, Gradient, Judgement, Outcome
+from xentcli.formats import FORMATS, exact_sum, nearest, ulps
+from xentcli.judge import findings
+from xentcli.judge.evidence import Evidence, Reduction
+from xentcli.judge.findings.finding import ACCURATE, WRONG
+from xentcli.judge.findings.ranges import clips
+from xentcli.judge.findings.rounding import LOW_PRECISION_SUM
+from xentcli.model import Case, Exact, GradientJudgement, Judgement, Outcome
 
 if TYPE_CHECKING:
-    from xentcli.model import FloatArray
+    from xentcli.formats import FloatArray
 
-ACCURATE = 4  # ulps: what a careful formula needs on any input, and a careless one soon exceeds
-WRONG = 0.01  # of the largest true entry: a gradient this far off points elsewhere
 # From the worst; the verdict of a batch without one loss is the worst of its examples'.
-VERDICTS = ("nan", "negative", "overflow", "collapsed", "capped", "off", "undefined", "accurate")
-STATES = ("nan", "wrong", "dead", "undefined", "alive", "zero")
+VERDICTS: Final = ("nan", "negative", "overflow", "collapsed", "capped", "off", "undefined", "accurate")
+STATES: Final = ("nan", "wrong", "dead", "undefined", "alive", "zero")
 
 
 def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | None:
-    """Hold one outcome against the truth; None where the method could not take the case."""
-    if outcome.missing is not None:
+    """Judge one outcome by the truth: each example evaluated, then the loss; None where it has no numbers."""
+    if outcome.failure is not None:
         return None
-    gradient = (
-        None
-        if outcome.gradient is None
-        else judge_gradient(outcome.gradient, exact, binary=case.batch.binary)
-    )
-    verdicts, findings, errors = [], [], []
+    gradient = None
+    if outcome.gradient is not None:
+        gradient = judge_gradient(outcome.gradient, exact, binary=case.batch.binary)
+    verdicts, found, errors = [], [], []
     for place, row in enumerate(exact.rows):
         loss, true = outcome.losses[row], exact.losses[place]
         state = None if gradient is None else gradient.states[place]
         evidence = Evidence(case.batch, row, outcome.steps, outcome.dtype, loss, true, "", state)
-        word = verdict(loss, true, outcome.dtype, capped=clip_active(evidence))
-        verdicts.append(word)
-        findings.append(findings_of(evidence.judged(word)))
+        verdicts.append(verdict(loss, true, outcome.dtype, capped=clips(evidence)))
+        found.append(findings.detect(evidence.with_verdict(verdicts[-1])))
         errors.append(ulps(loss, true, FORMATS[outcome.dtype]))
-    of_reduction = _of_reduction(case, outcome, exact)
+    divisor = case.batch.divisor if case.reduction == "mean" else Fraction(1)
+    reduction = Reduction(outcome.losses, outcome.loss, divisor, outcome.dtype, exact.loss)
+    in_reduction = findings.detect_in_reduction(reduction)
     if outcome.loss is None or exact.loss is None:
-        lost = ("off",) if "low-precision-sum" in of_reduction else ()
-        worst = min((*verdicts, *lost), key=VERDICTS.index)
+        reduced = ["off"] if LOW_PRECISION_SUM.name in in_reduction else []
+        word = min((*verdicts, *reduced), key=VERDICTS.index)
         error = None if None in errors else max(error for error in errors if error is not None)
     else:
-        worst = verdict(outcome.loss, exact.loss, outcome.dtype, capped="capped" in verdicts)
+        word = verdict(outcome.loss, exact.loss, outcome.dtype, capped="capped" in verdicts)
         error = ulps(outcome.loss, exact.loss, FORMATS[outcome.dtype])
-    return Judgement(error, worst, tuple(verdicts), gradient, tuple(findings), of_reduction)
+    return Judgement(error, word, tuple(verdicts), gradient, tuple(found), in_reduction)
 
 
-def _of_reduction(case: Case, outcome: Outcome, exact: Exact) -> tuple[str, ...]:
-    """Name what went wrong between the losses and the loss."""
-    weighting = case.batch.weighting
-    if case.reduction == "mean" and weighting is not None and weighting.divisor == 0:
-        return ("empty-mean",)
-    if outcome.loss is None or not all(map(math.isfinite, outcome.losses)):
-        return ()
-    if exact.loss is not None and exact.loss.is_finite():
-        too_large = math.isinf(nearest(exact.loss, FORMATS[outcome.dtype]))
-        if too_large and math.isinf(outcome.loss):
-            return ("value-overflows-dtype",)
-    of_mean = len(outcome.losses) if weighting is None else weighting.divisor
-    divisor = Decimal(of_mean) if case.reduction == "mean" else Decimal(1)
-    losses = [Decimal(loss) for loss in outcome.losses]
-    true = EXTREME.divide(reduce(EXTREME.add, losses), divisor)
-    if math.isinf(outcome.loss):
-        return ("low-precision-sum",)
-    # Of losses of both signs the sum may be small by cancellation: errors count at the size of its terms.
-    scale = EXTREME.divide(reduce(EXTREME.add, map(Decimal.copy_abs, losses)), divisor)
-    units = ulps(0.0, scale, FORMATS[outcome.dtype])
-    error = EXTREME.subtract(Decimal(outcome.loss), true).copy_abs()
-    lost = scale and units and EXTREME.multiply(error, units) > EXTREME.multiply(Decimal(ACCURATE), scale)
-    return ("low-precision-sum",) if lost else ()
+def verdict(loss: float, true: Decimal, dtype: str, *, capped: bool) -> str:
+    """Say in a word how a loss of a dtype stands to the exact one.
 
-
-def verdict(got: float, true: Decimal, dtype: str, *, capped: bool) -> str:
-    """Say in a word how a result stands to the exact one; ``capped``: a clip bound took part in it."""
+    ``undefined``: there is no true loss; ``accurate``: at most 4 ulps off; ``overflow`` and ``collapsed``:
+    infinite or 0 where the true loss rounds to neither; ``off`` or, where a clip's bound took part in it
+    (``capped``), ``capped``: everything else.
+    """
     form = FORMATS[dtype]
     rounded = nearest(true, form)
     words = {
         "undefined": true.is_nan(),
-        "nan": math.isnan(got),
-        "negative": got < 0,
-        "overflow": math.isinf(got) and not math.isinf(rounded),
-        "collapsed": got == 0 < rounded,
+        "nan": math.isnan(loss),
+        "negative": loss < 0,
+        "overflow": math.isinf(loss) and not math.isinf(rounded),
+        "collapsed": loss == 0 < rounded,
     }
     if word := next((word for word, holds in words.items() if holds), None):
         return word
-    error = ulps(got, true, form)
+    error = ulps(loss, true, form)
     if error is not None and error <= ACCURATE:
         return "accurate"
     return "capped" if capped else "off"
 
 
-def judge_gradient(got: "FloatArray", exact: Exact, *, binary: bool) -> Gradient:
-    """Judge the gradients of the examples evaluated."""
+def judge_gradient(gradient: "FloatArray", exact: Exact, *, binary: bool) -> GradientJudgement:
+    """Judge the gradients (N, C) of the examples evaluated."""
     states, errors, residuals = [], [], []
     for row, true in zip(exact.rows, exact.gradients, strict=True):
-        values = got[row]
-        error = _ratio(values, true)
-        states.append(_state(values, true, error))
-        errors.append(error)
-        residuals.append(abs(math.fsum(values.tolist())) if np.isfinite(values).all() else math.nan)
+        values = gradient[row]
+        errors.append(_relative_error(values, true))
+        states.append(_state(values, true, errors[-1]))
+        residuals.append(_residual(values))
     worst = min(states, key=STATES.index)
     largest = None if any(math.isnan(error) for error in errors) else max(errors)
-    residual = None if binary else float(np.max(residuals))
-    return Gradient(worst, tuple(states), largest, residual)
+    return GradientJudgement(worst, tuple(states), largest, None if binary else float(np.max(residuals)))
 
 
-def _ratio(values: "FloatArray", true: "FloatArray") -> float:
-    """Return the largest error of an entry over the largest true entry."""
+def _relative_error(values: "FloatArray", true: "FloatArray") -> float:
+    """Return the largest error of an entry over the largest true entry; infinite where that is 0."""
     with np.errstate(all="ignore"):
         largest, error = np.abs(true).max(), np.abs(values - true).max()
         return float(error / largest) if largest else float(error)
+
+
+def _residual(values: "FloatArray") -> float:
+    """Return |sum over the classes|, which should be 0; nan where an entry is not finite."""
+    if not np.isfinite(values).all():
+        return math.nan
+    return abs(nearest(exact_sum(values.tolist()), FORMATS["float64"]))
 
 
 def _state(values: "FloatArray", true: "FloatArray", error: float) -> str:

@@ -2,10 +2,10 @@
 
 import re
 
-from xentcli.about import About, Affected, Printed, Reference
 from xentcli.load import document
 from xentcli.load.document import Node
 from xentcli.load.fields import Entries, Fields
+from xentcli.model import About, AffectedVersions, LibraryOutput, Reference
 
 _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?", re.ASCII)
 _OF_SOURCE = ("url", "title", "date")
@@ -17,8 +17,8 @@ def read_about(fields: Fields, keys: Entries) -> About | None:
     """Read title, source, affects and prints; None without a title."""
     title = fields.text("title", keys["title"][1]) if "title" in keys else None
     sources = _sources(fields, keys["source"][1]) if "source" in keys else ()
-    affects = [Affected(*row) for row in _records(fields, keys, "affects", _OF_AFFECTED)]
-    prints = [Printed(*row) for row in _records(fields, keys, "prints", _OF_PRINTED)]
+    affects = [AffectedVersions(*row) for row in _records(fields, keys, "affects", _OF_AFFECTED)]
+    prints = [LibraryOutput(*row) for row in _records(fields, keys, "prints", _OF_PRINTED)]
     return None if title is None else About(title, sources, tuple(affects), tuple(prints))
 
 

@@ -12,7 +12,7 @@ from xentcli.load.expect import ExpectationReader
 from xentcli.load.fields import Fields
 from xentcli.methods import arithmetic
 from xentcli.model import Case, Numerics
-from xentcli.words import ACCUMULATES, ARITHMETICS, DTYPES, IN_ORDER, REDUCTIONS
+from xentcli.words import ACCUMULATES, ARITHMETICS, DTYPES, REDUCTIONS, SEQUENTIAL
 
 KEYS = (
     "title",
@@ -74,7 +74,7 @@ class Loader:
         reduction = self._choice("reduction", REDUCTIONS)
         reader = BatchReader(self.fields, self.keys, numerics.dtype)
         batch = reader.read()
-        if reader.is_binary and not arithmetic.named(numerics.arithmetic).has_sigmoid:
+        if reader.is_binary and not arithmetic.by_name(numerics.arithmetic).has_sigmoid:
             place = self._value("arithmetic") or self.doc.root
             self.doc.refuse(place, f"arithmetic {numerics.arithmetic} has no sigmoid; take arithmetic numpy")
         expectations = ExpectationReader(self.fields, self.keys, reader, reduction).read()
@@ -103,9 +103,9 @@ class Loader:
     def _numerics(self) -> Numerics:
         dtype, chosen = self._choice("dtype", DTYPES), self._choice("arithmetic", ARITHMETICS)
         accumulate, flush = self._value("accumulate"), self._value("flush_subnormals")
-        known = (*ACCUMULATES, IN_ORDER)
-        words = () if accumulate is None else self.fields.words("accumulate", accumulate, known)
-        if len(carried := [word for word in words if word != IN_ORDER]) > 1 and accumulate is not None:
+        known = (*ACCUMULATES, SEQUENTIAL)
+        words = () if accumulate is None else self.fields.choices("accumulate", accumulate, known)
+        if len(carried := [word for word in words if word != SEQUENTIAL]) > 1 and accumulate is not None:
             self.doc.refuse(
                 accumulate, f"sums are carried in one format, {' or '.join(carried)}, not in both"
             )
@@ -113,8 +113,8 @@ class Loader:
             self.overrides.dtype or dtype or "float32",
             self.overrides.arithmetic or chosen or "numpy",
             carried[0] if carried else None,
-            IN_ORDER in words,
-            flush is not None and self.fields.flag("flush_subnormals", flush),
+            SEQUENTIAL in words,
+            flush is not None and self.fields.boolean("flush_subnormals", flush),
         )
 
     def _works(self, how: Numerics) -> None:
@@ -125,6 +125,6 @@ class Loader:
             self.doc.refuse(self._value("dtype") or self.doc.root, str(error))
             raise Unavailable(self.doc.problems) from error
         try:
-            arithmetic.get(how.arithmetic, how.dtype, how.accumulate, in_order=how.in_order)
+            arithmetic.get(how.arithmetic, how.dtype, how.accumulate, sequential=how.sequential)
         except XentError as error:
             self.doc.refuse(self._value("arithmetic") or self._value("dtype") or self.doc.root, str(error))

@@ -1,7 +1,7 @@
 """Nodes → expectations: the numbers that a source printed, and those that follow from the definition."""
 
 from xentcli.load import document
-from xentcli.load.batch import BatchReader, shape
+from xentcli.load.batch import BatchReader, describe_shape
 from xentcli.load.document import Node
 from xentcli.load.fields import Entries, Fields
 from xentcli.methods.table import METHODS, QUANTITIES
@@ -67,8 +67,8 @@ class ExpectationReader:
             )  # unreduced, there is no one loss
         if expectation.shape in allowed:
             return None
-        wanted = " or ".join(map(shape, allowed))
-        return f"{expectation.quantity} is {wanted} here, not {shape(expectation.shape)}"
+        wanted = " or ".join(map(describe_shape, allowed))
+        return f"{expectation.quantity} is {wanted} here, not {describe_shape(expectation.shape)}"
 
     def _expectation(self, quantity: str, node: Node, *, derived: bool) -> Expectation | None:
         """Read a scalar, a list or a matrix of printed numbers."""

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from xentcli.load import document
 from xentcli.load.document import Document, Mapping, Node, Scalar
 
 if TYPE_CHECKING:
-    from xentcli.model import FloatArray
+    from xentcli.formats import FloatArray
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _SPECIAL = re.compile(r"([-+]?)\.?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
@@ -24,6 +25,7 @@ _LONGEST_NUMBER = 800  # characters: more than any float64 has digits
 _LARGEST_EXPONENT = 400  # of a printed number
 _SHOWN = 40  # characters of a value in a message
 _FEW = 5  # words that are all named where another is written
+_LARGEST_INTEGER = 2**64  # unsigned labels of 64 bits are told apart
 _MOST_NUMBERS = 1_000_000  # of a table, repeated ones counted
 
 Entries = dict[str, tuple[Node, Node]]  # key → its node, its value's node
@@ -126,47 +128,50 @@ class Fields:
             return None
         return node.text
 
-    def words(self, key: str, node: Node, known: Sequence[str]) -> tuple[str, ...]:
+    def choices(self, key: str, node: Node, known: Sequence[str]) -> tuple[str, ...]:
         """Read one word of those known, or a list of some."""
         items = node.items if isinstance(node, document.Sequence) else [node]
         if not items:
             self.doc.refuse(node, f"{key} names at least one of {', '.join(known)}")
-        read = [word for item in items if (word := self.choice(key, item, known)) is not None]
-        return tuple(dict.fromkeys(read))
+        words = [word for item in items if (word := self.choice(key, item, known)) is not None]
+        return tuple(dict.fromkeys(words))
 
-    def flag(self, key: str, node: Node) -> bool:
+    def boolean(self, key: str, node: Node) -> bool:
         """Read true or false."""
         if isinstance(node, Scalar) and not node.plain:
             self.doc.refuse(node, f"{key} is true or false, without quotes")
             return False
         return self.choice(key, node, ("true", "false")) == "true"
 
-    def whole(self, key: str, node: Node) -> int | None:
-        """Read a whole number."""
+    def integer(self, key: str, node: Node) -> int | None:
+        """Read an integer of at most 64 bits."""
         if not isinstance(node, Scalar) or not node.plain or not _NUMBER.fullmatch(node.text):
             if not is_bare(node):
                 self.doc.refuse(node, f"{key} is a whole number")
             return None
-        number = float(node.text)
-        if not number.is_integer():
+        number = _integer(node.text)
+        if number is None:
             self.doc.refuse(node, f"{key} is a whole number, not {_short(node.text)}")
-            return None
-        return int(number)
+        elif abs(number) >= _LARGEST_INTEGER:
+            self.doc.refuse(node, f"{key} is a whole number below 2^64, not {_short(node.text)}")
+        else:
+            return number
+        return None
 
-    def index(self, node: Node, classes: int | None, ignored: int | None, bad: bool) -> int | None:
-        """Read a class index below the number of classes, where that is known; any, where it may be bad."""
+    def index(self, node: Node, classes: int | None, ignored: int | None, any_label: bool) -> int | None:
+        """Read a class index; ``any_label`` accepts an integer that is no class."""
         number = self.number(node)
         if number is None or not isinstance(node, Scalar):
             return None
-        text = _short(node.text)
-        if not number.is_integer():
+        text, integer = _short(node.text), _integer(node.text)
+        if integer is None:
             self.doc.refuse(node, f"the label {text} is not a class index; write a whole number such as 2")
-        elif classes is not None and not (0 <= number < classes or number == ignored or bad):
+        elif classes is not None and not (0 <= integer < classes or integer == ignored or any_label):
             known = f"{classes} classes are 0 to {classes - 1}" if classes > 1 else "the one class is 0"
             ignore = f"; to leave such examples out, add ignore_index: {text}" if number < 0 else ""
             self.doc.refuse(node, f"the label {text} is out of range; {known}{ignore}")
         elif classes is not None:
-            return max(-_MOST_NUMBERS, min(int(number), _MOST_NUMBERS))
+            return integer
         return None
 
     def items(self, node: Node, what: str) -> list[Node] | None:
@@ -248,19 +253,16 @@ class Fields:
         known = [value for item in items if (value := read[id(item)]) is not None]
         return known if items and len(known) == len(items) == (width or len(items)) else None
 
-    def stored(self, table: Table, dtype: str) -> "FloatArray | None":
-        """Round to the dtype, read-only; what is finite as written and infinite as stored is refused."""
-        stored = formats.stored(table.values, dtype)
-        stored.flags.writeable = False
-        too_large = [
-            table.nodes[i] for i in np.flatnonzero(np.isinf(stored)) if not is_special(table.nodes[i])
-        ]
+    def fits(self, table: Table, dtype: str) -> bool:
+        """Whether the dtype holds every number; a finite one that becomes infinite is refused."""
+        infinite = np.isinf(formats.rounded(table.values, formats.FORMATS[dtype])).ravel()
+        nodes = [table.nodes[index] for index in np.flatnonzero(infinite)]
+        too_large = [node for node in nodes if not is_special(node)]
         for node in too_large:
             text = _short(node.text) if isinstance(node, Scalar) else ""
-            self.doc.refuse(
-                node, f"{text} is too large for {dtype}, which ends at {formats.FORMATS[dtype].largest:.9g}"
-            )
-        return None if too_large else stored
+            largest = f"{formats.FORMATS[dtype].largest:.9g}"
+            self.doc.refuse(node, f"{text} is too large for {dtype}, which ends at {largest}")
+        return not too_large
 
 
 def is_number(text: str) -> bool:
@@ -276,6 +278,18 @@ def is_bare(node: Node) -> bool:
 def is_special(node: Node) -> bool:
     """Whether nan or an infinity is written here."""
     return isinstance(node, Scalar) and _SPECIAL.fullmatch(node.text) is not None
+
+
+def _integer(text: str) -> int | None:
+    """Return the integer that a number's text writes, to its last digit; None where it writes none."""
+    number = Decimal(text) if _NUMBER.fullmatch(text) else Decimal("NaN")
+    if (
+        not number.is_finite()
+        or number.adjusted() > _LARGEST_EXPONENT
+        or number != number.to_integral_value()
+    ):
+        return None
+    return int(number)
 
 
 def _short(text: str) -> str:

@@ -1,17 +1,23 @@
-"""The formulas. Pure: arrays in, arrays out, every number from the Arithmetic handed in.
+"""The formulas of softmax cross-entropy, each with its gradient. Arrays in, arrays out.
 
-A kernel takes a Batch of N examples and C classes and returns losses (N, 1) in the dtype of the batch. It
-never changes its inputs and never raises: nan and infinities are results. Labels may be any probabilities
-unless it says otherwise. Each docstring says what differs: the formula, where it fails, the source.
+A loss takes a Batch of N examples and C classes and returns losses (N, 1) in the dtype of the batch; a
+gradient returns d loss / d logits (N, C), as frameworks differentiate the formula. Labels may be any
+probabilities unless a docstring says otherwise. Each says what differs: the formula, where it fails, the
+source. ``method.Method`` has the contract; a method's row stands under its functions.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from xentcli.methods.method import Method, Quantity
+
 if TYPE_CHECKING:
+    from xentcli.formats import FloatArray, IntArray
     from xentcli.methods.arithmetic import Arithmetic
-    from xentcli.model import Batch, FloatArray, IntArray
+    from xentcli.model import Batch
+
+# The softmax
 
 
 def softmax(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -19,14 +25,27 @@ def softmax(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: TensorFlow 1.10, ``SoftmaxEigenImpl`` in ``core/kernels/softmax_op_functor.h``.
     """
-    exps = ar.exp(shifted_logits(ar, batch))
+    exps = ar.exp(_shifted_logits(ar, batch))
     return ar.divide(exps, ar.sum(exps))
 
 
-def unshifted_softmax(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+def _unshifted_softmax(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """Probabilities (N, C): ``exp(x) / sum(exp(x))``."""
     exps = ar.exp(batch.logits)
     return ar.divide(exps, ar.sum(exps))
+
+
+def _shifted_logits(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """Logits less the largest of their row: none above 0, so that no exp overflows."""
+    return ar.subtract(batch.logits, ar.row_max(batch.logits))
+
+
+def _probabilities(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """Return the probabilities of the case, else the softmax."""
+    return softmax(ar, batch) if batch.probabilities is None else batch.probabilities
+
+
+# Losses of probabilities
 
 
 def naive(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -37,7 +56,16 @@ def naive(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: the blog, ``-tf.reduce_sum(y * tf.log(p))``.
     """
-    return _minus_sum(ar, batch.targets, ar.log(probabilities_of(ar, batch)))
+    return _minus_sum(ar, batch.targets, ar.log(_probabilities(ar, batch)))
+
+
+def naive_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """Through the log, then the softmax: ``-y / p`` is -0 / 0 = nan wherever a probability underflowed."""
+    p = _probabilities(ar, batch)
+    return _through_softmax(ar, p, _log_gradient(ar, batch, p))
+
+
+NAIVE: Final = Method("naive", naive, naive_gradient, "-Σ y·log p")
 
 
 def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -48,19 +76,35 @@ def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: the blog, ``tf.clip_by_value(p, 1e-36, 1.0)``.
     """
-    return _minus_sum(ar, batch.targets, ar.log(ar.clip(probabilities_of(ar, batch), *batch.clip)))
+    return _minus_sum(ar, batch.targets, ar.log(ar.clip(_probabilities(ar, batch), *batch.clip)))
+
+
+def clipped_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """Through the log, the clip and the softmax: an active clip passes 0 on.
+
+    Source: TensorFlow 2.21, ``_ClipByValueGrad`` in ``python/ops/clip_ops.py``.
+    """
+    p = _probabilities(ar, batch)
+    clip_gradient = ar.where_inside(p, _log_gradient(ar, batch, ar.clip(p, *batch.clip)), *batch.clip)
+    return _through_softmax(ar, p, clip_gradient)
+
+
+CLIPPED: Final = Method("clipped", clipped, clipped_gradient, "-Σ y·log(clip(p, low, high))")
 
 
 def guarded(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """``-sum(where(y > 0, y * log(p), 0))``, with p given or the softmax.
 
-    The value is right where naive's is nan, but its gradient is not: 0 times the infinite slope of log at 0
-    is nan on the way back.
+    The value is right where naive's is nan, but its gradient is naive's: 0 times the infinite slope of log at
+    0 is nan on the way back.
 
     Source: https://github.com/google-deepmind/optax/pull/1786.
     """
-    terms = ar.multiply(batch.targets, ar.log(probabilities_of(ar, batch)))
-    return ar.negative(ar.sum(ar.keep(terms, batch.targets > 0)))
+    terms = ar.multiply(batch.targets, ar.log(_probabilities(ar, batch)))
+    return ar.negative(ar.sum(ar.where(batch.targets > 0, terms)))
+
+
+GUARDED: Final = Method("guarded", guarded, naive_gradient, "-Σ where(y > 0, y·log p, 0)", by_default=False)
 
 
 def textbook(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -70,34 +114,18 @@ def textbook(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: Blanchard, Higham and Higham (2021), algorithm 3.1, doi:10.1093/imanum/draa038.
     """
-    return _minus_sum(ar, batch.targets, ar.log(unshifted_softmax(ar, batch)))
+    return _minus_sum(ar, batch.targets, ar.log(_unshifted_softmax(ar, batch)))
 
 
-def dense(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
-    """``sum(y * (log(sum(exp(x - m))) - (x - m)))``.
-
-    Right at any size of logits. A loss below the rounding of 1 comes out as 0 (float32: a gap above 16.64),
-    and a logit of -inf under a label of 0 is nan.
-
-    Source: TensorFlow 1.10, ``XentEigenImpl`` in ``core/kernels/xent_op.h``
-    (``tf.nn.softmax_cross_entropy_with_logits_v2``).
-    """
-    shifted = shifted_logits(ar, batch)
-    log_sum = ar.log(ar.sum(ar.exp_by_row(shifted)))
-    return ar.sum(ar.multiply(batch.targets, ar.subtract(log_sum, shifted)))
+def textbook_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """As ``naive_gradient``, through a softmax that shifts nothing."""
+    p = _unshifted_softmax(ar, batch)
+    return _through_softmax(ar, p, _log_gradient(ar, batch, p))
 
 
-def sparse(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
-    """``log(sum(exp(x - m))) - (x[label] - m)``; takes one class an example, no soft labels.
-
-    As ``dense``, but a logit of -inf that is not the label's does no harm.
-
-    Source: TensorFlow 1.10, ``SparseXentEigenImpl`` in ``core/kernels/sparse_xent_op.h``
-    (``tf.nn.sparse_softmax_cross_entropy_with_logits``).
-    """
-    shifted = shifted_logits(ar, batch)
-    log_sum = ar.log_one_by_one(ar.sum(ar.exp_by_row(shifted)))
-    return _of_classes(ar, batch, log_sum, shifted)
+TEXTBOOK: Final = Method(
+    "textbook", textbook, textbook_gradient, "-Σ y·log(exp x / Σ exp x)", by_default=False
+)
 
 
 def by_hand(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -111,6 +139,60 @@ def by_hand(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _minus_sum(ar.python, ar.widen(batch.targets), ar.python.log(probabilities))
 
 
+BY_HAND: Final = Method(
+    "by_hand", by_hand, None, "-Σ y·math.log(p), float64", dtype="float64", by_default=False
+)
+
+# Losses of logits
+
+
+def dense(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``sum(y * (log(sum(exp(x - m))) - (x - m)))``.
+
+    Right at any size of logits. A loss below the rounding of 1 comes out as 0 (float32: a gap above 16.64),
+    and a logit of -inf under a label of 0 is nan.
+
+    Source: TensorFlow 1.10, ``XentEigenImpl`` in ``core/kernels/xent_op.h``
+    (``tf.nn.softmax_cross_entropy_with_logits_v2``).
+    """
+    shifted = _shifted_logits(ar, batch)
+    log_sum = ar.log(ar.sum(ar.exp_in_rows(shifted)))
+    return ar.sum(ar.multiply(batch.targets, ar.subtract(log_sum, shifted)))
+
+
+def fused_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``softmax - y``, fused with the loss; wrong where labels do not sum to 1.
+
+    For weighted, smoothed or ignored labels ``sum(t) softmax - t``, t the targets, as PyTorch differentiates;
+    an ignored row of nan is nan times 0 there.
+
+    Also what JAX makes of ``unshifted`` (the maximum is a constant there). torch.logsumexp's own derivative,
+    exp(x - logsumexp), is rounded with the offset as the loss is: [0, 1] for [1e8, 1e8], not [-0.5, 0.5].
+
+    Source: TensorFlow 1.10, ``XentEigenImpl`` in ``core/kernels/xent_op.h``.
+    """
+    return _minus_targets(ar, batch, softmax(ar, batch))
+
+
+DENSE: Final = Method("dense", dense, fused_gradient, "Σ y·(log Σ exp(x-m) - (x-m))")
+
+
+def sparse(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``log(sum(exp(x - m))) - (x[label] - m)``; expects one class per example, no soft labels.
+
+    As ``dense``, but a logit of -inf that is not the label's does no harm.
+
+    Source: TensorFlow 1.10, ``SparseXentEigenImpl`` in ``core/kernels/sparse_xent_op.h``
+    (``tf.nn.sparse_softmax_cross_entropy_with_logits``).
+    """
+    shifted = _shifted_logits(ar, batch)
+    log_sum = ar.log_scalar(ar.sum(ar.exp_in_rows(shifted)))
+    return _pick_losses(ar, batch, log_sum, shifted)
+
+
+SPARSE: Final = Method("sparse", sparse, fused_gradient, "log Σ exp(x-m) - (x[label]-m)", soft_labels=False)
+
+
 def log1p(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """``log1p(sum of exp(x - m) over all but the largest) - (x[label] - m)``.
 
@@ -120,12 +202,34 @@ def log1p(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: Blanchard, Higham and Higham (2021), algorithm 4.1, doi:10.1093/imanum/draa038.
     """
-    shifted = shifted_logits(ar, batch)
-    rest = ar.without(ar.exp_by_row(shifted), shifted.argmax(axis=1))
+    shifted = _shifted_logits(ar, batch)
+    rest = ar.zero_class(ar.exp_in_rows(shifted), shifted.argmax(axis=1))
     tail = ar.log1p(ar.sum(rest))
     if batch.indices is not None:
-        return _of_classes(ar, batch, tail, shifted)
+        return _pick_losses(ar, batch, tail, shifted)
     return ar.sum(ar.multiply(batch.targets, ar.subtract(tail, shifted)))
+
+
+def log1p_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``softmax - y``, but for the label's class minus the sum of the others: never lost in 1 - 1.
+
+    With soft or smoothed labels ``sum(t) softmax - t``, which is right whatever they sum to. An ignored row
+    has the gradient 0, whatever its logits are.
+    """
+    p = softmax(ar, batch)
+    if batch.indices is None or batch.weighting.smoothing:
+        gradient = ar.subtract(ar.multiply(p, ar.sum(batch.targets)), batch.targets)
+    else:
+        others = ar.zero_class(p, batch.indices)
+        gradient = ar.subtract(others, ar.multiply(batch.labels, ar.sum(others)))
+        if batch.label_weights is not None:
+            gradient = ar.multiply(batch.label_weights, gradient)
+    return _zero_ignored(ar, batch, gradient)
+
+
+LOG1P: Final = Method(
+    "log1p", log1p, log1p_gradient, "log1p(Σ but the largest) - (x[label]-m)", by_default=False
+)
 
 
 def unshifted(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -136,9 +240,19 @@ def unshifted(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: optax 0.2.8, ``softmax_cross_entropy_with_integer_labels`` in ``losses/_classification.py``.
     """
-    maximum = ar.finite(ar.maximum(batch.logits))
-    log_sum = ar.log(ar.sum(ar.exp_by_row(ar.subtract(batch.logits, maximum))))
-    return _of_classes(ar, batch, ar.add(maximum, log_sum), batch.logits)
+    row_max = ar.finite_or_zero(ar.row_max(batch.logits))
+    log_sum = ar.log(ar.sum(ar.exp_in_rows(ar.subtract(batch.logits, row_max))))
+    return _pick_losses(ar, batch, ar.add(row_max, log_sum), batch.logits)
+
+
+UNSHIFTED: Final = Method(
+    "unshifted",
+    unshifted,
+    fused_gradient,
+    "(m + log Σ exp(x-m)) - x[label]",
+    soft_labels=False,
+    by_default=False,
+)
 
 
 def online(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -150,22 +264,106 @@ def online(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: Milakov and Gimelshein (2018), algorithm 3, arXiv:1805.02867.
     """
-    maximum, total = running(ar, batch)
-    return _of_classes(ar, batch, ar.log(total), ar.subtract(batch.logits, maximum))
+    maximum, total = _running(ar, batch)
+    return _pick_losses(ar, batch, ar.log(total), ar.subtract(batch.logits, maximum))
 
 
-def running(ar: "Arithmetic", batch: "Batch") -> "tuple[FloatArray, FloatArray]":
+def online_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
+    """``exp(x - m) / d - y`` with the maximum and sum after the last tile."""
+    maximum, total = _running(ar, batch)
+    return _minus_targets(ar, batch, ar.divide(ar.exp(ar.subtract(batch.logits, maximum)), total))
+
+
+def _running(ar: "Arithmetic", batch: "Batch") -> "tuple[FloatArray, FloatArray]":
     """Return the running maximum and sum of exponentials after the last tile, (N, 1) each."""
     logits, tile = batch.logits, batch.tile
     maximum = np.full_like(logits[:, :1], -np.inf)
     total = np.zeros_like(maximum)
     for start in range(0, logits.shape[1], tile):
         part = logits[:, start : start + tile]
-        larger = ar.larger(maximum, ar.maximum(part))
+        larger = ar.maximum(maximum, ar.row_max(part))
         kept = ar.multiply(total, ar.exp(ar.subtract(maximum, larger)))
-        total = ar.add(kept, ar.sum(ar.exp_by_row(ar.subtract(part, larger))))
+        total = ar.add(kept, ar.sum(ar.exp_in_rows(ar.subtract(part, larger))))
         maximum = larger
     return maximum, total
+
+
+ONLINE: Final = Method(
+    "online",
+    online,
+    online_gradient,
+    "log d - (x[label]-m), one pass in tiles",
+    soft_labels=False,
+    by_default=False,
+)
+
+# Parts that several methods share
+
+
+def _minus_sum(ar: "Arithmetic", labels: "FloatArray", logs: "FloatArray") -> "FloatArray":
+    return ar.negative(ar.sum(ar.multiply(labels, logs)))
+
+
+def _pick_losses(
+    ar: "Arithmetic", batch: "Batch", log_sum: "FloatArray", terms: "FloatArray"
+) -> "FloatArray":
+    """Return the losses of ``-log p = log_sum - terms`` at the labels: weighted, smoothed, 0 where ignored.
+
+    Smoothing adds up -log p over all classes before it takes ε / C of the sum, as PyTorch does.
+
+    Source: PyTorch 2.13, ``cross_entropy_loss_label_smoothing`` in ``aten/src/ATen/native/LossNLL.cpp``.
+    """
+    if batch.indices is None:
+        raise ValueError("soft labels have no class index; Method.why_unsupported says so")
+    losses = ar.subtract(log_sum, ar.pick(terms, batch.indices))
+    smoothing = batch.weighting.smoothing
+    if batch.label_weights is not None:
+        losses = ar.multiply(batch.label_weights, losses)
+    if smoothing:
+        every = ar.subtract(log_sum, terms)
+        every = every if batch.class_weights is None else ar.multiply(batch.class_weights, every)
+        share = ar.scale(ar.sum(every), smoothing / terms.shape[1])
+        losses = ar.add(ar.scale(losses, 1 - smoothing), share)
+    return _zero_ignored(ar, batch, losses)
+
+
+def _zero_ignored(ar: "Arithmetic", batch: "Batch", x: "FloatArray") -> "FloatArray":
+    """Return x with 0 in the rows of ignored examples."""
+    ignored = batch.weighting.ignored
+    return x if ignored is None else ar.where(~ignored[:, None], x)
+
+
+def _log_gradient(ar: "Arithmetic", batch: "Batch", p: "FloatArray") -> "FloatArray":
+    """Return the gradient of -sum(y log p) with respect to p: -y / p."""
+    return ar.divide(ar.negative(batch.targets), p)
+
+
+def _minus_targets(ar: "Arithmetic", batch: "Batch", p: "FloatArray") -> "FloatArray":
+    """Return a fused gradient: ``p - y``, or ``sum(t) p - t`` where targets are not the labels."""
+    if batch.weighting.is_plain:
+        return ar.subtract(p, batch.labels)
+    return ar.subtract(ar.multiply(p, ar.sum(batch.targets)), batch.targets)
+
+
+def _through_softmax(ar: "Arithmetic", p: "FloatArray", gradient: "FloatArray") -> "FloatArray":
+    """Pass a gradient with respect to the softmax on to the logits: ``(g - sum(g p)) p``."""
+    return ar.multiply(ar.subtract(gradient, ar.sum(ar.multiply(gradient, p))), p)
+
+
+METHODS: Final = (
+    NAIVE,
+    CLIPPED,
+    DENSE,
+    SPARSE,
+    BY_HAND,
+    LOG1P,
+    UNSHIFTED,
+    ONLINE,
+    GUARDED,
+    TEXTBOOK,
+)
+
+# What the blog prints besides losses
 
 
 def softmax_sum(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -174,12 +372,12 @@ def softmax_sum(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
 
 def softmax_matches(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
-    """Count the entries where the softmax is within 1e-6 of the probabilities given, (1, 1)."""
+    """Count the entries where the softmax is within 1e-6 of the case's probabilities, (1, 1)."""
     if batch.probabilities is None:
-        raise ValueError("softmax_matches needs probabilities")
+        raise ValueError("softmax_matches needs probabilities; the loader says so")
     apart = np.abs(ar.subtract(softmax(ar, batch), batch.probabilities))
     near = (apart < apart.dtype.type(1e-6)).astype(apart.dtype)
-    return ar.total(ar.sum(near))
+    return ar.sum_losses(ar.sum(near))
 
 
 def class_indices(ar: "Arithmetic", batch: "Batch") -> "IntArray":  # noqa: ARG001 - a kernel like the others
@@ -187,43 +385,9 @@ def class_indices(ar: "Arithmetic", batch: "Batch") -> "IntArray":  # noqa: ARG0
     return batch.labels.argmax(axis=1)[:, None]
 
 
-def shifted_logits(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
-    """Logits less the largest of their row: none above 0, so that no exp overflows."""
-    return ar.subtract(batch.logits, ar.maximum(batch.logits))
-
-
-def probabilities_of(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
-    """Return the probabilities given, else the softmax."""
-    return softmax(ar, batch) if batch.probabilities is None else batch.probabilities
-
-
-def classes_of(batch: "Batch") -> "IntArray":
-    """Return each example's class; raises ValueError for soft labels, which a method says it cannot take."""
-    if batch.indices is None:
-        raise ValueError("soft labels have no class index")
-    return batch.indices
-
-
-def _minus_sum(ar: "Arithmetic", labels: "FloatArray", logs: "FloatArray") -> "FloatArray":
-    return ar.negative(ar.sum(ar.multiply(labels, logs)))
-
-
-def _of_classes(ar: "Arithmetic", batch: "Batch", log_sum: "FloatArray", terms: "FloatArray") -> "FloatArray":
-    """Return the loss of ``-log p = log_sum - terms``: the own class's, weighted, smoothed, 0 where ignored.
-
-    Smoothing adds up -log p over all classes before it takes ε / C of the sum, as PyTorch does.
-
-    Source: PyTorch 2.13, ``cross_entropy_loss_label_smoothing`` in ``aten/src/ATen/native/LossNLL.cpp``.
-    """
-    losses = ar.subtract(log_sum, ar.pick(terms, classes_of(batch)))
-    weighting = batch.weighting
-    if weighting is None:
-        return losses
-    if weighting.own is not None:
-        losses = ar.multiply(weighting.own, losses)
-    if weighting.smoothing:
-        every = ar.subtract(log_sum, terms)
-        every = every if weighting.weights is None else ar.multiply(weighting.weights, every)
-        share = ar.scale(ar.sum(every), weighting.smoothing / terms.shape[1])
-        losses = ar.add(ar.scale(losses, 1 - weighting.smoothing), share)
-    return losses if weighting.ignored is None else ar.keep(losses, ~weighting.ignored)
+QUANTITIES: Final = (
+    Quantity("softmax", softmax, ("N", "C")),
+    Quantity("softmax_sum", softmax_sum, ()),
+    Quantity("softmax_matches", softmax_matches, (), needs_probabilities=True),
+    Quantity("class_indices", class_indices, ("N",), dtype="int64"),
+)

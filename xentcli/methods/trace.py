@@ -1,119 +1,119 @@
-"""An Arithmetic that records each step: what was computed of what, so that no formula is written twice."""
+"""An Arithmetic that records each step: what was computed from what, so that no formula is written twice."""
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from xentcli.model import Step
+from xentcli.model import EXPONENTIALS, Operation, Step
 
 if TYPE_CHECKING:
+    from xentcli.formats import FloatArray
     from xentcli.methods.arithmetic import Arithmetic
-    from xentcli.model import Batch, FloatArray
+    from xentcli.model import Batch
 
-# Operation → the word for its result, and how it is written.
-_WORDS = {
-    "maximum": ("maximum", "max {0}"),
-    "larger": ("larger", "larger of {0}, {1}"),
-    "subtract": ("difference", "{0} - {1}"),
-    "add": ("total", "{0} + {1}"),
-    "multiply": ("product", "{0} × {1}"),
-    "divide": ("quotient", "{0} / {1}"),
-    "negative": ("negated", "-{0}"),
-    "clip": ("clipped", "clip({0}, {1}, {2})"),
-    "exp": ("exp", "exp({0})"),
-    "exp_by_row": ("exp", "exp({0})"),
-    "log": ("log", "log({0})"),
-    "log_one_by_one": ("log", "log({0})"),
-    "log1p": ("log1p", "log1p({0})"),
-    "sum": ("sum", "Σ {0}"),
-    "absolute": ("magnitude", "|{0}|"),
-    "relu": ("relu", "max({0}, 0)"),
-    "clamp": ("clamped", "max({0}, {1})"),
-    "one_plus": ("sum", "1 + {0}"),
-    "one_minus": ("complement", "1 - {0}"),
-    "reciprocal": ("reciprocal", "1 / {0}"),
-    "scale": ("scaled", "{1} × {0}"),
-    "finite": ("finite", "{0}, or 0"),
-    "keep": ("kept", "{0} where it counts"),
-    "pick": ("own", "{0}[label]"),
-    "without": ("rest", "{0} but the largest"),
-    "widen": ("float64", "float64({0})"),
-    "mean": ("reduction", "mean {0}"),
-    "total": ("reduction", "sum {0}"),
+# The name of an operation's result, and how the operation is written.
+_NOTATION = {
+    Operation.ROW_MAX: ("maximum", "max {0}"),
+    Operation.MAXIMUM: ("larger", "larger of {0}, {1}"),
+    Operation.ADD: ("total", "{0} + {1}"),
+    Operation.SUBTRACT: ("difference", "{0} - {1}"),
+    Operation.MULTIPLY: ("product", "{0} × {1}"),
+    Operation.DIVIDE: ("quotient", "{0} / {1}"),
+    Operation.NEGATIVE: ("negated", "-{0}"),
+    Operation.CLIP: ("clipped", "clip({0}, {1}, {2})"),
+    Operation.EXP: ("exp", "exp({0})"),
+    Operation.EXP_IN_ROWS: ("exp", "exp({0})"),
+    Operation.LOG: ("log", "log({0})"),
+    Operation.LOG_SCALAR: ("log", "log({0})"),
+    Operation.LOG1P: ("log1p", "log1p({0})"),
+    Operation.ABSOLUTE: ("magnitude", "|{0}|"),
+    Operation.ONE_PLUS: ("sum", "1 + {0}"),
+    Operation.ONE_MINUS: ("complement", "1 - {0}"),
+    Operation.RECIPROCAL: ("reciprocal", "1 / {0}"),
+    Operation.SCALE: ("scaled", "{1} × {0}"),
+    Operation.SUM: ("sum", "Σ {0}"),
+    Operation.SUM_LOSSES: ("reduction", "sum {0}"),
+    Operation.MEAN: ("reduction", "mean {0}"),
+    Operation.FINITE_OR_ZERO: ("finite", "{0}, or 0"),
+    Operation.PICK: ("picked", "{0}[label]"),
+    Operation.WHERE: ("kept", "{1} where it counts"),
+    Operation.WHERE_INSIDE: ("inside", "{1} where {0} is inside the clip"),
+    Operation.ZERO_CLASS: ("rest", "{0} but the largest"),
+    Operation.WIDEN: ("float64", "float64({0})"),
 }
+_AT_LEAST = ("clamped", "max({0}, {1})")  # a clip of one bound
+_MAXIMA = frozenset({Operation.ROW_MAX, Operation.MAXIMUM})
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What was made so far: the steps, the name of each result, how often each word was used."""
+class _Recorder:
+    """The steps so far, the name of each array and how often each name was used."""
 
-    names: dict[int, str]
-    steps: list[Step] = field(default_factory=list)
-    words: Counter[str] = field(default_factory=Counter)
+    def __init__(self, batch: "Batch") -> None:
+        self.steps: list[Step] = []
+        self._logits = batch.logits
+        self._names = {id(array): name for name, array in inputs(batch).items()}
+        self._operations: dict[str | None, Operation] = {}
+        self._uses = Counter(self._names.values())
 
-    def named(self, word: str) -> str:
-        """Return the name of the next step of a word: the word, numbered from the second on."""
-        self.words[word] += 1
-        number = self.words[word]
-        return word if number == 1 else f"{word} {number}"
-
-    def add(self, step: Step) -> None:
+    def record(self, operation: Operation, operands: tuple[Any, ...], result: "FloatArray") -> None:
         """Add a step, so that later ones can name its result."""
-        self.names[id(step.result)] = step.name
-        self.steps.append(step)
+        names = tuple(self._names.get(id(operand)) for operand in operands)
+        word, notation = _NOTATION[operation]
+        if operation is Operation.CLIP and len(operands) == 2:  # noqa: PLR2004 - an array and one bound
+            word, notation = _AT_LEAST
+        before = [self._operations.get(name) for name in names]
+        if operation is Operation.SUBTRACT and names[0] == "logits" and before[1] in _MAXIMA:
+            word = "shifted"
+        if operation is Operation.DIVIDE and before[0] in EXPONENTIALS and before[1] is Operation.SUM:
+            word = "probabilities"
+        self._uses[word] += 1
+        name = word if self._uses[word] == 1 else f"{word} {self._uses[word]}"
+        shown = [each or self._describe(operand) for each, operand in zip(names, operands, strict=True)]
+        self._names[id(result)], self._operations[name] = name, operation
+        self.steps.append(Step(operation, name, notation.format(*shown), operands, names, result))
+
+    def _describe(self, operand: object) -> str:
+        """Name what no step made: a bound, a tile of the logits, what a loop starts from."""
+        if isinstance(operand, float):
+            return f"{operand:g}"
+        part = isinstance(operand, np.ndarray) and np.may_share_memory(operand, self._logits)
+        return "tile" if part else "start"
 
 
-class Traced:
-    """Wraps an Arithmetic; what is made fills up as kernels call it."""
+class _Traced:
+    """Wraps an Arithmetic; a recorder is told of every operation."""
 
-    def __init__(self, inner: "Arithmetic", batch: "Batch", made: "_Made") -> None:
-        self._inner, self._batch, self._made = inner, batch, made
+    def __init__(self, inner: "Arithmetic", recorder: _Recorder) -> None:
+        self._inner, self._recorder = inner, recorder
 
     @property
     def python(self) -> "Arithmetic":
         """Python floats, recorded in the same list."""
-        return cast("Arithmetic", Traced(self._inner.python, self._batch, self._made))
+        return cast("Arithmetic", _Traced(self._inner.python, self._recorder))
 
-    def __getattr__(self, operation: str) -> Callable[..., "FloatArray"]:
+    def __getattr__(self, name: str) -> Callable[..., "FloatArray"]:
         """Return the operation, recording what it returns."""
-        function = getattr(self._inner, operation)
+        operation, function = Operation(name), getattr(self._inner, name)
 
-        def record(*operands: Any) -> "FloatArray":  # noqa: ANN401 - arrays and bounds
+        def recorded(*operands: Any) -> "FloatArray":  # noqa: ANN401 - arrays and bounds
             result: FloatArray = function(*operands)
-            self._record(operation, operands, result)
+            self._recorder.record(operation, operands, result)
             return result
 
-        return record
-
-    def _record(self, operation: str, operands: tuple[Any, ...], result: "FloatArray") -> None:
-        word, written = _WORDS[operation]
-        shown = [self._made.names.get(id(operand)) or self._plain(operand) for operand in operands]
-        if operation == "subtract" and shown[1].startswith(("maximum", "larger")) and shown[0] == "logits":
-            word = "shifted"
-        if operation == "divide" and shown[0].startswith("exp") and shown[1].startswith("sum"):
-            word = "probabilities"
-        self._made.add(Step(operation, self._made.named(word), written.format(*shown), operands, result))
-
-    def _plain(self, operand: object) -> str:
-        """Name what no step made: a bound, a tile of the logits, what a loop starts from."""
-        if isinstance(operand, float):
-            return f"{operand:g}"
-        part = isinstance(operand, np.ndarray) and np.may_share_memory(operand, self._batch.logits)
-        return "tile" if part else "start"
+        return recorded
 
 
 def traced(ar: "Arithmetic", batch: "Batch") -> "tuple[Arithmetic, list[Step]]":
     """Return the arithmetic as a kernel takes it, and the list that its steps go to."""
-    made = _Made({id(array): name for name, array in given(batch).items()})
-    return cast("Arithmetic", Traced(ar, batch, made)), made.steps
+    recorder = _Recorder(batch)
+    return cast("Arithmetic", _Traced(ar, recorder)), recorder.steps
 
 
-def given(batch: "Batch") -> "dict[str, FloatArray]":
-    """Return what a batch gives, by the name that steps call it."""
+def inputs(batch: "Batch") -> "dict[str, FloatArray]":
+    """Return the arrays of a batch, by the name that steps call them."""
     arrays = {"logits": batch.logits, "labels": batch.labels, "probabilities": batch.probabilities}
-    if (weighting := batch.weighting) is not None:
-        arrays |= {"weights": weighting.weights, "weight": weighting.own, "targets": weighting.targets}
+    if not batch.weighting.is_plain:
+        arrays |= {"weights": batch.class_weights, "weight": batch.label_weights, "targets": batch.targets}
     return {name: array for name, array in arrays.items() if array is not None}

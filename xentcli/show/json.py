@@ -10,11 +10,11 @@ import numpy as np
 from xentcli import __version__
 from xentcli.digits import error, number
 from xentcli.formats import FORMATS, nearest
-from xentcli.words import IN_ORDER
+from xentcli.words import SEQUENTIAL
 
 if TYPE_CHECKING:
     from xentcli.judge import Result
-    from xentcli.model import Case, Check, Judgement, Outcome
+    from xentcli.model import Case, Comparison, Judgement, Outcome
     from xentcli.show.sheets import Sheet
 
 
@@ -50,11 +50,11 @@ def _case(result: "Result") -> dict[str, Any]:
         "dtype": case.dtype,
         "arithmetic": case.numerics.arithmetic,
         "reduction": case.reduction,
-        "shape": list(case.shape),
+        "shape": list(case.batch.sizes),
         **_particulars(case),
         "exact": _exact(result),
         "methods": [_method(*pair) for pair in zip(result.outcomes, result.judgements, strict=True)],
-        "expectations": [_expectation(check) for check in result.checks],
+        "expectations": [_expectation(check) for check in result.comparisons],
     }
 
 
@@ -65,14 +65,14 @@ def _particulars(case: "Case") -> dict[str, Any]:
         "sources": [_without_none(asdict(source)) for source in about.sources if source.title],
         "affects": [asdict(affected) for affected in about.affects],
         "prints": [asdict(printed) for printed in about.prints],
-        "accumulate": [word for word in (how.accumulate, IN_ORDER * how.in_order) if word],
+        "accumulate": [word for word in (how.accumulate, SEQUENTIAL * how.sequential) if word],
         "flush_subnormals": how.flush_subnormals,
     }
-    if weighting is not None:
-        if weighting.weights is not None:
-            fields["class_weights"] = [number(w, case.dtype) for w in weighting.weights[0].tolist()]
-        fields["label_smoothing"] = weighting.smoothing
-        fields["ignored"] = [] if weighting.ignored is None else np.flatnonzero(weighting.ignored).tolist()
+    if weighting.class_weights is not None:
+        fields["class_weights"] = [number(w, case.dtype) for w in weighting.class_weights.tolist()]
+    fields["label_smoothing"] = weighting.smoothing
+    if weighting.ignored is not None:
+        fields["ignored"] = np.flatnonzero(weighting.ignored).tolist()
     return {name: value for name, value in fields.items() if value}
 
 
@@ -81,7 +81,7 @@ def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _exact(result: "Result") -> dict[str, Any]:
-    form = FORMATS[result.case.numerics.of_losses]
+    form = FORMATS[result.case.numerics.loss_dtype]
     exact = result.exact
     fields: dict[str, Any] = {
         "loss": None if exact.loss is None else number(nearest(exact.loss, form), form.name),
@@ -120,9 +120,9 @@ def _method(outcome: "Outcome", judgement: "Judgement | None") -> dict[str, Any]
     return fields
 
 
-def _expectation(check: "Check") -> dict[str, Any]:
+def _expectation(check: "Comparison") -> dict[str, Any]:
     expected = [number(float(text), "float64") for text in check.expectation.texts]
-    got = [number(value, check.dtype) for value in check.got]
+    got = [number(value, check.dtype) for value in check.values]
     return {
         "quantity": check.expectation.quantity,
         **({"derived": True} if check.expectation.derived else {}),

@@ -9,7 +9,7 @@ from xentcli.digits import text
 
 if TYPE_CHECKING:
     from xentcli.judge import Result
-    from xentcli.model import Check
+    from xentcli.model import Comparison
 
 # What XML 1.0 calls a character, turned round.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -37,19 +37,19 @@ def cleaned(words: str) -> str:
 def _suite(root: ET.Element, result: "Result") -> None:
     case = result.case
     tag, kind = ("skipped", "skipped") if case.overridden else ("failure", "failures")
-    counts = {"tests": len(result.checks), "failures": 0, "errors": 0, "skipped": 0}
-    counts[kind] = sum(not check.reproduced for check in result.checks)
+    counts = {"tests": len(result.comparisons), "failures": 0, "errors": 0, "skipped": 0}
+    counts[kind] = sum(not check.reproduced for check in result.comparisons)
     about = {"name": cleaned(case.name), "file": cleaned(case.path)}
     suite = ET.SubElement(root, "testsuite", about | {name: str(count) for name, count in counts.items()})
-    for check in result.checks:
+    for check in result.comparisons:
         about = {"classname": cleaned(case.name), "name": check.expectation.quantity}
         test = ET.SubElement(suite, "testcase", about)
         if not check.reproduced:
             ET.SubElement(test, tag, message=_message(check))
 
 
-def _message(check: "Check") -> str:
-    got = [text(value, check.dtype) for value in check.got]
+def _message(check: "Comparison") -> str:
+    got = [text(value, check.dtype) for value in check.values]
     differing = [
         f"expected {expected}, got {value}"
         for expected, value, hit in zip(check.expectation.texts, got, check.hits, strict=True)

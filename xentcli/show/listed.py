@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from xentcli.atlas import Entry
 from xentcli.frameworks import FRAMEWORK_METHODS
 from xentcli.judge.findings import FINDINGS
-from xentcli.methods.table import METHODS, Method
+from xentcli.methods.method import Method
+from xentcli.methods.table import METHODS
 from xentcli.show.sheets import Sheet
 
 
@@ -30,8 +31,8 @@ def of_methods() -> list[Sheet]:
 
 def _labels(method: Method) -> str:
     if method.binary:
-        return "one number an example"
-    return "any" if method.soft_labels else "one class an example"
+        return "one number per example"
+    return "any" if method.soft_labels else "one class per example"
 
 
 def of_findings() -> Sheet:

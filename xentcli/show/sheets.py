@@ -12,7 +12,7 @@ from xentcli.errors import count
 from xentcli.formats import FORMATS, nearest
 from xentcli.judge import Result
 from xentcli.judge.verdicts import VERDICTS
-from xentcli.model import Case, Check, Gradient, Judgement, Outcome
+from xentcli.model import Case, Comparison, GradientJudgement, Judgement, Outcome
 
 _FEW = 6  # numbers that a cell shows in full
 _MISSES = 3  # numbers that were not reproduced, shown one by one
@@ -45,7 +45,7 @@ def of_run(results: Sequence[Result], *, verbose: bool, everything: bool) -> lis
 def of_result(result: Result, everything: bool) -> Sheet:
     """Return the truth, then a row a method: loss, losses, what was expected; then the other quantities."""
     case = result.case
-    checks = {check.expectation.quantity: check for check in result.checks}
+    checks = {check.expectation.quantity: check for check in result.comparisons}
     rows = [_exact_row(result, everything)]
     rows += [
         _method_row(outcome, checks.pop(outcome.method, None), everything) for outcome in result.outcomes
@@ -59,7 +59,9 @@ def of_result(result: Result, everything: bool) -> Sheet:
 def numerics(case: Case) -> tuple[str, ...]:
     """Return in words how the numbers of a case are carried out."""
     how = case.numerics
-    sums = " ".join(filter(None, ("in order" * how.in_order, f"in {how.accumulate}" * bool(how.accumulate))))
+    sums = " ".join(
+        filter(None, ("in order" * how.sequential, f"in {how.accumulate}" * bool(how.accumulate)))
+    )
     extra = (f"sums {sums}" if sums else "", "subnormals flushed" if how.flush_subnormals else "")
     return tuple(filter(None, (how.dtype, how.arithmetic, *extra)))
 
@@ -71,7 +73,7 @@ def label(outcome: Outcome) -> str:
 
 def size(case: Case) -> str:
     """Return the shape of the logits, 2×10, or 2 of a binary case."""
-    return "×".join(map(str, case.shape))
+    return "×".join(map(str, case.batch.sizes))
 
 
 def of_truth(result: Result) -> Sheet:
@@ -103,7 +105,7 @@ def flat(results: Sequence[Result]) -> Sheet:
     for result in results:
         case = result.case
         about = (case.name, case.dtype, case.numerics.arithmetic, case.reduction)
-        checks = {check.expectation.quantity: check for check in result.checks}
+        checks = {check.expectation.quantity: check for check in result.comparisons}
         for outcome, judgement in zip(result.outcomes, result.judgements, strict=True):
             check = checks.pop(outcome.method, None)
             loss, losses = text(outcome.loss, outcome.dtype), _numbers(outcome.losses, outcome.dtype)
@@ -114,7 +116,7 @@ def flat(results: Sequence[Result]) -> Sheet:
                 *about,
                 check.expectation.quantity,
                 "",
-                _numbers(check.got, check.dtype),
+                _numbers(check.values, check.dtype),
                 *_expected(check),
                 *[""] * 5,
             )
@@ -144,31 +146,31 @@ def closing(results: Sequence[Result]) -> str:
 
 def _origin(results: Sequence[Result]) -> str:
     """Name what was expected by where it comes from."""
-    derived = sum(len(c.hits) for result in results for c in result.checks if c.expectation.derived)
+    derived = sum(len(c.hits) for result in results for c in result.comparisons if c.expectation.derived)
     printed = sum(result.numbers for result in results) - derived
     if not derived:
         return "printed numbers"
     return f"numbers ({printed} printed, {derived} derived)" if printed else "derived numbers"
 
 
-def _method_row(outcome: Outcome, check: Check | None, everything: bool) -> tuple[str, ...]:
-    if outcome.missing is not None:
-        return label(outcome), "-", outcome.missing, "", ""
+def _method_row(outcome: Outcome, check: Comparison | None, everything: bool) -> tuple[str, ...]:
+    if outcome.failure is not None:
+        return label(outcome), "-", outcome.failure, "", ""
     losses = _numbers(outcome.losses, outcome.dtype, everything)
     return label(outcome), text(outcome.loss, outcome.dtype), losses, *_beside(check, everything)
 
 
-def _quantity_row(check: Check, everything: bool) -> tuple[str, ...]:
+def _quantity_row(check: Comparison, everything: bool) -> tuple[str, ...]:
     everything = everything or not check.reproduced
     return (
         check.expectation.quantity,
         "",
-        _numbers(check.got, check.dtype, everything),
+        _numbers(check.values, check.dtype, everything),
         *_beside(check, everything),
     )
 
 
-def _beside(check: Check | None, everything: bool) -> tuple[str, str]:
+def _beside(check: Comparison | None, everything: bool) -> tuple[str, str]:
     """Return what was expected and whether it was reproduced; the first numbers that were not."""
     if check is None:
         return "", ""
@@ -180,9 +182,9 @@ def _beside(check: Check | None, everything: bool) -> tuple[str, str]:
     ), done
 
 
-def _missed(check: Check) -> str:
+def _missed(check: Comparison) -> str:
     """Name the first numbers that were not reproduced, by their indices from 0."""
-    triples = zip(np.ndindex(check.expectation.shape), check.expectation.texts, check.got, strict=True)
+    triples = zip(np.ndindex(check.expectation.shape), check.expectation.texts, check.values, strict=True)
     missed = [
         f"{list(index)} {expected}, not {text(got, check.dtype)}".replace(", ", ",", len(index) - 1)
         for (index, expected, got), hit in zip(triples, check.hits, strict=True)
@@ -192,7 +194,7 @@ def _missed(check: Check) -> str:
     return "; ".join(missed[:_MISSES]) + (f"; {more} more" if more > 0 else "")
 
 
-def _expected(check: Check | None) -> tuple[str, str, str]:
+def _expected(check: Comparison | None) -> tuple[str, str, str]:
     if check is None:
         return "", "", ""
     return " ".join(check.expectation.texts), str(len(check.hits)), str(sum(check.hits))
@@ -235,7 +237,7 @@ def _verdict(judgement: Judgement) -> str:
     return f"{judgement.verdict}, but {number} of {len(judgement.verdicts)} {worst}"
 
 
-def _gradient(gradient: Gradient | None) -> tuple[str, str]:
+def _gradient(gradient: GradientJudgement | None) -> tuple[str, str]:
     """Return the state, with its error where it is wrong, and the sum that should be 0."""
     if gradient is None:
         return "-", "-"
@@ -246,7 +248,7 @@ def _gradient(gradient: Gradient | None) -> tuple[str, str]:
 
 def _exact_row(result: Result, everything: bool) -> tuple[str, ...]:
     """Return the true loss and losses, rounded to the dtype."""
-    losses = [_true(value, result.case.numerics.of_losses) for value in result.exact.losses]
+    losses = [_true(value, result.case.numerics.loss_dtype) for value in result.exact.losses]
     sampled = _sampled(result)
     return "exact", _exact_loss(result), sampled or _texts(losses, everything), "", ""
 
@@ -260,7 +262,7 @@ def _sampled(result: Result) -> str:
 def _exact_loss(result: Result) -> str:
     if result.exact.loss is None:
         return _sampled(result) or "-"
-    return _true(result.exact.loss, result.case.numerics.of_losses)
+    return _true(result.exact.loss, result.case.numerics.loss_dtype)
 
 
 def _true(value: Decimal, dtype: str) -> str:
@@ -282,4 +284,4 @@ def _count(result: Result) -> str:
 
 
 def _misses(result: Result) -> list[str]:
-    return [check.expectation.quantity for check in result.checks if not check.reproduced]
+    return [check.expectation.quantity for check in result.comparisons if not check.reproduced]

@@ -7,13 +7,13 @@ from xentcli.methods.arithmetic.base import PYTHON, Arithmetic
 from xentcli.methods.arithmetic.eigen import Eigen, EigenAvx
 from xentcli.methods.arithmetic.flushed import Flushed
 
-__all__ = ["ARITHMETICS", "PYTHON", "Arithmetic", "get", "named"]
+__all__ = ["ARITHMETICS", "PYTHON", "Arithmetic", "by_name", "get"]
 
 ARITHMETICS = (Arithmetic, Eigen, EigenAvx)
 
 
-def named(name: str) -> type[Arithmetic]:
-    """Return the kind of arithmetic of that name."""
+def by_name(name: str) -> type[Arithmetic]:
+    """Return the class of an arithmetic."""
     return next(arithmetic for arithmetic in ARITHMETICS if arithmetic.name == name)
 
 
@@ -22,17 +22,17 @@ def get(
     dtype: str,
     accumulate: str | None = None,
     *,
-    in_order: bool = False,
+    sequential: bool = False,
     flush_subnormals: bool = False,
 ) -> Arithmetic:
-    """Return the arithmetic of that name; raises XentError where it does not work so or in that dtype."""
-    found = named(name)
-    if dtype not in found.dtypes:
+    """Return an arithmetic; raises XentError where it does not support the dtype or the way of adding."""
+    arithmetic = by_name(name)
+    if dtype not in arithmetic.dtypes:
         raise XentError(
-            f"arithmetic {name} works in {' and '.join(found.dtypes)}, not in {dtype}; "
-            f"take arithmetic numpy or dtype {found.dtypes[0]}"
+            f"arithmetic {name} supports {' and '.join(arithmetic.dtypes)}, not {dtype}; "
+            f"take arithmetic numpy or dtype {arithmetic.dtypes[0]}"
         )
-    if (accumulate is not None or in_order) and found.own_sums:
+    if (accumulate is not None or sequential) and arithmetic.own_sums:
         raise XentError(f"arithmetic {name} has sums of its own; accumulate goes with arithmetic numpy")
-    made = found(accumulate, in_order=in_order)
-    return cast("Arithmetic", Flushed(made)) if flush_subnormals else made
+    instance = arithmetic(accumulate, sequential=sequential)
+    return cast("Arithmetic", Flushed(instance)) if flush_subnormals else instance

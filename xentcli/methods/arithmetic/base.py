@@ -14,14 +14,14 @@ import numpy as np
 from xentcli.methods.arithmetic import sums
 
 if TYPE_CHECKING:
-    from xentcli.model import BoolArray, FloatArray, IntArray
+    from xentcli.formats import BoolArray, FloatArray, IntArray
 
 
 class Arithmetic:
     """NumPy's own arithmetic, and the operations that every other one offers too.
 
     ``accumulate`` names the dtype that sums are carried in, and what follows from a sum is then in it too, as
-    after ``sum(dtype=...)``; without it that is the dtype of the terms. ``in_order`` adds term after term.
+    after ``sum(dtype=...)``; without it that is the dtype of the terms. ``sequential`` adds term after term.
     """
 
     name = "numpy"
@@ -29,15 +29,15 @@ class Arithmetic:
     own_sums = False
     has_sigmoid = True
 
-    def __init__(self, accumulate: str | None = None, *, in_order: bool = False) -> None:
-        self.accumulate, self.in_order = accumulate, in_order
+    def __init__(self, accumulate: str | None = None, *, sequential: bool = False) -> None:
+        self.accumulate, self.sequential = accumulate, sequential
 
     @property
     def python(self) -> "Arithmetic":
         """The arithmetic of Python floats, for what is checked by hand."""
         return PYTHON
 
-    def maximum(self, x: "FloatArray") -> "FloatArray":
+    def row_max(self, x: "FloatArray") -> "FloatArray":
         """Return the largest entry of each row, (N, 1); nan where a row has one."""
         return x.max(axis=1, keepdims=True)
 
@@ -45,7 +45,7 @@ class Arithmetic:
         """Return x - y."""
         return np.subtract(x, y)
 
-    def larger(self, x: "FloatArray", y: "FloatArray") -> "FloatArray":
+    def maximum(self, x: "FloatArray", y: "FloatArray") -> "FloatArray":
         """Return the larger of x and y; nan where either is."""
         return np.maximum(x, y)
 
@@ -65,15 +65,16 @@ class Arithmetic:
         """Return -x."""
         return np.negative(x)
 
-    def clip(self, x: "FloatArray", low: float, high: float) -> "FloatArray":
+    def clip(self, x: "FloatArray", low: float, high: float | None = None) -> "FloatArray":
         """Return x brought into [low, high], the bounds rounded to the dtype; nan stays nan."""
-        return np.minimum(np.maximum(x, x.dtype.type(low)), x.dtype.type(high))
+        raised = np.maximum(x, x.dtype.type(low))
+        return raised if high is None else np.minimum(raised, x.dtype.type(high))
 
     def exp(self, x: "FloatArray") -> "FloatArray":
         """Return e^x."""
         return np.exp(x)
 
-    def exp_by_row(self, x: "FloatArray") -> "FloatArray":
+    def exp_in_rows(self, x: "FloatArray") -> "FloatArray":
         """Return e^x as computed inside a sum over each row."""
         return self.exp(x)
 
@@ -85,21 +86,13 @@ class Arithmetic:
         """Return ln(1 + x)."""
         return np.log1p(x)
 
-    def log_one_by_one(self, x: "FloatArray") -> "FloatArray":
+    def log_scalar(self, x: "FloatArray") -> "FloatArray":
         """Return ln x as scalar code computes it, which may not be the function for arrays."""
         return self.log(x)
 
     def absolute(self, x: "FloatArray") -> "FloatArray":
         """Return |x|."""
         return np.absolute(x)
-
-    def relu(self, x: "FloatArray") -> "FloatArray":
-        """Return x where it is above 0, else 0; nan stays nan."""
-        return np.maximum(x, x.dtype.type(0))
-
-    def clamp(self, x: "FloatArray", low: float) -> "FloatArray":
-        """Return x, but nothing below the bound; nan stays nan."""
-        return np.maximum(x, x.dtype.type(low))
 
     def one_plus(self, x: "FloatArray") -> "FloatArray":
         """Return 1 + x."""
@@ -123,47 +116,47 @@ class Arithmetic:
         return self._added(terms).astype(np.promote_types(x.dtype, terms.dtype))
 
     def _added(self, x: "FloatArray") -> "FloatArray":
-        if self.in_order:
-            return sums.in_order(x)
+        if self.sequential:
+            return sums.sequential(x)
         if x.dtype.itemsize < np.dtype(np.float32).itemsize:
             return sums.pairwise(x)
         return x.sum(axis=1, keepdims=True, dtype=x.dtype)
 
-    def total(self, x: "FloatArray") -> "FloatArray":
+    def sum_losses(self, x: "FloatArray") -> "FloatArray":
         """Return the sum of a column of losses (N, 1) as (1, 1)."""
         return self.sum(x.T)
 
     def mean(self, x: "FloatArray", divisor: float | None = None) -> "FloatArray":
         """Return the total of a column of losses by their number or a divisor, (1, 1); by 0 it is nan."""
         # The number of losses may be too large for a half format; float64 holds it, and one rounding is left.
-        total = self.total(x)
+        total = self.sum_losses(x)
         number = len(x) if divisor is None else divisor
         return np.divide(total.astype(np.float64), number or np.nan).astype(total.dtype)
 
     # Choosing among numbers: nothing is computed.
 
-    def finite(self, x: "FloatArray") -> "FloatArray":
+    def finite_or_zero(self, x: "FloatArray") -> "FloatArray":
         """Return x where it is finite, and 0 elsewhere."""
         return np.where(np.isfinite(x), x, x.dtype.type(0))
 
     def pick(self, x: "FloatArray", indices: "IntArray") -> "FloatArray":
-        """Return the entry of each example's own class, (N, 1); nan where there is no such class."""
+        """Return the entry of each example's class, (N, 1); nan where there is no such class."""
         known = (indices >= 0) & (indices < x.shape[1])
         picked = np.take_along_axis(x, np.where(known, indices, 0)[:, None], axis=1)
         return picked if known.all() else np.where(known[:, None], picked, x.dtype.type(np.nan))
 
-    def keep(self, x: "FloatArray", kept: "BoolArray") -> "FloatArray":
-        """Return x where it is kept, and 0 elsewhere."""
-        return np.where(kept, x, x.dtype.type(0))
+    def where(self, condition: "BoolArray", x: "FloatArray") -> "FloatArray":
+        """Return x where the condition holds, and 0 elsewhere."""
+        return np.where(condition, x, x.dtype.type(0))
 
-    def without(self, x: "FloatArray", indices: "IntArray") -> "FloatArray":
+    def where_inside(self, p: "FloatArray", x: "FloatArray", low: float, high: float) -> "FloatArray":
+        """Return x where p lies within [low, high], bounds rounded to the dtype, and 0 elsewhere."""
+        outside = (p < p.dtype.type(low)) | (p > p.dtype.type(high))
+        return np.where(outside, x.dtype.type(0), x)
+
+    def zero_class(self, x: "FloatArray", indices: "IntArray") -> "FloatArray":
         """Return x with 0 for one class of each example."""
         return np.where(np.arange(x.shape[1]) == indices[:, None], x.dtype.type(0), x)
-
-    def inside(self, x: "FloatArray", of: "FloatArray", low: float, high: float) -> "FloatArray":
-        """Return x where ``of`` lies within [low, high], bounds rounded to the dtype, and 0 elsewhere."""
-        outside = (of < of.dtype.type(low)) | (of > of.dtype.type(high))
-        return np.where(outside, x.dtype.type(0), x)
 
     def widen(self, x: "FloatArray") -> "FloatArray":
         """Return x as float64."""

@@ -11,7 +11,7 @@ from xentcli.methods.arithmetic.cephes import flush
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xentcli.model import FloatArray
+    from xentcli.formats import FloatArray
 
 
 class Eigen(Arithmetic):
@@ -25,13 +25,13 @@ class Eigen(Arithmetic):
     own_sums = True
     has_sigmoid = False
 
-    def maximum(self, x: "FloatArray") -> "FloatArray":
+    def row_max(self, x: "FloatArray") -> "FloatArray":
         """Return the largest entry of each row; subnormal operands are zero, here as in all that follows."""
-        return super().maximum(flush(x))
+        return super().row_max(flush(x))
 
-    def larger(self, x: "FloatArray", y: "FloatArray") -> "FloatArray":
+    def maximum(self, x: "FloatArray", y: "FloatArray") -> "FloatArray":
         """Return the larger of x and y."""
-        return super().larger(flush(x), flush(y))
+        return super().maximum(flush(x), flush(y))
 
     def add(self, x: "FloatArray", y: "FloatArray") -> "FloatArray":
         """Return x + y."""
@@ -49,7 +49,7 @@ class Eigen(Arithmetic):
         """Return x · (1 / y): a multiplication by the reciprocal, rounded twice."""
         return self.multiply(x, flush(np.divide(np.float32(1), flush(y))))
 
-    def clip(self, x: "FloatArray", low: float, high: float) -> "FloatArray":
+    def clip(self, x: "FloatArray", low: float, high: float | None = None) -> "FloatArray":
         """Return x brought into [low, high]."""
         return flush(super().clip(flush(x), low, high))
 
@@ -61,7 +61,7 @@ class Eigen(Arithmetic):
         """Return ln x, split as exp is."""
         return _split(x.reshape(1, -1), cephes.log, cephes.logf).reshape(x.shape)
 
-    def log_one_by_one(self, x: "FloatArray") -> "FloatArray":
+    def log_scalar(self, x: "FloatArray") -> "FloatArray":
         """Return ln x by the C library alone."""
         return cephes.logf(x)
 
@@ -69,7 +69,7 @@ class Eigen(Arithmetic):
         """Return the sum of each row, class after class."""
         return sums.flushed_in_order(x)
 
-    def total(self, x: "FloatArray") -> "FloatArray":
+    def sum_losses(self, x: "FloatArray") -> "FloatArray":
         """Return the sum of a column of losses, packet after packet."""
         return sums.in_packets(x.T)
 
@@ -81,7 +81,7 @@ class Eigen(Arithmetic):
         """Return x times a number."""
         return flush(super().scale(flush(x), factor))
 
-    def exp_by_row(self, x: "FloatArray") -> "FloatArray":
+    def exp_in_rows(self, x: "FloatArray") -> "FloatArray":
         """Return e^x, the packets those of each row: the function is fused into its sum."""
         return _split(x, cephes.exp, cephes.expf)
 

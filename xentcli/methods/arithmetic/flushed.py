@@ -9,8 +9,8 @@ from xentcli.formats import flush
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from xentcli.formats import FloatArray
     from xentcli.methods.arithmetic.base import Arithmetic
-    from xentcli.model import FloatArray
 
 
 class Flushed:

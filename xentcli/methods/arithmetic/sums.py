@@ -7,8 +7,8 @@ import numpy as np
 from xentcli.methods.arithmetic.cephes import PACKET, flush
 
 if TYPE_CHECKING:
+    from xentcli.formats import FloatArray
     from xentcli.methods.arithmetic.cephes import Float32
-    from xentcli.model import FloatArray
 
 
 def pairwise(x: "FloatArray") -> "FloatArray":
@@ -39,7 +39,7 @@ def pairwise(x: "FloatArray") -> "FloatArray":
     return total
 
 
-def in_order(x: "FloatArray") -> "FloatArray":
+def sequential(x: "FloatArray") -> "FloatArray":
     """Add one class after another."""
     return np.add.accumulate(x, axis=1)[:, -1:]
 

@@ -1,0 +1,34 @@
+"""FINDINGS: the catalogue of named causes. A predicate never looks at the method's name.
+
+Each stands in the file of its theme with its words under its predicate: numbers outside the range of the
+format, the gradient, rounding, masks, and what is wrong with the inputs.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from xentcli.judge.findings import gradients, inputs, masks, ranges, rounding
+
+if TYPE_CHECKING:
+    from xentcli.judge.evidence import Evidence, Reduction
+
+FINDINGS: Final = (
+    *ranges.FINDINGS,
+    *gradients.FINDINGS,
+    *rounding.FINDINGS,
+    *masks.FINDINGS,
+    *inputs.FINDINGS,
+)
+
+
+def detect(evidence: "Evidence") -> tuple[str, ...]:
+    """Name what is found in one example, in the order of the catalogue."""
+    return tuple(finding.name for finding in FINDINGS if finding.detect and finding.detect(evidence))
+
+
+def detect_in_reduction(reduction: "Reduction") -> tuple[str, ...]:
+    """Name what is found between the losses and the loss."""
+    return tuple(
+        finding.name
+        for finding in FINDINGS
+        if finding.detect_in_reduction and finding.detect_in_reduction(reduction)
+    )

@@ -1,0 +1,32 @@
+"""What a finding is: a named cause of a wrong loss, with its words and the predicates that detect it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xentcli.judge.evidence import Evidence, Reduction
+
+# ulps up to which a loss or a sum is accurate: a careful formula needs that many on some input, a careless
+# one soon exceeds them.
+ACCURATE: Final = 4
+WRONG: Final = 0.01  # of the largest true entry: a gradient this far off points elsewhere
+WRONG_VERDICTS: Final = frozenset({"nan", "overflow", "negative", "collapsed", "capped", "off"})
+BLANCHARD: Final = "Blanchard, Higham and Higham (2021), doi:10.1093/imanum/draa038"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A name, one sentence of cause, one of remedy, a source, a bundled case that shows it.
+
+    ``detect`` finds it in an example, ``detect_in_reduction`` between the losses and the loss.
+    """
+
+    name: str
+    cause: str
+    remedy: str
+    source: str
+    case: str
+    detect: "Callable[[Evidence], bool] | None" = None
+    detect_in_reduction: "Callable[[Reduction], bool] | None" = None

@@ -1,0 +1,106 @@
+"""Findings of logits of -inf: classes that are masked, and rows that have nothing else."""
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from xentcli.judge.findings.finding import Finding
+from xentcli.model import Operation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xentcli.judge.evidence import Evidence
+    from xentcli.model import Step
+
+
+def _masked_infinity(e: "Evidence") -> bool:
+    """Detect a product of 0 and an infinity at a class that does not count and whose logit is -inf."""
+    return (
+        math.isnan(e.loss)
+        and not e.is_ignored
+        and any(
+            is_zero_times_infinity(step, e.row)[at_mask(e, step)].any()
+            for step in e.steps_named(Operation.MULTIPLY)
+        )
+    )
+
+
+MASKED_INFINITY: Final = Finding(
+    "masked-infinity",
+    cause="A class masked with a logit of -inf has the label 0, and 0 × inf is nan in the sum over classes.",
+    remedy="Pick the label's class (sparse) instead of multiplying by a one-hot row.",
+    source="https://github.com/google-deepmind/optax/issues/896",
+    case="masked-class",
+    detect=_masked_infinity,
+)
+
+
+def _empty_tile(e: "Evidence") -> bool:
+    """Detect a maximum of -inf over a part of a row that has finite logits elsewhere, and nan from it."""
+    if not math.isnan(e.loss) or np.isnan(e.logits).any() or not np.isfinite(e.logits).any():
+        return False
+    maxima = e.steps_named(Operation.ROW_MAX, Operation.MAXIMUM)
+    return any(np.isneginf(step.row(e.row)).all() for step in maxima)
+
+
+EMPTY_TILE: Final = Finding(
+    "empty-tile",
+    cause="All logits of the first tile are -inf, so that the running maximum is -inf and -inf - -inf is "
+    "nan.",
+    remedy="Start from a finite maximum, or skip tiles whose maximum is -inf.",
+    source="https://github.com/Dao-AILab/flash-attention/issues/1930",
+    case="empty-tile",
+    detect=_empty_tile,
+)
+
+
+def _label_on_mask(e: "Evidence") -> bool:
+    """Detect a class that counts and whose logit is -inf: the true loss is infinite."""
+    masked = np.isneginf(e.logits) & (e.targets > 0) & (not e.batch.binary)
+    return e.exact.is_infinite() and bool(masked.any())
+
+
+LABEL_ON_MASK: Final = Finding(
+    "label-on-mask",
+    cause="A class masked with a logit of -inf has a part of the label: the true loss is infinite.",
+    remedy="Do not smooth labels over masked classes, and mask no class that a label names.",
+    source="https://github.com/facebookresearch/pytext/pull/1698",
+    case="smoothing-meets-mask",
+    detect=_label_on_mask,
+)
+
+
+def _undefined_softmax(e: "Evidence") -> bool:
+    """Detect a row that has no softmax."""
+    return e.exact.is_nan() and not e.is_invalid and not np.isnan(e.logits).any()
+
+
+UNDEFINED_SOFTMAX: Final = Finding(
+    "undefined-softmax",
+    cause="The row has no finite logit, or several infinite ones: there is no softmax and no true loss.",
+    remedy="Leave such rows out before the loss; ignoring their label does not protect the gradient.",
+    source="https://github.com/allenai/allennlp/issues/890",
+    case="all-classes-masked",
+    detect=_undefined_softmax,
+)
+
+
+FINDINGS: Final = (MASKED_INFINITY, EMPTY_TILE, LABEL_ON_MASK, UNDEFINED_SOFTMAX)
+
+
+def is_zero_times_infinity(step: "Step", row: int) -> "NDArray[Any]":
+    """Where a product is one of 0 and an infinity."""
+    first, second = step.operand(0, row), step.operand(1, row)
+    return ((first == 0) & np.isinf(second)) | (np.isinf(first) & (second == 0))
+
+
+def at_mask(e: "Evidence", step: "Step") -> "NDArray[Any]":
+    """Where a step has a masked class: class by class, or the label's class where that is weighted."""
+    size = step.row(e.row).size
+    if size == e.masked.size:
+        return e.masked
+    indices = e.batch.indices
+    is_masked = "weight" in step.inputs and indices is not None and e.masked[indices[e.row]]
+    return np.full(size, bool(is_masked))

@@ -1,0 +1,149 @@
+"""Findings of numbers that rounding lost: beside 1, beside an offset, in a long sum."""
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from xentcli.formats import FORMATS, exact_sum, ulp
+from xentcli.judge.findings.finding import ACCURATE, WRONG_VERDICTS, Finding
+from xentcli.judge.findings.inputs import VALUE_OVERFLOWS_DTYPE
+from xentcli.model import Operation
+
+if TYPE_CHECKING:
+    from xentcli.judge.evidence import Evidence, Reduction
+    from xentcli.model import Step
+
+_CANCELLATION: Final = 64  # an operand 64 = 2⁶ times the result: rounding it cost the result six bits
+_SMALL_LOSS: Final = 1  # below it the digits come from the sum of the other exponentials, not from the gap
+
+
+def _tail_collapse(e: "Evidence") -> bool:
+    """Detect a sum of 1 and a tail whose rounding is all the error of a small loss."""
+    small = e.exact.is_finite() and float(e.exact) < _SMALL_LOSS * e.weight
+    if not small or e.verdict not in {"collapsed", "off"}:
+        return False
+    return any(_swallows(step, e.row) for step in e.steps_named(Operation.SUM))
+
+
+TAIL_COLLAPSE: Final = Finding(
+    "tail-collapse",
+    cause="1 plus the other classes' exponentials is rounded: a small loss loses digits, and at last is 0.",
+    remedy="Use log1p of the sum without its largest term.",
+    source="https://github.com/pytorch/pytorch/issues/113708",
+    case="tail-collapse",
+    detect=_tail_collapse,
+)
+
+
+def _offset_cancellation(e: "Evidence") -> bool:
+    """Detect a difference of numbers so large that their rounding is all that is left of it."""
+    if e.verdict not in {"off", "collapsed", "negative"}:
+        return False
+    sums = {step.name for step in e.steps_named(Operation.ADD)}
+    for step in e.steps_named(Operation.SUBTRACT):
+        if not sums.intersection(step.inputs) or step.row(e.row).size != 1:
+            continue
+        size = float(np.minimum(*(np.abs(step.operand(number, e.row)) for number in (0, 1)))[0])
+        left = max(abs(float(step.row(e.row)[0])), abs(float(e.exact)) / (e.weight or 1))
+        if math.isfinite(size) and size > _CANCELLATION * left:
+            return True
+    return False
+
+
+OFFSET_CANCELLATION: Final = Finding(
+    "offset-cancellation",
+    cause="The log-sum-exp was rounded at the size of the logits before the label's logit was subtracted.",
+    remedy="Subtract the largest logit from all logits, and keep it out of the result.",
+    source="https://github.com/pytorch/pytorch/issues/11752",
+    case="common-offset",
+    detect=_offset_cancellation,
+)
+
+
+def _low_precision_sum(e: "Evidence") -> bool:
+    """Detect a sum more than 4 ulps away from the exact sum of its terms, or infinite where that is finite.
+
+    Terms of both signs may have a small sum by cancellation: the error counts at the size of the terms.
+    """
+    for step in e.steps_named(Operation.SUM):
+        terms, total = step.operand(0, e.row), float(step.row(e.row)[0])
+        if not np.isfinite(terms).all() or terms.size == 1:
+            continue
+        exact, size = exact_sum(terms.tolist()), exact_sum(np.abs(terms).tolist())
+        if math.isinf(total) or _is_off(Fraction(total) - exact, size, str(step.result.dtype)):
+            return True
+    return False
+
+
+def _low_precision_reduction(r: "Reduction") -> bool:
+    """Detect a mean or sum of finite losses that is off, as for the sum over classes."""
+    if r.loss is None or not r.divisor or not all(map(math.isfinite, r.losses)):
+        return False
+    detect_overflow = VALUE_OVERFLOWS_DTYPE.detect_in_reduction
+    if math.isinf(r.loss):
+        return detect_overflow is not None and not detect_overflow(r)
+    if math.isnan(r.loss):
+        return False
+    exact, size = exact_sum(r.losses), exact_sum(map(abs, r.losses))
+    return _is_off(Fraction(r.loss) - exact / r.divisor, size / r.divisor, r.dtype)
+
+
+LOW_PRECISION_SUM: Final = Finding(
+    "low-precision-sum",
+    cause="A sum carried in the format lost more than 4 ulps of its terms, or overflowed.",
+    remedy="Carry sums in a wider format (with arithmetic numpy, accumulate: float32 or float64).",
+    source="https://github.com/huggingface/transformers/issues/10674",
+    case="ordered-sum",
+    detect=_low_precision_sum,
+    detect_in_reduction=_low_precision_reduction,
+)
+
+
+def _sigmoid_rounding(e: "Evidence") -> bool:
+    """Detect a sigmoid, or 1 less a sigmoid, that is rounded so near to 1 that the rest of it is lost."""
+    if not e.batch.binary or e.verdict not in WRONG_VERDICTS or not np.isfinite(e.logits).all():
+        return False
+    x = float(e.logits[0])
+    return any(
+        _loses_complement(step, e.row, x if step.operation is Operation.RECIPROCAL else -x)
+        for step in e.steps_named(Operation.RECIPROCAL, Operation.ONE_MINUS)
+        if step.inputs[0] != "labels"
+    )
+
+
+SIGMOID_ROUNDING: Final = Finding(
+    "sigmoid-rounding",
+    cause="A probability next to 1 was rounded, and 1 less it keeps the rounding and not the rest.",
+    remedy="Compute the loss from the logit: max(x, 0) - x·y + log1p(exp(-|x|)).",
+    source="https://github.com/pytorch/pytorch/issues/39435",
+    case="clamp-leaps",
+    detect=_sigmoid_rounding,
+)
+
+FINDINGS: Final = (TAIL_COLLAPSE, OFFSET_CANCELLATION, LOW_PRECISION_SUM, SIGMOID_ROUNDING)
+
+
+def _is_off(error: Fraction, size: Fraction, dtype: str) -> bool:
+    """Whether an error is more than 4 ulps of a size."""
+    return size > 0 and abs(error) > ACCURATE * ulp(size, FORMATS[dtype])
+
+
+def _swallows(step: "Step", row: int) -> bool:
+    """Whether rounding the sum took more than 4 ulps of what is added to its largest term, which is 1."""
+    terms, total = step.operand(0, row), float(step.row(row)[0])
+    if terms.size == 1 or terms.max() != 1 or not (terms >= 0).all():
+        return False
+    tail = math.fsum(terms.tolist()) - 1
+    eps = FORMATS[str(step.result.dtype)].eps
+    return abs(total - 1 - tail) > ACCURATE * eps * tail or tail == 0
+
+
+def _loses_complement(step: "Step", row: int, x: float) -> bool:
+    """Whether 1 less the step's result is more than 4 ulps off 1 less the sigmoid of x."""
+    if not math.isfinite(x) or x < 0:
+        return False
+    complement = math.exp(-x) / (1 + math.exp(-x))
+    eps = FORMATS[str(step.result.dtype)].eps
+    return abs(1 - float(step.row(row)[0]) - complement) > ACCURATE * eps * complement

@@ -1,0 +1,96 @@
+"""Numbers → Batch: the one place where logits and labels become what kernels read."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from xentcli.formats import stored
+from xentcli.model import Batch, Weighting, read_only
+
+if TYPE_CHECKING:
+    from xentcli.formats import BoolArray, FloatArray, IntArray
+
+CLIP: Final = (1e-36, 1.0)  # the blog's
+BINARY_CLIP: Final = (1e-7, 1 - 1e-7)  # Keras's
+TILE: Final = 4  # the blocks of a FlashAttention kernel in small
+_LARGEST: Final = 2**63 - 1  # of an int64; a class index beyond it is invalid, whatever it is
+
+
+def build_batch(  # noqa: PLR0913 - each is a key of a case file
+    logits: Any,
+    labels: Any,
+    dtype: str,
+    *,
+    probabilities: Any = None,
+    class_weights: Any = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    wrap: bool = False,
+    clip: tuple[float, float] | None = None,
+    tile: int = TILE,
+) -> Batch:
+    """Build a batch of a dtype; every number is rounded to it once.
+
+    ``logits`` (N, C) with ``labels`` as N integers or (N, C) probabilities; or logits (N,) with N labels from
+    0 to 1, a binary batch. ``class_weights`` (C,). A label ``ignore_index`` is ignored. Another integer that
+    is no class is invalid, and so is a binary label outside [0, 1]; with ``wrap`` an invalid label from -C on
+    picks a class from the end. Integers may have any size.
+    """
+    binary = np.ndim(logits) == 1
+    x = _stored(logits, dtype)
+    if binary:
+        y = np.asarray(labels, np.float64)
+        invalid = ~((y >= 0) & (y <= 1))
+        rows, indices, class_labels, ignored = _stored(y, dtype), None, None, None
+    elif np.ndim(labels) > 1:
+        rows, invalid, ignored = _stored(labels, dtype), np.zeros(len(x), bool), None
+        indices = class_labels = _one_hot_indices(rows)
+    else:
+        rows, indices, class_labels, invalid, ignored = _index_rows(labels, x, ignore_index, wrap=wrap)
+    weights = None if class_weights is None else _stored(class_weights, dtype)[:, 0]
+    return Batch(
+        logits=x,
+        labels=rows,
+        indices=indices,
+        class_labels=class_labels,
+        probabilities=None if probabilities is None else _stored(probabilities, dtype),
+        clip=clip or (BINARY_CLIP if binary else CLIP),
+        tile=tile,
+        weighting=Weighting(weights, label_smoothing, ignored, ignore_index),
+        label_rows=binary or np.ndim(labels) > 1,
+        binary=binary,
+        invalid=read_only(invalid) if invalid.any() else None,
+    )
+
+
+def _index_rows(
+    labels: Sequence[int], x: "FloatArray", ignore_index: int | None, *, wrap: bool
+) -> "tuple[FloatArray, IntArray, IntArray, BoolArray, BoolArray | None]":
+    """Return one-hot rows, the class to pick, the labels as int64, which are invalid and which ignored."""
+    classes = x.shape[1]
+    numbers = [int(label) for label in labels]  # compared before anything is cut to 64 bits
+    ignored = np.array([number == ignore_index for number in numbers], bool)
+    typed = np.array([max(-_LARGEST - 1, min(number, _LARGEST)) for number in numbers], np.int64)
+    valid = (typed >= 0) & (typed < classes)
+    rows = np.zeros(x.shape, x.dtype)
+    counting = np.flatnonzero(valid & ~ignored)
+    rows[counting, typed[counting]] = 1
+    indices = np.where(ignored, 0, typed)
+    if wrap:
+        indices = np.where((indices < 0) & (indices >= -classes), indices + classes, indices)
+    skipped = None if ignore_index is None else read_only(ignored)
+    return read_only(rows), read_only(indices), read_only(typed), ~valid & ~ignored, skipped
+
+
+def _one_hot_indices(rows: "FloatArray") -> "IntArray | None":
+    """Return class indices (N,) where every row is a 1 and zeros; None where a row is not."""
+    if not (((rows == 0) | (rows == 1)).all() and ((rows == 1).sum(axis=1) == 1).all()):
+        return None
+    return read_only(rows.argmax(axis=1))
+
+
+def _stored(numbers: Any, dtype: str) -> "FloatArray":
+    """Round to the dtype, read-only; a column (N, 1) of a list."""
+    values = np.asarray(numbers).astype(np.float64)
+    return read_only(stored(values[:, None] if values.ndim == 1 else values, dtype))
