@@ -39,7 +39,7 @@ def test_nothing_expected_exits_0(xent: Xent, tmp_path: Path) -> None:
 
     done = xent("run", tmp_path / "mine.yaml")
 
-    assert (done.code, done.err) == (0, "nothing was expected of 1 case\n")
+    assert (done.code, done.err) == (0, "no expectations in 1 case\n")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_override_sets_expectations_aside(xent: Xent, wrong: Path, options: l
     done = xent("run", wrong, *options)
 
     assert done.code == 0
-    assert done.err.endswith(f"; not judged, for the cases were changed by {options[0]}\n")
+    assert done.err.endswith(f"; expectations not checked: overridden by {options[0]}\n")
     assert "expected" in done.out
 
 
@@ -218,7 +218,7 @@ def test_a_method_that_cannot_take_soft_labels_says_so(xent: Xent, tmp_path: Pat
         "losses": [],
         "inapplicable": "expects one class per example, not soft labels",
     }
-    assert "takes one class an example" in xent("run", tmp_path / "soft.yaml").out
+    assert "expects one class per example" in xent("run", tmp_path / "soft.yaml").out
 
 
 def test_listings(xent: Xent) -> None:

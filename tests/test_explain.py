@@ -88,7 +88,7 @@ def test_the_last_step_is_the_loss_that_run_prints(xent: Xent, tmp_path: Path) -
     [
         (["abnormal", "--example", "2"], "there is no example 2; the case has 2 examples, 0 to 1"),
         (["abnormal", "--method", "nave"], "unknown method 'nave'; did you mean 'naive'?"),
-        (["abnormal", "--method", "all"], "explain takes one method, not the group 'all'"),
+        (["abnormal", "--method", "all"], "explain expects one method, not the group 'all'"),
         (["abnormal", "--method", "torch"], "explain follows xent's own methods step by step; torch shows"),
         (["nowhere"], "nowhere: no such file, folder or bundled case"),
     ],

@@ -10,7 +10,7 @@ from conftest import CASES, WRONG, Xent, assert_golden
 
 from xentcli import digits
 from xentcli.show import Screen, render
-from xentcli.show.sheets import Sheet
+from xentcli.show.sheet import Sheet
 
 BLOG = [f"cases/{name}.yaml" for name in ("normal-3x3", "normal-10class", "abnormal")]
 WIDTHS = [40, 80, 120, 200]

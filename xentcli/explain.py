@@ -11,14 +11,21 @@ from xentcli.judge import Result
 from xentcli.judge.findings import FINDINGS
 from xentcli.judge.findings.finding import Finding
 from xentcli.judge.verdicts import VERDICTS
-from xentcli.methods.trace import inputs
-from xentcli.model import Case, Judgement, Outcome
+from xentcli.methods.trace import inputs, word
+from xentcli.model import LOGARITHMS, LOSS_REDUCTIONS, Case, Judgement, Operation, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from xentcli.formats import FloatArray
     from xentcli.model import Step
 
-_SIGNS = {"multiply": "×", "subtract": "-", "add": "+", "divide": "/"}
+_SIGNS = {
+    Operation.MULTIPLY: "×",
+    Operation.SUBTRACT: "-",
+    Operation.ADD: "+",
+    Operation.DIVIDE: "/",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +37,13 @@ class Birth:
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
-    """A step as text: its word, its formula, the example's numbers in the step's dtype."""
+class StepValues:
+    """A step of one example: its name, its formula, its numbers, which are of ``dtype``."""
 
     name: str
     formula: str
-    values: tuple[str, ...]
+    values: tuple[float, ...]
+    dtype: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,56 +55,58 @@ class Explanation:
     outcome: Outcome
     verdict: str
     gradient: str | None
-    steps: tuple[Explained, ...]
+    steps: tuple[StepValues, ...]
     births: tuple[Birth, ...]
     findings: tuple[Finding, ...]
     ignored: bool
 
 
 def explain(result: Result, method: str | None, example: int | None) -> Explanation:
-    """Explain a method on an example: else the first in which something is found, its worst example.
+    """Explain a method on an example; without one, the worst example in which something is found.
 
-    Methods that the case expects something of come first. Raises XentError where the method cannot take the
-    case or there is no such example.
+    Methods that the case expects something of come first. Raises XentError where the method does not support
+    the case or there is no such example.
     """
-    outcome, judgement = _chosen(result, method)
-    rows = result.exact.rows
-    place = _place(result, outcome, judgement, example)
-    row = rows[place]
+    outcome, judgement = _choose_method(result, method)
+    place = _choose_example(result, outcome, judgement, example)
+    row = result.exact.rows[place]
     names = (*judgement.findings[place], *judgement.reduction_findings)
+    births = (_birth(outcome.steps, row, is_born) for is_born in (np.isinf, np.isnan))
     return Explanation(
         result.case,
         row,
         outcome,
         judgement.verdicts[place],
         None if judgement.gradient is None else judgement.gradient.states[place],
-        (*_given(result.case, row), *(_explained(step, row) for step in outcome.steps)),
-        tuple(filter(None, (_birth(outcome.steps, row, "infinity"), _birth(outcome.steps, row, "nan")))),
+        (*_input_steps(result.case, row), *(_step_values(step, row) for step in outcome.steps)),
+        tuple(filter(None, births)),
         tuple(finding for finding in FINDINGS if finding.name in names),
         result.case.batch.is_ignored(row),
     )
 
 
-def _chosen(result: Result, method: str | None) -> tuple[Outcome, Judgement]:
+def _choose_method(result: Result, method: str | None) -> tuple[Outcome, Judgement]:
     pairs = [
         (outcome, judgement)
         for outcome, judgement in zip(result.outcomes, result.judgements, strict=True)
         if judgement is not None and method in {None, outcome.method}
     ]
     if not pairs:
-        raise XentError(f"{method} cannot take {result.case.name}: it {result.outcomes[0].inapplicable}")
-    about = {expectation.quantity for expectation in result.case.expectations}
+        reason = result.outcomes[0].inapplicable
+        raise XentError(f"{method} does not support {result.case.name}: it {reason}")
+    expected = {expectation.quantity for expectation in result.case.expectations}
     wrong = [pair for pair in pairs if pair[1].verdict != "accurate" or pair[1].all_findings]
-    return next((pair for pair in wrong if pair[0].method in about), (*wrong, *pairs)[0])
+    return next((pair for pair in wrong if pair[0].method in expected), (*wrong, *pairs)[0])
 
 
-def _place(result: Result, outcome: Outcome, judgement: Judgement, example: int | None) -> int:
+def _choose_example(result: Result, outcome: Outcome, judgement: Judgement, example: int | None) -> int:
+    """Return the place of an example among those evaluated."""
     rows, examples = result.exact.rows, len(result.case.batch.logits)
 
     def badness(place: int) -> tuple[bool, int, float]:
         error = abs(outcome.losses[rows[place]] - float(result.exact.losses[place]))
-        known = not judgement.findings[place]
-        return known, VERDICTS.index(judgement.verdicts[place]), 0.0 if np.isnan(error) else -error
+        nothing_found = not judgement.findings[place]
+        return nothing_found, VERDICTS.index(judgement.verdicts[place]), 0.0 if np.isnan(error) else -error
 
     if example is None:
         return min(range(len(rows)), key=badness)
@@ -104,78 +114,76 @@ def _place(result: Result, outcome: Outcome, judgement: Judgement, example: int 
         if 0 <= example < examples:
             sampled = f"{len(rows)} of the {examples} examples, among them {', '.join(map(str, rows[:5]))}"
             raise XentError(f"example {example} was not evaluated, only a sample: {sampled}")
-        known = f"{count(examples, 'example')}, 0 to {examples - 1}"
-        raise XentError(f"there is no example {example}; the case has {known}")
+        raise XentError(
+            f"there is no example {example}; the case has {count(examples, 'example')}, 0 to {examples - 1}"
+        )
     return rows.index(example)
 
 
-def _given(case: Case, row: int) -> tuple[Explained, ...]:
-    """Return what the case gives, as the first steps."""
+def _input_steps(case: Case, row: int) -> tuple[StepValues, ...]:
+    """Return the arrays of the case as the first steps."""
     return tuple(
-        Explained(name, "given", tuple(text(float(value), case.dtype) for value in array[row]))
+        StepValues(name, "given", tuple(array[row].astype(np.float64).tolist()), case.dtype)
         for name, array in inputs(case.batch).items()
     )
 
 
-def _explained(step: "Step", row: int) -> Explained:
-    dtype = str(step.result.dtype)
-    values = np.atleast_1d(_row(step, row))
-    return Explained(step.name, step.formula, tuple(text(float(value), dtype) for value in values))
+def _step_values(step: "Step", row: int) -> StepValues:
+    values = tuple(np.atleast_1d(_result(step, row)).tolist())
+    return StepValues(step.name, step.formula, values, str(step.result.dtype))
 
 
-def _row(step: "Step", row: int) -> "FloatArray":
+def _result(step: "Step", row: int) -> "FloatArray":
     """Return the example's result; the reduced loss belongs to every example."""
     return step.row(row if len(step.result) > row else 0)
 
 
-def _birth(steps: "tuple[Step, ...]", row: int, kind: str) -> Birth | None:
-    is_born = np.isnan if kind == "nan" else np.isinf
-    made = {id(step.result): step for step in steps}
+def _birth(steps: "tuple[Step, ...]", row: int, is_born: "Callable[[Any], Any]") -> Birth | None:
+    """Find the first step with an entry that is abnormal although no operand of it is."""
+    by_name = {step.name: step for step in steps}
     for step in steps:
-        result = _row(step, row)
-        born = is_born(result)
-        if step.operation in {"mean", "total"}:
+        born = is_born(_result(step, row))
+        if step.operation in LOSS_REDUCTIONS:
             born = born & ~np.array(is_born(step.operands[0].astype(np.float64)).any())
         for number in range(len(step.operands)):
             before = is_born(_operand(step, number, row))
-            born = born & ~(before.any(keepdims=True) if len(result) == 1 else before)
+            born = born & ~(before.any(keepdims=True) if len(born) == 1 else before)
         if born.any():
             entry = int(np.flatnonzero(born)[0])
-            return Birth(step.name, _sentence(step, row, entry, made))
+            return Birth(step.name, _sentence(step, row, entry, by_name))
     return None
 
 
 def _operand(step: "Step", number: int, row: int) -> "FloatArray":
     operand: Any = step.operands[number]
-    if not isinstance(operand, np.ndarray) or operand.dtype.kind in "iu":
-        return np.zeros(1)  # a bound, or class indices: nothing abnormal comes from them
+    if not isinstance(operand, np.ndarray) or operand.dtype.kind in "iub":
+        return np.zeros(1)  # a bound, class indices or a condition: nothing abnormal comes from them
     return step.operand(number, row)
 
 
-def _sentence(step: "Step", row: int, entry: int, made: "dict[int, Step]") -> str:
-    result = _row(step, row)
-    dtype = str(step.result.dtype)
-    operands = [_written(step, number, row, entry, made) for number in range(len(step.operands))]
+def _sentence(step: "Step", row: int, entry: int, by_name: "dict[str, Step]") -> str:
+    result, dtype = _result(step, row), str(step.result.dtype)
+    operands = [_operand_text(step, number, row, entry, by_name) for number in range(len(step.operands))]
     if sign := _SIGNS.get(step.operation):
-        done = f"{operands[0]} {sign} {operands[1]}"
-    elif step.operation == "sum":
-        done = "the sum over the classes"
-    elif step.operation == "mean" and np.isnan(result).any():
-        done = "the mean over no example, 0 / 0,"
-    elif step.operation in {"mean", "total"}:
-        done = "the sum over the examples"
+        action = f"{operands[0]} {sign} {operands[1]}"
+    elif step.operation is Operation.SUM:
+        action = "the sum over the classes"
+    elif step.operation is Operation.MEAN and np.isnan(result).any():
+        action = "the mean over no example, 0 / 0,"
+    elif step.operation in LOSS_REDUCTIONS:
+        action = "the sum over the examples"
     else:
-        done = f"{step.name.split()[0]}({operands[0]})"
-    of = f" of class {entry}" if len(result) > 1 else ""
-    return f"{step.name}{of}: {done} is {_short(float(result[entry]), dtype)}"
+        action = f"{word(step)}({operands[0]})"
+    place = f" of class {entry}" if len(result) > 1 else ""
+    return f"{step.name}{place}: {action} is {_short(float(result[entry]), dtype)}"
 
 
-def _written(step: "Step", number: int, row: int, entry: int, made: "dict[int, Step]") -> str:
-    """Write an operand's number, and the log of a zero as what it is."""
+def _operand_text(step: "Step", number: int, row: int, entry: int, by_name: "dict[str, Step]") -> str:
+    """Write an operand's number; the log of a zero as log(0)."""
     values = _operand(step, number, row)
     index = entry if len(values) > 1 else 0
-    before = made.get(id(step.operands[number]))
-    if before is not None and before.operation.startswith("log") and before.operation != "log1p":
+    before = by_name.get(step.inputs[number] or "")
+    if before is not None and before.operation in LOGARITHMS:
         inner = before.operand(0, row)
         if inner[index if len(inner) > 1 else 0] == 0:
             return "log(0)"

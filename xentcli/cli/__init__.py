@@ -8,10 +8,17 @@ import sys
 import click
 
 from xentcli import __version__
-from xentcli.cli import listings, pipeline
+from xentcli.cli.cases import cases
 from xentcli.cli.check import check
+from xentcli.cli.compare import compare
 from xentcli.cli.diagnose import diagnose
+from xentcli.cli.explain import explain
+from xentcli.cli.findings import findings
+from xentcli.cli.identify import identify
+from xentcli.cli.methods import methods
+from xentcli.cli.new import new
 from xentcli.cli.options import EPILOG
+from xentcli.cli.run import run
 from xentcli.cli.screen import width
 from xentcli.errors import XentError
 
@@ -60,16 +67,5 @@ def xent() -> None:
     """
 
 
-for command in (
-    pipeline.run,
-    pipeline.compare,
-    pipeline.explain,
-    check,
-    diagnose,
-    listings.identify,
-    listings.methods,
-    listings.findings,
-    listings.cases,
-    listings.new,
-):
+for command in (run, compare, explain, check, diagnose, identify, methods, findings, cases, new):
     xent.add_command(command)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from xentcli.errors import count
 from xentcli.words import ARITHMETICS, DTYPES, FORMATS, REDUCTIONS
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ def complete_methods(_: click.Context, __: click.Parameter, incomplete: str) -> 
     return [before + comma + name for name in (*METHOD_NAMES, *GROUPS, *NAMES) if name.startswith(last)]
 
 
-def note_left_out(missing: int) -> None:
-    """Say how many cases of a folder need a format that is not installed."""
-    if missing:
-        cases = "1 case is" if missing == 1 else f"{missing} cases are"
-        click.echo(f"{cases} left out for want of bfloat16: pip install ml_dtypes", err=True)
+def note_skipped(cases: int) -> None:
+    """Say how many cases of a folder need bfloat16, which is not installed."""
+    if cases:
+        click.echo(
+            f"{count(cases, 'case')} skipped: bfloat16 needs ml_dtypes (pip install ml_dtypes)", err=True
+        )
 
 
 def note_not_installed() -> None:

@@ -1,8 +1,8 @@
 """METHODS and QUANTITIES: what can be computed, in the order in which it is shown."""
 
+from collections.abc import Sequence
 from typing import Final
 
-from xentcli import frameworks
 from xentcli.errors import XentError, did_you_mean
 from xentcli.methods import binary, kernels
 from xentcli.methods.method import Method
@@ -16,15 +16,15 @@ GROUPS: Final = {
 }
 
 
-def select(names: str) -> tuple[Method, ...]:
+def select(names: str, others: Sequence[str] = ()) -> tuple[Method, ...]:
     """Return the methods of a list such as ``naive,dense`` or ``all``, in the order of the table.
 
-    Raises XentError for a name that is neither a method nor a group.
+    Raises XentError for a name that is neither a method nor a group; it may suggest one of ``others``.
     """
     wanted: set[str] = set()
     for name in filter(None, (part.strip() for part in names.split(","))):
         if name not in METHOD_NAMES and name not in GROUPS:
-            known = (*METHOD_NAMES, *GROUPS, *frameworks.NAMES)
+            known = (*METHOD_NAMES, *GROUPS, *others)
             raise XentError(f"unknown method '{name}'" + did_you_mean(name, known))
         wanted.update(GROUPS.get(name, (name,)))
     if not wanted:

@@ -60,9 +60,7 @@ class _Recorder:
     def record(self, operation: Operation, operands: tuple[Any, ...], result: "FloatArray") -> None:
         """Add a step, so that later ones can name its result."""
         names = tuple(self._names.get(id(operand)) for operand in operands)
-        word, notation = _NOTATION[operation]
-        if operation is Operation.CLIP and len(operands) == 2:  # noqa: PLR2004 - an array and one bound
-            word, notation = _AT_LEAST
+        word, notation = _notation(operation, operands)
         before = [self._operations.get(name) for name in names]
         if operation is Operation.SUBTRACT and names[0] == "logits" and before[1] in _MAXIMA:
             word = "shifted"
@@ -111,9 +109,19 @@ def traced(ar: "Arithmetic", batch: "Batch") -> "tuple[Arithmetic, list[Step]]":
     return cast("Arithmetic", _Traced(ar, recorder)), recorder.steps
 
 
+def word(step: Step) -> str:
+    """Return what an operation's result is called, without its number."""
+    return _notation(step.operation, step.operands)[0]
+
+
 def inputs(batch: "Batch") -> "dict[str, FloatArray]":
     """Return the arrays of a batch, by the name that steps call them."""
     arrays = {"logits": batch.logits, "labels": batch.labels, "probabilities": batch.probabilities}
     if not batch.weighting.is_plain:
         arrays |= {"weights": batch.class_weights, "weight": batch.label_weights, "targets": batch.targets}
     return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _notation(operation: Operation, operands: tuple[Any, ...]) -> tuple[str, str]:
+    has_one_bound = operation is Operation.CLIP and len(operands) == 2  # noqa: PLR2004 - an array, a bound
+    return _AT_LEAST if has_one_bound else _NOTATION[operation]

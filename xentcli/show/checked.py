@@ -14,7 +14,7 @@ from xentcli.errors import count, printable
 from xentcli.show.json import dump
 from xentcli.show.junit import cleaned, written
 from xentcli.show.prose import filled
-from xentcli.show.sheets import Sheet
+from xentcli.show.sheet import Sheet
 
 if TYPE_CHECKING:
     from xentcli.check.report import Checked, Report

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xentcli.show.sheets import Sheet
+    from xentcli.show.sheet import Sheet
 
 
 def render(sheets: Sequence["Sheet"]) -> str:

@@ -9,7 +9,7 @@ from xentcli.errors import count, printable
 from xentcli.judge.findings import FINDINGS
 from xentcli.show.json import dump
 from xentcli.show.prose import filled
-from xentcli.show.sheets import Sheet
+from xentcli.show.sheet import Sheet
 
 if TYPE_CHECKING:
     from xentcli.diagnose.summary import Row, Spoiled

@@ -15,7 +15,7 @@ from xentcli.words import SEQUENTIAL
 if TYPE_CHECKING:
     from xentcli.judge import Result
     from xentcli.model import Case, Comparison, Judgement, Outcome
-    from xentcli.show.sheets import Sheet
+    from xentcli.show.sheet import Sheet
 
 
 def render_results(results: Sequence["Result"]) -> str:

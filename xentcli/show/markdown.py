@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xentcli.show.sheets import Sheet
+    from xentcli.show.sheet import Sheet
 
 _SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\|*_`<>[]"})
 

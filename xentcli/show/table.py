@@ -14,10 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from xentcli.show.sheet import Cell, Tone
+
 if TYPE_CHECKING:
     from xentcli.show.screen import Screen
-    from xentcli.show.sheets import Sheet
+    from xentcli.show.sheet import Sheet
 
+_STYLES = {Tone.PLAIN: "", Tone.RIGHT: "green", Tone.WRONG: "red", Tone.ABNORMAL: "yellow"}
 _FRAME = 3  # columns of the screen that a box adds to each column of text, with one more at the end
 
 
@@ -78,7 +81,7 @@ def _table(sheet: "Sheet", screen: "Screen") -> Table:
     for name, width in zip(sheet.columns, _widths(sheet, screen), strict=True):
         table.add_column(Text(name), width=width, overflow="fold")
     for row in sheet.rows:
-        table.add_row(*(_cell(column, cell) for column, cell in zip(sheet.columns, row, strict=True)))
+        table.add_row(*map(_styled, row))
     return table
 
 
@@ -91,17 +94,12 @@ def _print_stacked(console: Console, sheet: "Sheet") -> None:
             if not cell:
                 continue
             width = max(console.width - indent, _longest_word([cell]), 1)
-            for number, line in enumerate(_cell(column, cell).wrap(console, width, overflow="fold")):
+            for number, line in enumerate(_styled(cell).wrap(console, width, overflow="fold")):
                 line.rstrip()
                 label = f"  {column}" if number == 0 else ""
                 console.print(Text(label.ljust(indent)).append(line), soft_wrap=True)
 
 
-def _cell(column: str, cell: str) -> Text:
-    """Colour the verdict, and what is not a finite number."""
-    if column == "reproduced" and cell:
-        done, _, wanted = cell.partition(" of ")
-        return Text(
-            cell, style="green" if done in ("yes", wanted) else "red" if wanted or done == "no" else ""
-        )
-    return Text(cell, style="yellow" if cell in ("nan", "inf", "-inf") else "")
+def _styled(cell: str) -> Text:
+    """Colour a cell by what it means."""
+    return Text(cell, style=_STYLES[cell.tone] if isinstance(cell, Cell) else "")

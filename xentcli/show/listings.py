@@ -7,11 +7,11 @@ from xentcli.frameworks import FRAMEWORK_METHODS
 from xentcli.judge.findings import FINDINGS
 from xentcli.methods.method import Method
 from xentcli.methods.table import METHODS
-from xentcli.show.sheets import Sheet
+from xentcli.show.sheet import Sheet
 
 
-def of_methods() -> list[Sheet]:
-    """Return the methods table, and that of the frameworks' methods with the versions installed."""
+def method_sheets() -> list[Sheet]:
+    """Return the table of methods, and that of the frameworks' functions with the versions installed."""
     rows = tuple(
         (
             method.name,
@@ -35,14 +35,14 @@ def _labels(method: Method) -> str:
     return "any" if method.soft_labels else "one class per example"
 
 
-def of_findings() -> Sheet:
+def finding_sheet() -> Sheet:
     """Return the catalogue of findings."""
     rows = tuple((f.name, f.cause, f.remedy, f.source, f.case) for f in FINDINGS)
     return Sheet("", ("finding", "cause", "remedy", "source", "case"), rows)
 
 
-def of_cases(entries: Sequence[Entry], form: str) -> list[Sheet]:
-    """Return a sheet a folder of cases with their titles; one of all where rows stand for themselves."""
+def case_sheets(entries: Sequence[Entry], form: str) -> list[Sheet]:
+    """Return a sheet per folder of cases with their titles; one of all where rows stand alone."""
     if form in {"csv", "json"}:
         rows = tuple((entry.folder, entry.case.name, entry.case.title) for entry in entries)
         return [Sheet("", ("folder", "case", "title"), rows)]

@@ -1,26 +1,38 @@
-"""An explanation as a sheet of steps, the sentences after it, and JSON."""
+"""Explanations as a sheet of steps with sentences after it, and as JSON."""
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
 from xentcli.digits import number, text
+from xentcli.show import render as render_sheets
 from xentcli.show.json import dump
 from xentcli.show.prose import filled
-from xentcli.show.sheets import Sheet, numerics
+from xentcli.show.results import numerics
+from xentcli.show.sheet import Sheet, number_cell
 
 if TYPE_CHECKING:
-    from xentcli.explain import Explanation
+    from xentcli.explain import Explanation, StepValues
+    from xentcli.show.screen import Screen
 
 _FEW = 12  # classes that a cell shows in full
 
 
-def sheet(explanation: "Explanation") -> Sheet:
-    """Return a row a step; where an infinity or a nan is born the step says so."""
+def render(explanations: Sequence["Explanation"], form: str, screen: "Screen") -> str:
+    """Render what ``xent explain`` shows."""
+    if form == "json":
+        return _as_json(explanations)
+    return "\n".join(
+        render_sheets([_sheet(explanation)], form, screen) + _sentences(explanation, screen.width)
+        for explanation in explanations
+    )
+
+
+def _sheet(explanation: "Explanation") -> Sheet:
+    """Return a row per step; where an infinity or a nan is born the step says so."""
     born = {birth.step for birth in explanation.births}
     rows = tuple(
-        (step.name, step.formula, _shortened(step.values), "born here" if step.name in born else "")
+        (step.name, step.formula, _values_cell(step), "born here" if step.name in born else "")
         for step in explanation.steps
     )
     case = explanation.case
@@ -28,7 +40,7 @@ def sheet(explanation: "Explanation") -> Sheet:
     return Sheet(f"{case.name}: {case.title} ({about})", ("step", "is", "values", "abnormal"), rows)
 
 
-def prose(explanation: "Explanation", width: int) -> str:
+def _sentences(explanation: "Explanation", width: int) -> str:
     """Return the births, the verdict and every finding with its remedy as sentences."""
     outcome = explanation.outcome
     loss = text(outcome.losses[explanation.example], outcome.dtype)
@@ -47,7 +59,7 @@ def prose(explanation: "Explanation", width: int) -> str:
     return "".join(f"{filled(line, width)}\n" for line in lines)
 
 
-def as_json(explanations: Sequence["Explanation"]) -> str:
+def _as_json(explanations: Sequence["Explanation"]) -> str:
     """Render by the schema ``xent.explain/1``."""
     document = {
         "schema": "xent.explain/1",
@@ -69,7 +81,7 @@ def _fields(explanation: "Explanation") -> dict[str, Any]:
         "verdict": explanation.verdict,
         "gradient": explanation.gradient,
         "steps": [
-            {"step": s.name, "is": s.formula, "values": [_number(v) for v in s.values]}
+            {"step": s.name, "is": s.formula, "values": [number(v, s.dtype) for v in s.values]}
             for s in explanation.steps
         ],
         "born": [{"step": birth.step, "sentence": birth.sentence} for birth in explanation.births],
@@ -80,12 +92,11 @@ def _fields(explanation: "Explanation") -> dict[str, Any]:
     }
 
 
-def _number(written: str) -> float | str:
-    """Return a number as JSON holds it."""
-    return float(written) if math.isfinite(float(written)) else written
-
-
-def _shortened(values: Sequence[str]) -> str:
+def _values_cell(step: "StepValues") -> str:
+    """Write the numbers of a step; of many classes the first ones and how many more there are."""
+    values = [text(value, step.dtype) for value in step.values]
+    if len(values) == 1:
+        return number_cell(step.values[0], step.dtype)
     if len(values) <= _FEW:
         return " ".join(values)
     return " ".join(values[: _FEW - 1]) + f" … {len(values) - _FEW + 1} more"

@@ -9,16 +9,19 @@ from xentcli.show.prose import filled
 
 if TYPE_CHECKING:
     from xentcli.identify import Candidate
+    from xentcli.show.screen import Screen
 
 
-def prose(typed: str, candidates: Sequence["Candidate"], width: int) -> str:
-    """Return a paragraph a candidate, the likeliest first."""
+def render(typed: str, candidates: Sequence["Candidate"], form: str, screen: "Screen") -> str:
+    """Render what ``xent identify`` shows: a paragraph per candidate, the likeliest first."""
+    if form == "json":
+        return _as_json(typed, candidates)
     if not candidates:
         return f"{typed}: nothing known fits these digits.\n"
-    return "\n".join(_paragraph(typed, candidate, width) for candidate in candidates)
+    return "\n".join(_paragraph(typed, candidate, screen.width) for candidate in candidates)
 
 
-def as_json(typed: str, candidates: Sequence["Candidate"]) -> str:
+def _as_json(typed: str, candidates: Sequence["Candidate"]) -> str:
     """Render by the schema ``xent.identify/1``."""
     fields = [
         {
@@ -43,7 +46,7 @@ def _paragraph(typed: str, candidate: "Candidate", width: int) -> str:
         some = f"{share.numerator} example" + ("" if share.numerator == 1 else "s")
         what = f"{share} of {what}: {some} in {share.denominator} at that floor, the rest at 0"
     lines = [f"{typed} is {what}", f"  cause: {constant.cause}"]
-    lines += [f"  whose: {constant.owner}", f"  source: {constant.source}"]
+    lines += [f"  seen in: {constant.owner}", f"  source: {constant.source}"]
     if constant.bundled is not None:
         lines.append(f"  bundled: xent run {constant.bundled}")
     lines = [filled(line, width) for line in lines]

@@ -1,0 +1,36 @@
+"""compare: methods beside each other, on one case or all."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from xentcli.cli.options import EPILOG, cases_argument, format_option, output_option, override_options
+from xentcli.cli.results import show_results
+from xentcli.cli.screen import screen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xentcli.judge import Result
+
+
+@click.command(epilog=EPILOG)
+@cases_argument
+@override_options
+@format_option()
+@output_option
+def compare(cases: tuple[str, ...], form: str, output: str | None, **overrides: str | None) -> int:
+    """Compare methods: cases down, the truth and methods across; without CASE, all bundled cases.
+
+    \b
+    Examples:
+      xent compare --methods all
+      xent compare mine.yaml abnormal --format markdown -o table.md
+    """
+
+    def render(results: "Sequence[Result]") -> str:
+        from xentcli.show.results import render_compare
+
+        return render_compare(results, form, screen(output))
+
+    return show_results(cases, overrides, output, render)

@@ -1,0 +1,40 @@
+"""new: a case to start from."""
+
+import click
+
+from xentcli.cli.options import option
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=str))
+@option(
+    "--from",
+    "dump",
+    metavar="DUMP",
+    type=click.Path(path_type=str),
+    variable="XENT_FROM",
+    help="Take the arrays logits, labels and probabilities of this .npz file.",
+)
+def new(file: str, dump: str | None) -> None:
+    """Write a case to start from to FILE (- for standard output), which must not exist yet.
+
+    \b
+    Examples:
+      xent new mine.yaml
+      xent new --from dump.npz mine.yaml
+    """
+    from pathlib import Path
+
+    from xentcli import new
+    from xentcli.cli import output
+    from xentcli.errors import XentError
+
+    if file != "-" and Path(file).exists():
+        raise XentError(f"{file}: exists already; name a new file")
+    text = new.TEMPLATE if dump is None else new.from_dump(dump)
+    with output.opened(file) as write:
+        write(text)
+    if "bad_labels:" in text:
+        click.echo("some labels are invalid; bad_labels in the case says what they count for", err=True)
+    if file != "-":
+        click.echo(f"wrote {file}; 'xent run {file}' runs it", err=True)

@@ -1,0 +1,73 @@
+"""What run, compare and explain share: from the cases named to their results."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from xentcli.cli.options import note_not_installed, note_skipped
+from xentcli.errors import XentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from xentcli.judge import Result
+    from xentcli.load import Overrides
+    from xentcli.model import Outcome
+
+_EXIT_NOT_REPRODUCED = 1
+
+
+def show_results(
+    cases: tuple[str, ...],
+    options: dict[str, str | None],
+    output: str | None,
+    render: "Callable[[Sequence[Result]], str]",
+) -> int:
+    """Load → run → judge → show; the output file is tried first, and every case read before anything runs."""
+    from xentcli.cli import output as outputs
+    from xentcli.show.results import closing
+
+    overrides = checked_overrides(options)
+    with outputs.opened(output) as write:
+        results = evaluate_all(cases, overrides, output)
+        write(render(results))
+    click.echo(closing(results), err=True)
+    return 0 if all(result.as_expected for result in results) else _EXIT_NOT_REPRODUCED
+
+
+def checked_overrides(options: dict[str, str | None]) -> "Overrides":
+    """Return the options that change a case; raises XentError where they do not go together."""
+    from xentcli.load import Overrides
+    from xentcli.methods import arithmetic
+
+    overrides = Overrides(**options)
+    if overrides.arithmetic and overrides.dtype:
+        arithmetic.get(overrides.arithmetic, overrides.dtype)
+    return overrides
+
+
+def evaluate_all(cases: tuple[str, ...], overrides: "Overrides", output: str | None) -> "list[Result]":
+    """Read every case, refuse to replace one with its results, then run and judge."""
+    from xentcli import frameworks, load
+    from xentcli.cli import output as outputs
+    from xentcli.load import sources
+    from xentcli.methods.table import select
+    from xentcli.run import evaluate
+
+    theirs, rest = frameworks.select(overrides.methods or "")
+    files, problems = sources.read_all(cases)
+    if outputs.is_input(output, [file.path for file in files]):
+        raise XentError(f"{output}: is one of the cases; write the results elsewhere")
+    loaded = load.load_all(files, problems, overrides)
+    note_skipped(len(files) - len(loaded))
+    others: list[tuple[Outcome, ...]] = [()] * len(loaded)
+    if theirs:
+        from xentcli.frameworks import bounded
+
+        if frameworks.GROUP in map(str.strip, (overrides.methods or "").split(",")):
+            note_not_installed()
+        others = bounded.run(loaded, theirs)
+    methods = (
+        None if overrides.methods is None else () if theirs and not rest else select(rest, frameworks.NAMES)
+    )
+    return [evaluate(case, methods, other) for case, other in zip(loaded, others, strict=True)]
