@@ -89,7 +89,7 @@ def judge_gradient(gradient: "FloatArray", exact: Exact, *, binary: bool) -> Gra
 
 
 def _relative_error(values: "FloatArray", true: "FloatArray") -> float:
-    """Return the largest error of an entry over the largest true entry; infinite where that is 0."""
+    """Return the largest error of an entry over the largest true entry; the error itself where that is 0."""
     with np.errstate(all="ignore"):
         largest, error = np.abs(true).max(), np.abs(values - true).max()
         return float(error / largest) if largest else float(error)

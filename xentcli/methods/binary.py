@@ -63,8 +63,7 @@ def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 def clipped_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """Through the logs, the clip and the sigmoid: an active clip passes 0 on."""
     p = _probabilities(ar, batch)
-    clip_gradient = ar.where_inside(p, _log_gradient(ar, batch, ar.clip(p, *batch.clip)), *batch.clip)
-    return _through_sigmoid(ar, p, clip_gradient)
+    return _through_sigmoid(ar, p, ar.where_inside(p, _log_gradient(ar, batch, p), *batch.clip))
 
 
 BCE_CLIPPED: Final = _method("bce_clipped", clipped, clipped_gradient, "the same, p clipped to [low, high]")

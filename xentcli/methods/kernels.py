@@ -85,8 +85,7 @@ def clipped_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     Source: TensorFlow 2.21, ``_ClipByValueGrad`` in ``python/ops/clip_ops.py``.
     """
     p = _probabilities(ar, batch)
-    clip_gradient = ar.where_inside(p, _log_gradient(ar, batch, ar.clip(p, *batch.clip)), *batch.clip)
-    return _through_softmax(ar, p, clip_gradient)
+    return _through_softmax(ar, p, ar.where_inside(p, _log_gradient(ar, batch, p), *batch.clip))
 
 
 CLIPPED: Final = Method("clipped", clipped, clipped_gradient, "-Σ y·log(clip(p, low, high))")

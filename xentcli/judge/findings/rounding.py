@@ -9,7 +9,7 @@ import numpy as np
 from xentcli.formats import FORMATS, exact_sum, ulp
 from xentcli.judge.findings.finding import ACCURATE, WRONG_VERDICTS, Finding
 from xentcli.judge.findings.inputs import VALUE_OVERFLOWS_DTYPE
-from xentcli.model import Operation
+from xentcli.model import EXPONENTIALS, Operation
 
 if TYPE_CHECKING:
     from xentcli.judge.evidence import Evidence, Reduction
@@ -24,7 +24,9 @@ def _tail_collapse(e: "Evidence") -> bool:
     small = e.exact.is_finite() and float(e.exact) < _SMALL_LOSS * e.weight
     if not small or e.verdict not in {"collapsed", "off"}:
         return False
-    return any(_swallows(step, e.row) for step in e.steps_named(Operation.SUM))
+    exps = {step.name: step for step in e.steps_named(*EXPONENTIALS)}
+    sums = ((step, exps.get(step.inputs[0] or "")) for step in e.steps_named(Operation.SUM))
+    return any(exp is not None and _swallows(step, exp, e.row) for step, exp in sums)
 
 
 TAIL_COLLAPSE: Final = Finding(
@@ -130,14 +132,17 @@ def _is_off(error: Fraction, size: Fraction, dtype: str) -> bool:
     return size > 0 and abs(error) > ACCURATE * ulp(size, FORMATS[dtype])
 
 
-def _swallows(step: "Step", row: int) -> bool:
-    """Whether rounding the sum took more than 4 ulps of what is added to its largest term, which is 1."""
-    terms, total = step.operand(0, row), float(step.row(row)[0])
-    if terms.size == 1 or terms.max() != 1 or not (terms >= 0).all():
+def _swallows(step: "Step", exp: "Step", row: int) -> bool:
+    """Whether rounding a sum of exponentials took more than 4 ulps of what is added to the row's largest.
+
+    The largest is 1 where the logits are shifted; a tile without it has a sum of no consequence.
+    """
+    terms, total = sorted(step.operand(0, row).tolist()), float(step.row(row)[0])
+    if len(terms) == 1 or not (terms[-1] == 1 or exp.inputs[0] == "logits") or not math.isfinite(total):
         return False
-    tail = math.fsum(terms.tolist()) - 1
+    tail = math.fsum(terms[:-1])
     eps = FORMATS[str(step.result.dtype)].eps
-    return abs(total - 1 - tail) > ACCURATE * eps * tail or tail == 0
+    return abs(total - terms[-1] - tail) > ACCURATE * eps * tail or tail == 0
 
 
 def _loses_complement(step: "Step", row: int, x: float) -> bool:

@@ -46,6 +46,7 @@ inf, nan = math.inf, math.nan
         ("1." + "0" * 780, 1.0, True),
         ("1." + "0" * 780, np.nextafter(1.0, 2.0), False),
         ("0." + "0" * 780, 5e-324, False),
+        ("1." + "0" * 790, 1e308, False),  # 1,099 digits
     ],
 )
 def test_rounded_to_the_digits_shown_it_is_the_same_number(
