@@ -138,6 +138,15 @@ def to_float16(x: "FloatArray") -> "FloatArray":
     return rounded.view(np.float16)
 
 
+def round_float(x: float, form: Format) -> float:
+    """Round one float64 as ``stored`` does."""
+    if not math.isfinite(x) or not x:
+        return x
+    unit = max(math.frexp(x)[1] - 1, form.emin) - (form.precision - 1)
+    result = math.ldexp(round(math.ldexp(x, -unit)), unit)
+    return math.copysign(math.inf, x) if abs(result) > form.largest else result
+
+
 def flush(x: "FloatArray") -> "FloatArray":
     """Return x with 0, of its sign, for every subnormal number."""
     subnormal = np.abs(x) < x.dtype.type(FORMATS[str(x.dtype)].smallest_normal)
@@ -150,10 +159,14 @@ def nearest(z: Decimal | Fraction, form: Format, tail: int = 0) -> float:
     ``tail`` 1 or -1 says that the number is z and a positive or negative rest smaller than any digit of z,
     which decides a tie. nan and infinities stay what they are.
     """
-    if isinstance(z, Decimal) and (not z.is_finite() or z == 0):
-        return float(z)
-    if isinstance(z, Decimal) and abs(z.adjusted()) > _FAR:
-        return math.copysign(math.inf if z.adjusted() > 0 else 0.0, z)
+    if isinstance(z, Decimal):
+        near = float(z)
+        if not z or not math.isfinite(near) or z.adjusted() < -_FAR:
+            return math.copysign(near, z)
+        if form.name == "float64" and not tail:
+            return near
+        if form.name != "float64" and (number := agreed(near, near, form)) is not None:
+            return number
     numerator, denominator = z.as_integer_ratio()
     sign = -1 if numerator < 0 else 1
     unit = _unit_exponent(abs(numerator), denominator, form)
@@ -164,6 +177,17 @@ def nearest(z: Decimal | Fraction, form: Format, tail: int = 0) -> float:
     if count.bit_length() + unit - 1 > form.emax:  # compared before it is made: ldexp raises beyond float64
         return sign * math.inf
     return sign * math.ldexp(count, unit)
+
+
+def agreed(low: float, high: float, form: Format) -> float | None:
+    """Return the one number to which all round that float64 rounds to ``low``, ``high`` or between; else None.
+
+    Rounding is monotone; one step outwards, an end is no number that was rounded to a midpoint of the format.
+    """
+    if form.name == "float64":
+        return low if low == high else None
+    number = round_float(math.nextafter(low, -math.inf), form)
+    return number if number == round_float(math.nextafter(high, math.inf), form) else None
 
 
 def midpoint(low: float, high: float, form: Format) -> Fraction | None:
@@ -198,9 +222,11 @@ def ulps(y: float, z: Decimal, form: Format) -> Decimal | None:
         return None
     if math.isinf(y) or z.is_infinite():
         return Decimal(0) if nearest(z, form) == y else None
-    far = z == 0 or z.adjusted() < -_FAR  # below every subnormal number
-    numerator, denominator = (0, 1) if far else z.as_integer_ratio()
-    unit = _unit_exponent(abs(numerator), denominator, form)
+    near = abs(float(z))
+    power = math.frexp(near)[1] - 1 if math.isfinite(near) else form.emax
+    if near == math.ldexp(1, power) and Decimal(near) > z.copy_abs():
+        power -= 1  # float64 rounded z up to a power of two
+    unit = min(max(power if near else form.emin, form.emin), form.emax) - (form.precision - 1)
     apart = _EXACT.abs(_EXACT.subtract(Decimal(y), z))
     if unit < 0:
         return EXTREME.plus(_EXACT.multiply(apart, Decimal(2**-unit)))

@@ -10,7 +10,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from xentcli.formats import EXTREME, Format, midpoint, nearest
+from xentcli.formats import EXTREME, Format, agreed, midpoint, nearest
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
 _SERIES_BELOW: Final = -12  # decimal exponent from which log1p and expm1 are summed as series
@@ -150,7 +150,10 @@ def decided(minus: Callable[[Fraction], Enclosure], forms: Iterable[Format]) -> 
     rational part of the number leaves its transcendental part alone, whose sign is known however small it is.
     """
     low, high = minus(Fraction(0))
+    near = float(low), float(high)
     for form in forms:
+        if agreed(*near, form) is not None:
+            continue
         ends = nearest(low, form, 1), nearest(high, form, -1)
         if ends[0] == ends[1]:
             continue
@@ -163,7 +166,9 @@ def decided(minus: Callable[[Fraction], Enclosure], forms: Iterable[Format]) -> 
             high = min(high, _decimal(boundary))
         else:
             return None
-    return _BETWEEN.divide(_BETWEEN.add(low, high), Decimal(2))
+    middle = _BETWEEN.divide(_BETWEEN.add(low, high), Decimal(2))
+    short = EXTREME.plus(middle)
+    return short if low < short < high else middle
 
 
 def _decimal(value: Fraction) -> Decimal:

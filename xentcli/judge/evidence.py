@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from xentcli.model import Batch, Step
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """One example: its inputs, the recorded steps, the outcome and the truth.
 
@@ -38,17 +39,17 @@ class Evidence:
         """Return the same with its verdict."""
         return replace(self, verdict=verdict)
 
-    @property
+    @cached_property
     def logits(self) -> "FloatArray":
         """The example's logits, float64."""
         return self.batch.logits[self.row].astype(np.float64)
 
-    @property
+    @cached_property
     def labels(self) -> "FloatArray":
         """The example's labels, float64."""
         return self.batch.labels[self.row].astype(np.float64)
 
-    @property
+    @cached_property
     def targets(self) -> "FloatArray":
         """What the example's labels count for, weighted and smoothed, float64."""
         return self.batch.targets[self.row].astype(np.float64)
@@ -74,7 +75,7 @@ class Evidence:
         """Where the logit is +inf, or infinite at all where there is only one."""
         return np.isinf(self.logits) if self.batch.binary else np.isposinf(self.logits)
 
-    @property
+    @cached_property
     def masked(self) -> "NDArray[Any]":
         """Where the logit is -inf and the class does not count."""
         return np.isneginf(self.logits) & (self.targets == 0) & (not self.batch.binary)
