@@ -1,12 +1,13 @@
-"""What went wrong with what a person typed, and where."""
+"""Errors that a person can mend, each with its place, and the words that messages share."""
 
+from collections import Counter
 from collections.abc import Sequence
 
-_WINDOW = 76  # columns of a source line that are shown around a problem
+_WINDOW = 76  # columns of a source line around a problem: with a margin, a terminal of 80
 
 
 class XentError(Exception):
-    """Anything a person can put right; shown as a message with exit code 2, never as a traceback."""
+    """An error that a person can mend; printed as a message with exit code 2, never as a traceback."""
 
 
 class CaseError(XentError):
@@ -41,33 +42,34 @@ class CaseError(XentError):
             return ""
         source = "".join(char if char.isprintable() or char == "\t" else "�" for char in self.source)
         start = max(0, self.column - 1 - _WINDOW // 2) if len(source) > _WINDOW else 0
-        shown = source[start : start + _WINDOW]
-        before = shown[: self.column - 1 - start]
-        marked = shown[len(before) : len(before) + max(1, self.width)]
+        excerpt = source[start : start + _WINDOW]
+        before = excerpt[: self.column - 1 - start]
+        marked = excerpt[len(before) : len(before) + max(1, self.width)]
         margin = " " * len(str(self.line))
         pad = "".join(char if char == "\t" else " " * _cells(char) for char in before)
         carets = "^" * max(1, sum(map(_cells, marked)))
-        return f" {self.line} | {shown}\n {margin} | {pad}{carets}"
+        return f" {self.line} | {excerpt}\n {margin} | {pad}{carets}"
 
 
-class Refused(XentError):  # noqa: N818 - it reads as what happened
-    """All problems of all files, told at once."""
+class Refused(XentError):  # noqa: N818 - a name that says what was done with the files
+    """All problems of all files, raised together."""
 
-    _MOST = 10  # problems shown of one file
+    _MOST = 10  # problems printed per file
 
     def __init__(self, problems: Sequence[CaseError]) -> None:
         super().__init__(*problems)
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        blocks, shown = [], dict.fromkeys((problem.path for problem in self.problems), 0)
+        blocks: list[str] = []
+        numbers: Counter[str] = Counter()
         for problem in self.problems:
-            shown[problem.path] += 1
-            if shown[problem.path] <= self._MOST:
+            numbers[problem.path] += 1
+            if numbers[problem.path] <= self._MOST:
                 blocks.append("\n".join(filter(None, (str(problem), problem.excerpt()))))
-        for path, count in shown.items():
-            if count > self._MOST:
-                blocks.append(f"{printable(path)}: and {count - self._MOST} more problems")
+        for path, number in numbers.items():
+            if number > self._MOST:
+                blocks.append(f"{printable(path)}: and {number - self._MOST} more problems")
         return "\n".join(blocks)
 
 
@@ -75,12 +77,12 @@ class Unavailable(Refused):
     """A case needs a library that is not installed."""
 
 
-def did_you_mean(word: str, known: Sequence[str], else_say: str | None = None) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest known word, else what is known, or how to see it."""
+def did_you_mean(word: str, known: Sequence[str], otherwise: str | None = None) -> str:
+    """Return ``; did you mean 'x'?`` for the nearest known word, else what is known, or another sentence."""
     from difflib import get_close_matches
 
     near = get_close_matches(word, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; {else_say or 'known are ' + ', '.join(known)}"
+    return f"; did you mean '{near[0]}'?" if near else f"; {otherwise or 'known are ' + ', '.join(known)}"
 
 
 def count(number: int, what: str, several: str | None = None) -> str:

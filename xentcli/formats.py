@@ -182,7 +182,7 @@ def nearest(z: Decimal | Fraction, form: Format, tail: int = 0) -> float:
 def agreed(low: float, high: float, form: Format) -> float | None:
     """Return the one number to which all round that float64 rounds to ``low``, ``high`` or between; else None.
 
-    Rounding is monotone; one step outwards, an end is no number that was rounded to a midpoint of the format.
+    Rounding is monotone; one step outwards, no end was rounded to a midpoint of the format.
     """
     if form.name == "float64":
         return low if low == high else None

@@ -278,8 +278,13 @@ def _groups(batch: "Batch", row: int) -> tuple[list[_Group], tuple[int, ...]]:
     classes = zip(logits, labels, [1.0] * len(logits) if weights is None else weights.tolist(), strict=True)
     group_of_class = tuple([kinds.setdefault(kind, len(kinds)) for kind in classes])
     counts, share = Counter(group_of_class), smoothing / len(logits)
+    is_plain = batch.weighting.is_plain
     groups = [
-        _Group(x, Fraction(weight) * ((1 - smoothing) * Fraction(label) + share), counts[group])
+        _Group(
+            x,
+            Fraction(label) if is_plain else Fraction(weight) * ((1 - smoothing) * Fraction(label) + share),
+            counts[group],
+        )
         for (x, label, weight), group in kinds.items()
     ]
     return groups, group_of_class

@@ -101,8 +101,8 @@ def _method(outcome: "Outcome", judgement: "Judgement | None") -> dict[str, Any]
         "losses": [number(loss, outcome.dtype) for loss in outcome.losses],
     }
     if judgement is None:
-        why = {"inapplicable": outcome.inapplicable, "raised": outcome.raised}
-        return fields | {name: said for name, said in why.items() if said is not None}
+        reasons = {"inapplicable": outcome.inapplicable, "raised": outcome.raised}
+        return fields | {name: reason for name, reason in reasons.items() if reason is not None}
     fields |= {
         "ulps": error(judgement.ulps),
         "verdict": judgement.verdict,

@@ -17,7 +17,7 @@ _PRINTED: Final = 16
 
 def labels_not_normalised(e: "Evidence") -> bool:
     """Detect labels whose sum is not 1, beyond C roundings of their format."""
-    if e.batch.binary or e.is_ignored or e.is_invalid:
+    if e.batch.binary or e.batch.indices is not None:  # one-hot, ignored or invalid
         return False
     eps = FORMATS[str(e.batch.labels.dtype)].eps
     return abs(exact_sum(e.labels.tolist()) - 1) > len(e.labels) * eps
@@ -118,16 +118,16 @@ LABEL_OUT_OF_RANGE: Final = Finding(
 
 def _other_probabilities(e: "Evidence") -> bool:
     """Detect probabilities that the case gives, that a method took, and that are not those of the logits."""
-    given = e.batch.probabilities
-    if given is None or e.batch.binary or e.verdict not in WRONG_VERDICTS:
+    probabilities = e.batch.probabilities
+    if probabilities is None or e.batch.binary or e.verdict not in WRONG_VERDICTS:
         return False
     if not any("probabilities" in step.inputs for step in e.steps):
         return False
     exps = np.exp(e.logits - e.logits.max())
-    softmax, shown = exps / exps.sum(), given[e.row].astype(np.float64)
-    form = FORMATS[str(given.dtype)]
-    allowed = _PRINTED * form.eps * np.maximum(softmax, shown) + form.smallest
-    return bool((np.abs(softmax - shown) > allowed).any())
+    softmax, p = exps / exps.sum(), probabilities[e.row].astype(np.float64)
+    form = FORMATS[str(probabilities.dtype)]
+    allowed = _PRINTED * form.eps * np.maximum(softmax, p) + form.smallest
+    return bool((np.abs(softmax - p) > allowed).any())
 
 
 OTHER_PROBABILITIES: Final = Finding(

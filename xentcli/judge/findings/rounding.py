@@ -73,7 +73,10 @@ def _low_precision_sum(e: "Evidence") -> bool:
         terms, total = step.operand(0, e.row), float(step.row(e.row)[0])
         if not np.isfinite(terms).all() or terms.size == 1:
             continue
-        exact, size = exact_sum(terms.tolist()), exact_sum(np.abs(terms).tolist())
+        exact = exact_sum(terms.tolist())
+        if total == exact:
+            continue
+        size = exact_sum(np.abs(terms).tolist())
         if math.isinf(total) or _is_off(Fraction(total) - exact, size, str(step.result.dtype)):
             return True
     return False
