@@ -180,7 +180,7 @@ def nearest(z: Decimal | Fraction, form: Format, tail: int = 0) -> float:
 
 
 def agreed(low: float, high: float, form: Format) -> float | None:
-    """Return the one number to which all round that float64 rounds to ``low``, ``high`` or between; else None.
+    """Return what all numbers round to that float64 rounds to ``low``, ``high`` or between; None: to several.
 
     Rounding is monotone; one step outwards, no end was rounded to a midpoint of the format.
     """
