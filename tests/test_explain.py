@@ -10,7 +10,10 @@ from conftest import Xent, assert_golden
 
 from xentcli import words
 from xentcli.identify import FLOORS, identify
+from xentcli.methods.arithmetic import Arithmetic
 from xentcli.methods.table import METHOD_NAMES
+from xentcli.methods.trace import NOTATION
+from xentcli.model import Operation
 
 
 @pytest.mark.parametrize(
@@ -205,3 +208,11 @@ def test_identify_is_written_as_kept(xent: Xent) -> None:
     assert_golden("identify.plain", "\n".join(shown))
     document = json.loads(xent("identify", "8.05904787", "--format", "json").out)
     assert (document["schema"], document["candidates"][0]["share"]) == ("xent.identify/1", "1/2")
+
+
+def test_every_operation_of_an_arithmetic_can_be_recorded() -> None:
+    offered = {
+        name for name, value in vars(Arithmetic).items() if callable(value) and not name.startswith("_")
+    }
+
+    assert offered == {operation.value for operation in Operation} == {each.value for each in NOTATION}

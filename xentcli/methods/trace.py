@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from xentcli.methods.arithmetic import Arithmetic
     from xentcli.model import Batch
 
-# The name of an operation's result, and how the operation is written.
-_NOTATION = {
+# What an operation's result is called, and how the operation is written.
+NOTATION = {
     Operation.ROW_MAX: ("maximum", "max {0}"),
     Operation.MAXIMUM: ("larger", "larger of {0}, {1}"),
     Operation.ADD: ("total", "{0} + {1}"),
@@ -124,4 +124,4 @@ def inputs(batch: "Batch") -> "dict[str, FloatArray]":
 
 def _notation(operation: Operation, operands: tuple[Any, ...]) -> tuple[str, str]:
     has_one_bound = operation is Operation.CLIP and len(operands) == 2  # noqa: PLR2004 - an array, a bound
-    return _AT_LEAST if has_one_bound else _NOTATION[operation]
+    return _AT_LEAST if has_one_bound else NOTATION[operation]
