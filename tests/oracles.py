@@ -170,7 +170,7 @@ def _float(value: Fraction) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(inf, value)
+        return inf if value > 0 else -inf
 
 
 # mpmath

@@ -143,8 +143,10 @@ def round_float(x: float, form: Format) -> float:
     if not math.isfinite(x) or not x:
         return x
     unit = max(math.frexp(x)[1] - 1, form.emin) - (form.precision - 1)
-    result = math.ldexp(round(math.ldexp(x, -unit)), unit)
-    return math.copysign(math.inf, x) if abs(result) > form.largest else result
+    count = round(math.ldexp(x, -unit))
+    if count.bit_length() + unit - 1 > form.emax:  # compared first: ldexp raises beyond float64
+        return math.copysign(math.inf, x)
+    return math.ldexp(count, unit)
 
 
 def flush(x: "FloatArray") -> "FloatArray":
@@ -161,7 +163,7 @@ def nearest(z: Decimal | Fraction, form: Format, tail: int = 0) -> float:
     """
     if isinstance(z, Decimal):
         near = float(z)
-        if not z or not math.isfinite(near) or z.adjusted() < -_FAR:
+        if not z or not z.is_finite() or abs(z.adjusted()) > _FAR:
             return math.copysign(near, z)
         if form.name == "float64" and not tail:
             return near
@@ -174,7 +176,7 @@ def nearest(z: Decimal | Fraction, form: Format, tail: int = 0) -> float:
     half = 2 * rest - (denominator << max(0, unit))  # of a unit: its sign says on which side of a tie z is
     if half > 0 or (half == 0 and (sign * tail > 0 or (tail == 0 and count % 2))):
         count += 1
-    if count.bit_length() + unit - 1 > form.emax:  # compared before it is made: ldexp raises beyond float64
+    if count.bit_length() + unit - 1 > form.emax:  # compared first: ldexp raises beyond float64
         return sign * math.inf
     return sign * math.ldexp(count, unit)
 
@@ -208,12 +210,12 @@ def ulp(z: Fraction, form: Format) -> Fraction:
 
 
 def exact_sum(values: Iterable[float]) -> Fraction:
-    """Return the sum of finite numbers, rounded once to 53 bits, whatever its size."""
+    """Return the sum of finite numbers, rounded once to 53 bits; unrounded where a partial sum exceeds float64."""
     numbers = list(values)
     try:
         return Fraction(math.fsum(numbers))
-    except OverflowError:  # beyond float64: what 2^-64 takes from small terms is not seen beside 10^308
-        return Fraction(math.fsum(math.ldexp(number, -64) for number in numbers)) * 2**64
+    except OverflowError:
+        return sum(map(Fraction, numbers), Fraction(0))
 
 
 def ulps(y: float, z: Decimal, form: Format) -> Decimal | None:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from xentcli.formats import EXTREME, Format, agreed, midpoint, nearest
 
-_ZERO, _ONE = Decimal(0), Decimal(1)
+_ZERO, _HALF, _ONE = Decimal(0), Decimal("0.5"), Decimal(1)
 _SERIES_BELOW: Final = -12  # decimal exponent from which log1p and expm1 are summed as series
 _GUARD: Final = 6  # digits that functions are evaluated with beyond those that count
 _OPERAND_GUARD: Final = (
@@ -49,12 +49,6 @@ class Enclosing:
         """Enclose a fraction."""
         numerator, denominator = map(Decimal, value.as_integer_ratio())
         return Enclosure(self._down.divide(numerator, denominator), self._up.divide(numerator, denominator))
-
-    def shifted(self, a: Enclosure, value: Fraction) -> Enclosure:
-        """Return a plus a fraction with as many digits as both have, up to 2,500: no tail is lost."""
-        numerator, denominator = map(Decimal, value.as_integer_ratio())
-        low, high = _WIDE_DOWN.divide(numerator, denominator), _WIDE_UP.divide(numerator, denominator)
-        return Enclosure(_WIDE_DOWN.add(low, a.low), _WIDE_UP.add(high, a.high))
 
     def add(self, a: Enclosure, b: Enclosure) -> Enclosure:
         """Return a + b."""
@@ -166,14 +160,14 @@ def decided(minus: Callable[[Fraction], Enclosure], forms: Iterable[Format]) -> 
             high = min(high, _decimal(boundary))
         else:
             return None
-    middle = _BETWEEN.divide(_BETWEEN.add(low, high), Decimal(2))
+    middle = _MEANS.multiply(_MEANS.add(low, high), _HALF)
     short = EXTREME.plus(middle)
     return short if low < short < high else middle
 
 
 def _decimal(value: Fraction) -> Decimal:
     """Return a midpoint of a format, exactly: a multiple of 2^-1075 below 2^1024."""
-    return _BETWEEN.divide(Decimal(value.numerator), Decimal(value.denominator))
+    return _MIDPOINTS.divide(Decimal(value.numerator), Decimal(value.denominator))
 
 
 def _context(digits: int, rounding: str = decimal.ROUND_HALF_EVEN) -> Context:
@@ -182,6 +176,5 @@ def _context(digits: int, rounding: str = decimal.ROUND_HALF_EVEN) -> Context:
     return context
 
 
-_WIDE_DOWN: Final = _context(2500, ROUND_FLOOR)
-_WIDE_UP: Final = _context(2500, ROUND_CEILING)
-_BETWEEN: Final = _context(5000)  # of a midpoint and a decimal of fewer digits, the mean lies between them
+_MIDPOINTS: Final = _context(1100)  # digits: a midpoint of float64 has at most 770
+_MEANS: Final = _context(1_000_000)  # digits: more than any enclosure or midpoint has

@@ -20,12 +20,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_05UP, Decimal
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from xentcli.formats import EXTREME, FORMATS, nearest, rounded
+from xentcli.formats import EXTREME, FORMATS, nearest
 from xentcli.judge.enclosures import Enclosing, Enclosure, decided
 from xentcli.model import Exact
 
@@ -110,14 +110,14 @@ def _sum(losses: Sequence[_Loss], divisor: Fraction) -> Decimal:
     while result is None:
         e = Enclosing(digits)
         rest = e.scale(e.sum(part(digits) for part in parts), 1 / divisor)
-        result = decided(partial(_less, e, rest, rational), FORMATS.values())
+        result = decided(partial(_shifted, e, rest, rational), FORMATS.values())
         digits *= 2
     return result
 
 
-def _less(e: Enclosing, rest: Enclosure, rational: Fraction, b: Fraction) -> Enclosure:
-    """Return rest + rational - b."""
-    return e.shifted(rest, rational - b)
+def _shifted(e: Enclosing, rest: Enclosure, rational: Fraction, b: Fraction) -> Enclosure:
+    """Return rest + rational - b: the rest alone, however small it is, where b is the rational part."""
+    return e.add(rest, e.rational(rational - b)) if rational != b else rest
 
 
 def _loss_from_probabilities(example: "_Example", p: Sequence[float]) -> _Loss:
@@ -191,7 +191,7 @@ class _Example:
         top = Fraction(self._largest)
         rational = sum((g.count * g.target * (top - Fraction(g.x)) for g in counting), Fraction(0))
         possible = sum(group.count for group in self.groups if group.x != -math.inf)
-        return _Loss(rational, None if self._total == 0 or possible == 1 else self._scaled_log)
+        return _Loss(rational, None if self._total == 0 or possible == 1 else cache(self._scaled_log))
 
     def gradient(self, form: "Format") -> "FloatArray":
         """Return the gradient (C,), of a binary example (1,), in numbers of the format."""
@@ -208,7 +208,10 @@ class _Example:
                 undecided.append(index)
         digits = _DIGITS
         while undecided:
-            values[undecided] = self._rounded_gradient(undecided, self._evaluated(digits), form)
+            for index in undecided:
+                less = partial(self._gradient_less, self._evaluated(digits), index)
+                number = decided(less, [form])
+                values[index] = math.nan if number is None else nearest(number, form)
             undecided = [index for index in undecided if math.isnan(values[index])]
             digits *= 2
         return values[np.array(self.group_of_class)][-self._classes :] + 0.0  # without the sign of zero
@@ -232,19 +235,6 @@ class _Example:
         """Return s log Z."""
         e, _, rest, _ = self._evaluated(digits)
         return e.scale(e.log1p(e.add(e.rational(Fraction(self._near - 1)), rest)), self._total)
-
-    def _rounded_gradient(self, indices: Sequence[int], terms: _Terms, form: "Format") -> "FloatArray":
-        """Return the gradients of groups as numbers of the format; nan where the digits do not decide."""
-        ends = [self._gradient_less(terms, index, Fraction(0)) for index in indices]
-        low, high = (np.array([float(end[side]) for end in ends]) for side in (0, 1))
-        if form.name != "float64":  # by one step outwards no end has become a midpoint
-            low, high = (rounded(np.nextafter(x, to), form) for x, to in ((low, -np.inf), (high, np.inf)))
-        values = np.where(low == high, low, np.nan)
-        for place in np.flatnonzero(np.isnan(values)).tolist():
-            less = partial(self._gradient_less, terms, indices[place])
-            if (number := decided(less, [form])) is not None:
-                values[place] = nearest(number, form)
-        return values
 
     def _gradient_less(self, terms: _Terms, index: int, b: Fraction) -> Enclosure:
         """Return a group's gradient less b: ((s - (t + b) n) + s term - (t + b) rest) / Z, n near classes.
