@@ -9,7 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 from conftest import Xent
-from test_exact import rounded
+from oracles import rounded
 
 from xentcli import atlas
 from xentcli.atlas import Entry

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_exact import rounded
+from oracles import rounded
 
 from xentcli import formats, load, run, words
 from xentcli.judge import Result

@@ -8,7 +8,7 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
-from test_exact import rounded
+from oracles import rounded
 
 from xentcli import formats, load, run
 from xentcli.judge import Result

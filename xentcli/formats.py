@@ -210,7 +210,7 @@ def ulp(z: Fraction, form: Format) -> Fraction:
 
 
 def exact_sum(values: Iterable[float]) -> Fraction:
-    """Return the sum of finite numbers, rounded once to 53 bits; unrounded where a partial sum exceeds float64."""
+    """Return the sum of finite numbers, rounded once to 53 bits, or exact where float64 does not hold it."""
     numbers = list(values)
     try:
         return Fraction(math.fsum(numbers))
