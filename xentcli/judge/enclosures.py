@@ -50,6 +50,12 @@ class Enclosing:
         numerator, denominator = map(Decimal, value.as_integer_ratio())
         return Enclosure(self._down.divide(numerator, denominator), self._up.divide(numerator, denominator))
 
+    def add_rational(self, a: Enclosure, value: Fraction) -> Enclosure:
+        """Return a plus a fraction with the digits of both, up to 2,500: an error in ulps sees a far tail."""
+        numerator, denominator = map(Decimal, value.as_integer_ratio())
+        low, high = _LONG_DOWN.divide(numerator, denominator), _LONG_UP.divide(numerator, denominator)
+        return Enclosure(_LONG_DOWN.add(low, a.low), _LONG_UP.add(high, a.high))
+
     def add(self, a: Enclosure, b: Enclosure) -> Enclosure:
         """Return a + b."""
         return Enclosure(self._down.add(a.low, b.low), self._up.add(a.high, b.high))
@@ -176,5 +182,7 @@ def _context(digits: int, rounding: str = decimal.ROUND_HALF_EVEN) -> Context:
     return context
 
 
+_LONG_DOWN: Final = _context(2500, ROUND_FLOOR)
+_LONG_UP: Final = _context(2500, ROUND_CEILING)
 _MIDPOINTS: Final = _context(1100)  # digits: a midpoint of float64 has at most 770
 _MEANS: Final = _context(1_000_000)  # digits: more than any enclosure or midpoint has

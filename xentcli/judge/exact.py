@@ -117,7 +117,7 @@ def _sum(losses: Sequence[_Loss], divisor: Fraction) -> Decimal:
 
 def _shifted(e: Enclosing, rest: Enclosure, rational: Fraction, b: Fraction) -> Enclosure:
     """Return rest + rational - b: the rest alone, however small it is, where b is the rational part."""
-    return e.add(rest, e.rational(rational - b)) if rational != b else rest
+    return e.add_rational(rest, rational - b) if rational != b else rest
 
 
 def _loss_from_probabilities(example: "_Example", p: Sequence[float]) -> _Loss:
