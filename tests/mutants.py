@@ -69,9 +69,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def copy_tree(target: Path) -> str:
     """Copy all files that git does not ignore; return a digest of them."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     digest = hashlib.sha256()
-    for name in sorted(name for name in names if (ROOT / name).is_file()):
+    for name in sorted(name for name in names.split("\0") if (ROOT / name).is_file()):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name)
         digest.update(name.encode() + b"\0" + (ROOT / name).read_bytes())
@@ -102,6 +102,8 @@ def observe(tree: Path, digest: str) -> tuple[Seconds, Touches]:
         lines = data.contexts_by_lineno(path).items()
         tests = {str(line): sorted(set(names) & set(seconds)) for line, names in lines}
         touches[str(Path(path).relative_to(tree))] = tests
+    for old in CACHE.glob("*.json"):
+        old.unlink()
     cache.write_text(json.dumps([seconds, touches]), encoding="utf-8")
     return seconds, touches
 
@@ -117,19 +119,16 @@ class Mutant:
     code: str
 
     def tests(self, seconds: Seconds, touches: Touches) -> list[str]:
-        """Return the tests that touch its lines, else its file, else its room; fastest first.
+        """Return the tests that touch its lines, or its file where an import executes them; fastest first.
 
-        What an import executes touches all tests of the file. Coverage does not see what only other processes
-        execute; tests of the room may start such a process.
+        Coverage does not see what only other processes execute; any test of the room may start one.
         """
         lines = touches.get(self.path, {})
-        room = Path(self.path).parent
-        scopes = [
-            [lines.get(str(line), []) for line in self.lines if self.is_called],
-            lines.values(),
-            [names for path in touches if Path(path).parent == room for names in touches[path].values()],
-        ]
-        names = next(filter(None, (set().union(*scope) for scope in scopes)), set())
+        numbers = map(str, self.lines) if self.is_called else lines
+        names = {name for number in numbers for name in lines.get(number, [])}
+        if not names:
+            room = [path for path in touches if Path(path).parent == Path(self.path).parent]
+            names = {name for path in room for tests in touches[path].values() for name in tests}
         return sorted(names, key=lambda name: (seconds[name], name))
 
     def survives(self, tests: list[str], limit: float, tree: Path) -> bool:
@@ -183,12 +182,12 @@ def draw(number: int, seed: int) -> list[Mutant]:
     from libcst.metadata import MetadataWrapper, PositionProvider
 
     def visit(node: Any, statement: Any, lines: Any, is_called: bool) -> Iterator[tuple[Any, range, bool]]:
-        if isinstance(node, libcst.Annotation | libcst.Import | libcst.ImportFrom):
+        if isinstance(node, libcst.Annotation | libcst.Decorator | libcst.Import | libcst.ImportFrom):
             return
         statement = node if isinstance(node, libcst.BaseStatement) else statement
         if any(changes(node)):
             start, end = lines[statement].start.line, lines.get(node, lines[statement]).end.line
-            yield node, range(min(start, end), end + 1), is_called  # a decorator stands above its statement
+            yield node, range(start, end + 1), is_called
         for child in node.children:
             is_body = isinstance(node, libcst.FunctionDef | libcst.Lambda) and child is node.body
             yield from visit(child, statement, lines, is_called or is_body)
@@ -238,8 +237,11 @@ def main() -> None:
                 print(f"{number}/{len(mutants)} {line}{'survives' if survives else 'killed'}", flush=True)
                 if survives:
                     survivors += 1
-                    old, new = (ROOT / mutant.path).read_text(encoding="utf-8"), mutant.code
-                    patch = difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="")
+                    old = (ROOT / mutant.path).read_text(encoding="utf-8")
+                    names = f"a/{mutant.path}", f"b/{mutant.path}"
+                    patch = difflib.unified_diff(
+                        old.split("\n"), mutant.code.split("\n"), *names, lineterm=""
+                    )
                     print(f"# {line}none fails", *patch, "", sep="\n", file=report, flush=True)
     print(f"{survivors} of {len(mutants)} mutants survive; see {CACHE.name}/survivors.diff")
 
