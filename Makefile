@@ -2,13 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: check format lint types test frameworks compatibility fuzz golden help
+# docs/compatibility.md and some tests tell what these versions do.
+FRAMEWORKS := torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 scipy==1.17.1 scikit-learn==1.9.1 \
+	onnx==1.23.2 onnxruntime==1.32.0
+
+# The tests that write what they compare, when they are asked to.
+GOLDEN := tests/test_show.py tests/test_explain.py tests/test_index.py tests/test_docs.py
+
+.PHONY: check format lint types test frameworks compatibility fuzz mutants golden upgrade help
 
 check: format lint types test  ## the four that need no framework
 
-.venv/.dev: pyproject.toml
+.venv/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --editable '.[dev]' --constraint constraints.txt
 	touch $@
 
 format: .venv/.dev  ## is the formatting ruff's?
@@ -23,10 +30,9 @@ types: .venv/.dev  ## mypy --strict
 test: .venv/.dev  ## the tests
 	$(BIN)/python -m pytest
 
-.venv-frameworks/.done: pyproject.toml
+.venv-frameworks/.done: pyproject.toml constraints-frameworks.txt
 	$(PYTHON) -m venv .venv-frameworks
-	.venv-frameworks/bin/pip install --quiet torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 \
-		scipy==1.17.1 scikit-learn==1.9.1 onnx==1.23.2 onnxruntime==1.32.0 --editable '.[test]'
+	.venv-frameworks/bin/pip install --quiet $(FRAMEWORKS) --editable '.[test]' --constraint constraints-frameworks.txt
 	touch $@
 
 frameworks: .venv-frameworks/.done  ## the tests that need real frameworks
@@ -38,8 +44,28 @@ compatibility: .venv-frameworks/.done  ## rewrite docs/compatibility.md; put the
 fuzz: .venv/.dev  ## 20,000 broken case files, none of which may end in a traceback
 	$(BIN)/python tests/fuzz.py
 
+mutants: .venv/.dev  ## 300 small faults in the code: which of them does no test notice? (half an hour)
+	$(BIN)/python tests/mutants.py
+
 golden: .venv/.dev  ## rewrite tests/golden, console blocks and the index; read the difference before you commit it
-	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet tests/test_show.py tests/test_explain.py tests/test_index.py tests/test_docs.py
+	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet $(GOLDEN)
+
+# $(call resolve,FILE,ENVIRONMENT,REQUIREMENTS): the oldest Python resolves, so that the versions suit all.
+# A build's own mark, as in 2.13.0+cpu, is left out.
+define resolve
+	rm -rf .venv-upgrade
+	python3.11 -m venv .venv-upgrade
+	.venv-upgrade/bin/pip install --quiet --upgrade pip
+	.venv-upgrade/bin/pip install --quiet $(3)
+	echo "# Versions for $(2), as pip resolves them in a fresh environment. .ci/run passes the tests on them." > $(1)
+	echo "# 'make upgrade' rewrites this file." >> $(1)
+	.venv-upgrade/bin/pip freeze --exclude xent | sed 's/+.*//' >> $(1)
+	rm -rf .venv-upgrade
+endef
+
+upgrade:  ## rewrite the constraints with the newest versions; run .ci/run before you commit them
+	$(call resolve,constraints.txt,.venv,'.[dev]')
+	$(call resolve,constraints-frameworks.txt,.venv-frameworks,$(FRAMEWORKS) '.[test]')
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'

@@ -1,15 +1,19 @@
 """Case files: numbers as written, every refusal with its place, and the schema of the same opinion."""
 
 import re
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xentcli import load
 from xentcli.errors import Refused
+from xentcli.load import document
 from xentcli.load.sources import Source
 from xentcli.model import Case
 
@@ -123,16 +127,70 @@ def test_tells_ten_problems_of_a_file_and_how_many_more() -> None:
     assert said.endswith("case.yaml: and 30 more problems")
 
 
-def test_ends_what_no_one_can_read() -> None:
+def test_aliases_are_refused_before_they_multiply() -> None:
     bomb = "title: t\na: &a [x]\n" + "".join(
         f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
         for before, name in zip("abcdefghi", "bcdefghij", strict=True)
     )
 
     assert "aliases are not expanded" in refusal(bomb)
-    assert "nested more than 8 deep" in refusal("[" * 100_000)
-    assert "nested more than 8 deep" in refusal("- " * 100_000)
-    assert "nested more than 8 deep" in refusal("{a: " * 100_000)
+
+
+# Depth
+
+TOO_DEEP = "nested more than 8 deep; a case needs 3"
+
+
+class ShallowLoader(yaml.SafeLoader):
+    """A parser with a limit of its own, as libyaml has one."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803 - PyYAML's name
+        """Refuse 400 levels, which may be seen before the event of the first is yielded."""
+        if self.flow_level >= 400:
+            raise yaml.MarkedYAMLError(problem="enough", problem_mark=self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
+
+
+@pytest.fixture(params=[None, yaml.SafeLoader, ShallowLoader], ids=["default", "python", "shallow"])
+def _every_parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param:
+        monkeypatch.setattr(document, "_PARSER", request.param)
+
+
+@pytest.mark.usefixtures("_every_parser")
+@pytest.mark.parametrize("depth", [9, 500, 1001, 100_000])
+@pytest.mark.parametrize(
+    ("level", "place"),
+    [
+        ("[", "1:9"),
+        ("[ # and a comment\n", "9:1"),
+        ("- ", "1:17"),
+        ("? ", "1:17"),
+        ("{a: ", "1:33"),
+        ("[a: ", "1:17"),  # two levels: a pair in a list is a mapping
+        ("[{a: ", "1:21"),
+        ("- ? ", "1:17"),
+    ],
+)
+def test_nesting_is_refused_at_the_ninth_level(level: str, place: str, depth: int) -> None:
+    start = time.process_time()
+
+    assert refusal(level * depth).startswith(f"case.yaml:{place}: {TOO_DEEP}\n")
+    assert time.process_time() - start < 1  # it takes 0.1 s, and minutes if the work grew as depth²
+
+
+@pytest.mark.usefixtures("_every_parser")
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}"), ("- ", "")])
+def test_nesting_is_refused_inside_a_long_document_and_eight_levels_are_not(
+    opening: str, closing: str
+) -> None:
+    def problem(depth: int) -> str:
+        lines = [*["# 注释: naïve"] * 500, "logits:", f"  {opening * depth}1{closing * depth}"]
+        return refusal("\n".join([*lines, *["labels: [0]"] * 500]))
+
+    assert TOO_DEEP not in problem(7)  # the document itself is the first level
+    for depth in (8, 500, 1001):
+        assert problem(depth).startswith(f"case.yaml:502:{3 + 7 * len(opening)}: {TOO_DEEP}\n")
 
 
 # Numbers

@@ -5,6 +5,7 @@ Nodes are built from PyYAML's events, not with its loader: numbers stay as they 
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import yaml
@@ -12,6 +13,7 @@ import yaml
 from xentcli.errors import CaseError, Refused
 
 _MAX_DEPTH = 8
+_TOO_DEEP = f"nested more than {_MAX_DEPTH} deep; a case needs 3"
 _MOST_NODES = 1_000_000
 _MOST_PROBLEMS = 1000  # after which nothing more is read
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it
@@ -104,6 +106,8 @@ class Document:
             root = self._build(text)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
+            if mark and (node := _too_deep(text[: mark.index])):
+                raise self._stop(node, _TOO_DEEP) from error
             if error.context_mark and mark and mark.line >= len(self._lines):
                 mark = error.context_mark  # found at the end of the file: show what was left open
             place = Node(mark.line + 1, mark.column + 1, 1) if mark else Node(1, 1, 1)
@@ -140,7 +144,7 @@ class Document:
                 if isinstance(node, Sequence | Mapping):
                     above.append(node)
                 if len(above) > _MAX_DEPTH:
-                    raise self._stop(node, f"nested more than {_MAX_DEPTH} deep; a case needs 3")
+                    raise self._stop(node, _TOO_DEEP)
         return root
 
     def _node(self, event: yaml.NodeEvent) -> Node:
@@ -161,6 +165,22 @@ class Document:
         if isinstance(event, yaml.ScalarEvent) and tag is None:
             return Scalar(*place, event.value, not event.style)
         return span
+
+
+def _too_deep(before: str) -> Node | None:
+    """Return the first place that is nested too deep in the text before a parser's error.
+
+    A parser reads up to 1,024 characters ahead for the colon of a key. If it meets its own limit there
+    (libyaml's is 1,000 levels), it fails before it yields the levels; of the shorter text it yields them.
+    """
+    depth = 0
+    with suppress(yaml.MarkedYAMLError):
+        for event in yaml.parse(before, Loader=_PARSER):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH:
+                return _span(event)
+    return None
 
 
 def _span(event: yaml.Event) -> Node:
