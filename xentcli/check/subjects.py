@@ -2,89 +2,95 @@
 
 import math
 import time
+from dataclasses import replace
 from typing import Protocol
 
-from xentcli.check.calls import Callee, Function
-from xentcli.check.conventions import Convention, told
 from xentcli.errors import XentError
+from xentcli.frameworks.conventions import Convention
+from xentcli.frameworks.function import Function, LossFunction
 from xentcli.process import Fields, Process
 
 _TO_IMPORT = 120.0  # seconds; TensorFlow alone may take ten
-_TO_ANSWER = 10.0  # seconds for a batch of a few rows, the first of its shape compiled
+_TO_RESPOND = 10.0  # seconds for a batch of a few rows, the first of its shape compiled
+_LEAST = 1.0  # seconds that a request is given however little of the budget is left: a batch takes less
 
 
 class OutOfTime(Exception):  # noqa: N818 - it reads as what happened
     """The budget is spent."""
 
 
-def _end(budget: float) -> float:
-    """Return when the budget is spent, in seconds of the monotonic clock."""
-    if not 0 < budget < math.inf:
-        raise XentError(f"a budget is a number of seconds above 0, not {budget:g}")
-    return time.monotonic() + budget
-
-
 class Subject(Protocol):
-    """A loss that can be asked.
-
-    ``keywords`` are those it has a parameter for; ``has_gradient``: by autodiff or by a function of its own.
-    """
+    """A loss that responds to requests; ``parameters`` are as in LossFunction."""
 
     convention: Convention
-    keywords: tuple[str, ...]
+    parameters: tuple[str, ...]
     has_gradient: bool
 
-    def answer(self, question: Fields) -> Fields:
-        """Return what the loss made of a batch; raises OutOfTime."""
+    def respond(self, request: Fields) -> Fields:
+        """Return the response to a request for losses; raises OutOfTime."""
 
 
-class Here:
-    """A loss called in this process: nothing protects it from a loss that hangs."""
+class InProcess:
+    """A loss called in this process: nothing protects it from a loss that hangs.
+
+    ``budget`` in seconds. Raises XentError where the convention's library is not installed.
+    """
 
     def __init__(
         self, loss: Function, gradient: Function | None, convention: Convention, budget: float
     ) -> None:
-        self._callee = Callee.of(loss, gradient, convention)
-        self._end = _end(budget)
-        self.convention, self.keywords = self._callee.convention, self._callee.keywords
-        self.has_gradient = self._callee.has_gradient
+        self._function, self._deadline = LossFunction.build(loss, gradient, convention), _deadline(budget)
+        self.convention, self.parameters = self._function.convention, self._function.parameters
+        self.has_gradient = self._function.has_gradient
 
-    def answer(self, question: Fields) -> Fields:
+    def respond(self, request: Fields) -> Fields:
         """Call the loss."""
-        if time.monotonic() > self._end:
+        if time.monotonic() > self._deadline:
             raise OutOfTime
-        return self._callee.answer(question)
+        return self._function.respond(request)
 
 
-class Apart:
-    """A loss in a process of its own, which is started again after it died or was too slow."""
+class InSubprocess:
+    """A loss in a process of its own, which is started again after it ended or was too slow.
+
+    ``budget`` in seconds. Raises XentError where the target cannot be imported.
+    """
 
     def __init__(self, target: str, gradient: str | None, convention: Convention, budget: float) -> None:
-        arguments = (target, gradient or "", convention.name, convention.reduction)
-        self._target, self._process = target, Process("-m", "xentcli.check.worker", *arguments)
-        self._end = _end(budget)
-        described = self._started()
-        self.keywords, self.has_gradient = tuple(described["keywords"]), described["has_gradient"]
-        self.convention = told(convention, self.keywords, flushes=described["flushes"])
+        names = {"gradient": gradient, "convention": convention.name, "returns": convention.reduction}
+        self._name = {"target": target, **names}
+        self._process, self._deadline = Process("-m", "xentcli.frameworks.worker"), _deadline(budget)
+        described = self._start()
+        self.parameters, self.has_gradient = tuple(described["parameters"]), described["has_gradient"]
+        self.convention = replace(convention, reduction=described["reduction"], flushes=described["flushes"])
 
-    def answer(self, question: Fields) -> Fields:
-        """Ask the process."""
-        left = self._end - time.monotonic()
-        if left <= 0:
+    def respond(self, request: Fields) -> Fields:
+        """Send the request to the process."""
+        if time.monotonic() > self._deadline:
             raise OutOfTime
         if not self._process.is_running:
-            self._started()
-        return self._process.ask(question, max(1.0, min(_TO_ANSWER, left)))
+            self._start()
+        return self._process.request({**self._name, **request}, self._seconds(_TO_RESPOND))
 
     def stop(self) -> None:
         """End the process."""
         self._process.stop()
 
-    def _started(self) -> Fields:
+    def _start(self) -> Fields:
         """Have the loss imported; raises XentError where that fails."""
-        answer = self._process.ask({}, max(1.0, min(_TO_IMPORT, self._end - time.monotonic())))
-        if "refused" in answer or "raised" in answer:
+        response = self._process.request(self._name, self._seconds(_TO_IMPORT))
+        if "refused" in response or "raised" in response:
             self.stop()
-            said = answer.get("refused") or f"{self._target}: while it was imported: {answer['raised']}"
-            raise XentError(said)
-        return answer
+            while_imported = f"{self._name['target']}: while it was imported: {response.get('raised')}"
+            raise XentError(response.get("refused", while_imported))
+        return response
+
+    def _seconds(self, most: float) -> float:
+        return max(_LEAST, min(most, self._deadline - time.monotonic()))
+
+
+def _deadline(budget: float) -> float:
+    """Return when the budget is spent, in seconds of the monotonic clock."""
+    if not 0 < budget < math.inf:
+        raise XentError(f"a budget is a number of seconds above 0, not {budget:g}")
+    return time.monotonic() + budget

@@ -2,14 +2,35 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from xentcli.errors import XentError, did_you_mean
-from xentcli.frameworks.request import NAMES, keywords
 from xentcli.methods.method import why_unsupported
 
 if TYPE_CHECKING:
     from xentcli.model import Batch
+
+# What a loss may have a parameter for besides scores and labels, and what it is called in a sentence.
+NAMES: Final = {
+    "class_weights": "class weights",
+    "label_smoothing": "label smoothing",
+    "ignore_index": "ignored examples",
+}
+
+
+def keywords(batch: "Batch") -> dict[str, Any]:
+    """Return what a batch holds besides scores and labels, by the keys of NAMES, as plain values."""
+    weighting = batch.weighting
+    values: dict[str, Any] = {}
+    if weighting.class_weights is not None:
+        values["class_weights"] = weighting.class_weights.astype(np.float64).tolist()
+    if weighting.smoothing:
+        values["label_smoothing"] = weighting.smoothing
+    if weighting.ignored is not None:
+        values["ignore_index"] = weighting.ignore_index
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +39,8 @@ class Convention:
 
     ``library`` makes the arrays; ``labels`` are indices, rows or binary (one logit and label per example);
     ``labels_first`` puts them before the scores, which are logits or, with ``probabilities``, the softmax.
-    ``reduction`` is that of a loss that has no parameter for it. ``parameters`` are pairs of a keyword and the
-    name of its parameter, where they differ; ``classes`` is the name of one for the list of classes.
+    ``reduction`` is that of a loss that has no parameter for it. ``parameters`` pairs our name of a parameter
+    with the convention's, where they differ; ``classes`` is the name of one for the list of classes.
     ``flushes``: the library has no subnormal numbers.
     """
 
@@ -43,14 +64,14 @@ class Convention:
         returned = "losses (N,)" if self.reduction == "none" else f"their {self.reduction}"
         return f"f({', '.join(arguments)}) → {returned}"
 
-    def parameter(self, keyword: str) -> str:
-        """Return the name of a keyword's parameter."""
-        return dict(self.parameters).get(keyword, keyword)
+    def parameter(self, name: str) -> str:
+        """Return the convention's name of a parameter."""
+        return dict(self.parameters).get(name, name)
 
-    def why_unsupported(self, batch: "Batch", supported: Collection[str]) -> str | None:
-        """Say why a loss does not support a batch; ``supported`` are the keywords that it does."""
+    def why_unsupported(self, batch: "Batch", parameters: Collection[str]) -> str | None:
+        """Say why a loss with these parameters does not support a batch; None where it does."""
         reason = why_unsupported(batch, binary=self.labels == "binary", soft_labels=self.labels != "indices")
-        lacking = (NAMES[keyword] for keyword in keywords(batch) if keyword not in supported)
+        lacking = (NAMES[name] for name in keywords(batch) if name not in parameters)
         return reason or next((f"does not support {name}" for name in lacking), None)
 
 

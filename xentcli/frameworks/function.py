@@ -1,4 +1,4 @@
-"""One call of somebody's loss: numbers in, numbers out, and how it behaved."""
+"""A call of somebody's loss: numbers in, numbers out, and what else it did."""
 
 import importlib
 import importlib.util
@@ -8,25 +8,27 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xentcli.check.conventions import KEYWORDS, Convention, told
-from xentcli.check.libraries import Library, library
 from xentcli.errors import XentError
-from xentcli.process import Fields, said
+from xentcli.frameworks.adapter import Adapter, adapter
+from xentcli.frameworks.conventions import NAMES, Convention
+from xentcli.frameworks.request import arrays
+from xentcli.process import Fields, describe
 from xentcli.words import IGNORE_INDEX
 
 Function = Callable[..., Any]
-_SHOWN = 60  # characters of what a loss printed
-_SUBNORMAL = 1e-40
+Rows = tuple[Any, Any]  # scores and labels of some examples, as NumPy arrays
+_SHOWN = 60  # characters of what a loss printed: they stay on a line
+_SUBNORMAL = 1e-40  # in float32
 
 
-def function(target: str) -> Function:
+def load(target: str) -> Function:
     """Import ``module:function`` or ``path/to/file.py:function``.
 
     Raises XentError where there is no such thing, or where what is imported raises.
@@ -35,23 +37,23 @@ def function(target: str) -> Function:
     if not where or not name:
         raise XentError(f"{target}: name a function: module:function or path/to/file.py:function")
     try:
-        module = _module(where)
+        module = _import(where)
     except XentError:
         raise
     except BaseException as error:
         if isinstance(error, ModuleNotFoundError) and error.name == where.partition(".")[0]:
             raise XentError(f"{target}: {error}; a file ends in .py: path/to/file.py:function") from error
-        raise XentError(f"{target}: cannot be imported: {said(error)}") from error
+        raise XentError(f"{target}: cannot be imported: {describe(error)}") from error
     try:
-        found = attrgetter(name)(module)
+        function = attrgetter(name)(module)
     except AttributeError as error:
         raise XentError(f"{target}: {error}") from error
-    if not callable(found):
-        raise XentError(f"{target}: is {type(found).__name__}, not a function")
-    return found
+    if not callable(function):
+        raise XentError(f"{target}: is {type(function).__name__}, not a function")
+    return function
 
 
-def _module(where: str) -> Any:
+def _import(where: str) -> Any:
     if not where.endswith(".py"):
         return importlib.import_module(where)
     path = Path(where)
@@ -67,154 +69,181 @@ def _module(where: str) -> Any:
     return module
 
 
-@dataclass(frozen=True, slots=True)
-class Callee:
-    """A loss and perhaps the function of its gradient, called by a convention.
+class _Unusable(Exception):  # noqa: N818 - it never leaves this file
+    """What a function returned is no array of numbers."""
 
-    ``keywords`` are those of KEYWORDS that the loss has a parameter for.
+
+@dataclass(frozen=True, slots=True)
+class LossFunction:
+    """A loss, perhaps with a function for its gradient, and how it is called.
+
+    ``parameters`` are those of the loss by our names: which of NAMES it supports, and ``reduction``.
     """
 
     loss: Function
     gradient: Function | None
     convention: Convention
-    library: Library
-    keywords: tuple[str, ...]
+    adapter: Adapter
+    parameters: tuple[str, ...]
 
     @classmethod
-    def of(cls, loss: Function, gradient: Function | None, convention: Convention) -> "Callee":
-        """Import the library of the convention; raises XentError where it is not installed."""
+    def build(cls, loss: Function, gradient: Function | None, convention: Convention) -> "LossFunction":
+        """Import the library and complete the convention; raises XentError where it is not installed.
+
+        A loss with a parameter ``reduction`` returns losses too; whether a library has subnormal numbers is
+        tried.
+        """
         names = _parameters(loss)
-        keywords = tuple(keyword for keyword in KEYWORDS if convention.parameter(keyword) in names)
+        parameters = tuple(name for name in (*NAMES, "reduction") if convention.parameter(name) in names)
         try:
-            made = library(convention.library)
-            with made.session():
-                flushes = not made.plain(made.array(np.array([_SUBNORMAL]), "float32"))[0].all()
-            return cls(loss, gradient, told(convention, keywords, flushes=flushes), made, keywords)
+            library = adapter(convention.library)
         except ImportError as error:
             raise XentError(f"convention {convention.name}: {convention.library} is not installed") from error
+        with library.session():
+            flushes = not library.to_numpy(library.array(np.array([_SUBNORMAL]), "float32"))[0].all()
+        reduction = "none" if "reduction" in parameters else convention.reduction
+        return cls(
+            loss, gradient, replace(convention, reduction=reduction, flushes=flushes), library, parameters
+        )
 
     @property
     def has_gradient(self) -> bool:
-        """Whether there is a gradient to be had, of logits."""
-        given = self.gradient is not None or self.convention.library != "numpy"
-        return given and not self.convention.probabilities
+        """Whether there is a gradient with respect to logits."""
+        return (self.gradient is not None or self.convention.library != "numpy") and (
+            not self.convention.probabilities
+        )
 
-    def answer(self, question: Fields) -> Fields:
-        """Call the loss with a batch; what it raises, prints, writes and returns is the answer."""
-        scores, labels = _arrays(question)
-        printed = io.StringIO()
-        wrote: set[str] = set()
-        answer: Fields = {}
+    def respond(self, request: Fields) -> Fields:
+        """Call the loss with a batch; what it returns, raises, prints and writes into is the response.
+
+        ``losses`` and their ``shape`` and ``dtype``; ``loss`` and ``loss_shape`` where one is asked for;
+        ``gradient`` (flat) and ``gradient_dtype``, or ``gradient_failed``; or ``raised`` or ``unusable``.
+        """
+        printed, call = io.StringIO(), _Call(self, request)
         with (
             redirect_stdout(printed),
             redirect_stderr(printed),
             warnings.catch_warnings(),
-            self.library.session(),
+            self.adapter.session(),
         ):
             warnings.simplefilter("ignore")  # nan and infinity are results here
             try:
-                answer = self._called(question, scores, labels, wrote)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a loss raises is its answer
-                answer = {"raised": said(error)}
-            if self.has_gradient and "losses" in answer:
+                response = call.losses()
+            except _Unusable as error:
+                response = {"unusable": str(error)}
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a loss raises is its response
+                response = {"raised": describe(error)}
+            if self.has_gradient and "losses" in response:
                 try:
-                    answer |= self._gradient(question, scores, labels, wrote)
+                    response |= call.gradient()
+                except _Unusable as error:
+                    response["gradient_failed"] = str(error)
                 except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
-                    answer["gradient"] = f"raised {said(error)}"
-        return {**answer, "printed": printed.getvalue()[:_SHOWN], "wrote": sorted(wrote)}
+                    response["gradient_failed"] = f"raised {describe(error)}"
+        return {**response, "printed": printed.getvalue()[:_SHOWN], "wrote": sorted(call.wrote)}
 
-    def _called(self, question: Fields, scores: Any, labels: Any, wrote: set[str]) -> Fields:
-        """Return the losses, in the dtype and shape they came in, and the loss where one was asked for."""
-        whole = self._once(question, scores, labels, "none", wrote)
-        if self.convention.reduction == "none":
-            if question["reduction"] != "none" and "reduction" in self.keywords:
-                reduced = self._once(question, scores, labels, question["reduction"], wrote)
-                whole["loss"], whole["loss_shape"] = reduced["losses"], reduced["shape"]
-            return whole
-        alone = [self._once(question, *row, "none", wrote) for row in _rows(scores, labels)]
-        losses = [number for row in alone for number in row["losses"]]
-        reduced = {"loss": whole["losses"], "loss_shape": whole["shape"]}
-        return {**whole, **reduced, "shape": [len(losses)], "losses": losses}
 
-    def _once(self, question: Fields, scores: Any, labels: Any, reduction: str, wrote: set[str]) -> Fields:
-        x, y = self._made(question, scores, labels)
-        returned = self._watched(self.loss, x, y, self._filled(question, reduction), wrote)
-        try:
-            values, dtype = self.library.plain(returned)
-        except TypeError as error:
-            return {"unusable": str(error), "losses": [], "shape": [], "dtype": ""}
-        return {"dtype": dtype, "shape": list(values.shape), "losses": values.ravel().tolist()}
+class _Call:
+    """One request to a loss; ``wrote`` collects the arguments that a function wrote into."""
 
-    def _watched(
-        self,
-        function: Function,
-        x: Any,
-        y: Any,
-        keywords: dict[str, Any],
-        wrote: set[str],
-    ) -> Any:
-        """Call a function, and note which of its arguments it wrote into."""
-        before = [self.library.plain(array)[0].copy() for array in (x, y)]
-        try:
-            return function(*self._ordered(x, y), **keywords)
-        finally:
-            for name, was, now in zip(("logits", "labels"), before, (x, y), strict=True):
-                if not np.array_equal(was, self.library.plain(now)[0], equal_nan=True):
-                    wrote.add(name)
+    def __init__(self, function: LossFunction, request: Fields) -> None:
+        self._function, self._convention, self._adapter = function, function.convention, function.adapter
+        self._request = request
+        self._batch = arrays(request)
+        self.wrote: set[str] = set()
 
-    def _gradient(self, question: Fields, scores: Any, labels: Any, wrote: set[str]) -> Fields:
-        """Return the gradient of each example's loss as a list, None where there is none."""
-        alone = self.convention.reduction != "none"
-        batches = _rows(scores, labels) if alone else [(scores, labels)]
-        found = [self._gradient_once(question, *batch, wrote) for batch in batches]
-        if not found or any(values is None for values, _ in found):
-            return {"gradient": None if found else []}
-        numbers = [number for values, _ in found for number in values.ravel().tolist()]
-        return {"gradient": numbers, "gradient_dtype": found[0][1]}
+    def losses(self) -> Fields:
+        """Return the losses, and the loss: reduced by the function where it can, else by its library.
 
-    def _gradient_once(
-        self,
-        question: Fields,
-        scores: Any,
-        labels: Any,
-        wrote: set[str],
-    ) -> tuple[Any, str]:
-        x, y = self._made(question, scores, labels)
-        if self.gradient is None:
-            filled = self._filled(question, "none")
-            values = self.library.gradient(lambda scores: self.loss(*self._ordered(scores, y), **filled), x)
-            return values, question["dtype"]
-        theirs = self._filled(question, "none", self.gradient)
-        values, dtype = self.library.plain(self._watched(self.gradient, x, y, theirs, wrote))
-        if values.shape != scores.shape:
-            raise ValueError(f"a gradient of shape {values.shape}, where {scores.shape} is wanted")
+        The losses of a function that only reduces are those of batches of one example.
+        """
+        returned = self._loss(self._batch)
+        values, dtype = self._numbers(returned)
+        if self._convention.reduction != "none":
+            rows = [self._numbers(self._loss(row))[0] for row in self._rows()]
+            losses = [number for row in rows for number in row.ravel().tolist()]
+            response = {"dtype": dtype, "shape": [len(losses)], "losses": losses}
+            return response | {"loss": values.ravel().tolist(), "loss_shape": values.shape}
+        response = {"dtype": dtype, "shape": values.shape, "losses": values.ravel().tolist()}
+        reduction = self._request["reduction"]
+        if reduction == "none":
+            return response
+        if "reduction" in self._function.parameters:
+            loss = self._loss(self._batch, reduction)
+        else:
+            loss = self._adapter.reduce(returned, reduction)
+        values, _ = self._numbers(loss)
+        return response | {"loss": values.ravel().tolist(), "loss_shape": values.shape}
+
+    def gradient(self) -> Fields:
+        """Return the gradient of each example's loss; None where autodiff finds none."""
+        batches = [self._batch] if self._convention.reduction == "none" else self._rows()
+        each = [self._slope(batch) for batch in batches]
+        if any(values is None for values, _ in each):
+            return {"gradient": None}
+        numbers = [number for values, _ in each for number in values.ravel().tolist()]
+        return {"gradient": numbers, "gradient_dtype": each[0][1] if each else self._request["dtype"]}
+
+    def _rows(self) -> list[Rows]:
+        """Return every example as a batch of its own."""
+        scores, labels = self._batch
+        return [(scores[[row]], labels[[row]]) for row in range(len(scores))]
+
+    def _loss(self, batch: Rows, reduction: str = "none") -> Any:
+        return self._watch(self._function.loss, *self._arguments(batch), self._keywords(reduction))
+
+    def _slope(self, batch: Rows) -> tuple[Any, str]:
+        x, y = self._arguments(batch)
+        theirs = self._function.gradient
+        if theirs is None:
+            loss, keywords = self._function.loss, self._keywords("none")
+            slope = self._adapter.gradient(lambda x: loss(*self._in_order(x, y), **keywords), x)
+            return slope, self._request["dtype"]
+        values, dtype = self._numbers(self._watch(theirs, x, y, self._keywords("none", theirs)))
+        if values.shape != batch[0].shape:
+            raise _Unusable(f"has shape {values.shape}; expected {batch[0].shape}")
         return values, dtype
 
-    def _ordered(self, x: Any, y: Any) -> tuple[Any, Any]:
-        return (y, x) if self.convention.labels_first else (x, y)
+    def _watch(self, function: Function, x: Any, y: Any, keywords: dict[str, Any]) -> Any:
+        """Call a function, and note which of its arguments it wrote into."""
+        before = [self._adapter.to_numpy(array)[0].copy() for array in (x, y)]
+        try:
+            return function(*self._in_order(x, y), **keywords)
+        finally:
+            for name, was, now in zip(("logits", "labels"), before, (x, y), strict=True):
+                if not np.array_equal(was, self._adapter.to_numpy(now)[0], equal_nan=True):
+                    self.wrote.add(name)
 
-    def _made(self, question: Fields, scores: Any, labels: Any) -> tuple[Any, Any]:
-        of_labels = "int64" if self.convention.labels == "indices" else question["dtype"]
-        return self.library.array(scores, question["dtype"]), self.library.array(labels, of_labels)
+    def _numbers(self, returned: Any) -> tuple[Any, str]:
+        """Return what a function returned in float64, and its dtype."""
+        if not isinstance(returned, self._adapter.ARRAY):
+            name = type(returned).__name__
+            raise _Unusable(f"returned {name}; expected {self._adapter.ARRAY_NAME}")
+        try:
+            return self._adapter.to_numpy(returned)
+        except TypeError as error:
+            raise _Unusable(str(error)) from error
 
-    def _filled(self, question: Fields, reduction: str | None, of: Function | None = None) -> dict[str, Any]:
-        """Return the keyword arguments that the question asks for."""
-        names = _parameters(of or self.loss)
-        given = {"ignore_index": IGNORE_INDEX, **question["keywords"], "reduction": reduction}
-        if "class_weights" in given:
-            weights = np.array(given["class_weights"], np.float64)
-            given["class_weights"] = self.library.array(weights, question["dtype"])
-        filled = {self.convention.parameter(keyword): value for keyword, value in given.items()}
-        if self.convention.classes in names:
-            filled[str(self.convention.classes)] = list(range(question["shape"][-1]))
-        return {name: value for name, value in filled.items() if name in names}
+    def _in_order(self, x: Any, y: Any) -> tuple[Any, Any]:
+        return (y, x) if self._convention.labels_first else (x, y)
 
+    def _arguments(self, batch: Rows) -> tuple[Any, Any]:
+        """Make new arrays: a function may have written into the last ones."""
+        dtypes = (self._request["dtype"], self._request["labels_dtype"])
+        x, y = (self._adapter.array(*pair) for pair in zip(batch, dtypes, strict=True))
+        return x, y
 
-def _arrays(question: Fields) -> tuple[Any, Any]:
-    scores = np.array(question["scores"], np.float64).reshape(question["shape"])
-    kind = np.int64 if question["labels_are"] == "indices" else np.float64
-    labels = np.array(question["labels"], kind).reshape(question["labels_shape"])
-    return scores, labels
+    def _keywords(self, reduction: str, function: Function | None = None) -> dict[str, Any]:
+        """Return the keyword arguments, of those requested, that the loss or another function takes."""
+        names = _parameters(function or self._function.loss)
+        values = {"ignore_index": IGNORE_INDEX, **self._request["keywords"], "reduction": reduction}
+        for name, value in values.items():
+            if isinstance(value, list):
+                values[name] = self._adapter.array(np.array(value, np.float64), self._request["dtype"])
+        renamed = {self._convention.parameter(name): value for name, value in values.items()}
+        if self._convention.classes is not None:
+            renamed[self._convention.classes] = list(range(self._request["shape"][-1]))
+        return {name: value for name, value in renamed.items() if name in names}
 
 
 def _parameters(function: Function) -> frozenset[str]:
@@ -223,8 +252,3 @@ def _parameters(function: Function) -> frozenset[str]:
         return frozenset(list(inspect.signature(function).parameters)[2:])
     except (TypeError, ValueError):
         return frozenset()
-
-
-def _rows(scores: Any, labels: Any) -> list[tuple[Any, Any]]:
-    """Return every example as a batch of its own."""
-    return [(scores[row : row + 1], labels[row : row + 1]) for row in range(len(scores))]

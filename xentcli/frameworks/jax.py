@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from xentcli.frameworks.library import Loss
+from xentcli.frameworks.adapter import Loss
 
 ARRAY, ARRAY_NAME = jax.Array, "a jax.Array"
 

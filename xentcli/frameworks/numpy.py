@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from xentcli import formats
-from xentcli.frameworks.library import Loss
+from xentcli.frameworks.adapter import Loss
 
 ARRAY = (np.ndarray, np.generic, float)  # a float is a loss reduced, such as scikit-learn's
 ARRAY_NAME = "a NumPy array"

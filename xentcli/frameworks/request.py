@@ -1,39 +1,19 @@
 """A batch as a request for its losses: plain values that travel between processes as JSON."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xentcli import formats
+from xentcli.frameworks.conventions import Convention, keywords
 
 if TYPE_CHECKING:
     from xentcli.formats import FloatArray
-    from xentcli.frameworks.conventions import Convention
     from xentcli.model import Batch
     from xentcli.process import Fields
 
-# What a loss may have a parameter for besides scores and labels, and what it is called in a sentence.
-NAMES: Final = {
-    "class_weights": "class weights",
-    "label_smoothing": "label smoothing",
-    "ignore_index": "ignored examples",
-}
 
-
-def keywords(batch: "Batch") -> dict[str, Any]:
-    """Return what a batch says besides scores and labels, by the keys of NAMES."""
-    weighting = batch.weighting
-    values: dict[str, Any] = {}
-    if weighting.class_weights is not None:
-        values["class_weights"] = _as_lists(weighting.class_weights)
-    if weighting.smoothing:
-        values["label_smoothing"] = weighting.smoothing
-    if weighting.ignored is not None:
-        values["ignore_index"] = weighting.ignore_index
-    return values
-
-
-def request(batch: "Batch", dtype: str, reduction: str, convention: "Convention") -> "Fields":
+def request(batch: "Batch", dtype: str, reduction: str, convention: Convention) -> "Fields":
     """Return the request for the losses of a batch, which the convention supports, and for the loss.
 
     Numbers are those of ``dtype``.
@@ -63,7 +43,7 @@ def arrays(fields: "Fields") -> "tuple[Any, Any]":
 
 
 def probabilities(batch: "Batch", dtype: str) -> "FloatArray":
-    """Return the probabilities (N, C): those of the case, else the softmax in float64, rounded to the dtype."""
+    """Return the probabilities (N, C): the case's, else the softmax in float64, rounded to the dtype."""
     if batch.probabilities is not None:
         return batch.probabilities
     with np.errstate(all="ignore"):

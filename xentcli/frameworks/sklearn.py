@@ -13,7 +13,7 @@ def log_loss(logits: Any, labels: Any, probabilities: Any = None, reduction: str
     log_loss has no losses per example: each is that of a batch of one.
     """
     p = special.softmax(logits, axis=1) if probabilities is None else probabilities
-    classes = range(logits.shape[1])
+    classes = list(range(logits.shape[1]))
     if reduction == "none":
         return np.array([metrics.log_loss(labels[[row]], p[[row]], labels=classes) for row in range(len(p))])
     return float(metrics.log_loss(labels, p, labels=classes, normalize=reduction == "mean"))

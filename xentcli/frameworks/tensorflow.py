@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from xentcli.frameworks.library import Loss
+from xentcli.frameworks.adapter import Loss
 
 ARRAY, ARRAY_NAME = (tf.Tensor, tf.Variable), "a tensor of TensorFlow"
 session = nullcontext

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from xentcli.frameworks.library import Loss
+from xentcli.frameworks.adapter import Loss
 
 ARRAY, ARRAY_NAME = torch.Tensor, "a torch.Tensor"
 session = nullcontext

@@ -11,8 +11,8 @@ from typing import Any, Protocol, cast
 Loss = Callable[[Any], Any]  # logits → losses, with the labels already filled in
 
 
-class Library(Protocol):
-    """The module of an adapter: ``ARRAY`` is the type of its arrays and ``ARRAY_NAME`` what it is called."""
+class Adapter(Protocol):
+    """A module; ``ARRAY`` is the type of the library's arrays, and ``ARRAY_NAME`` that type in a sentence."""
 
     ARRAY: Any
     ARRAY_NAME: str
@@ -33,6 +33,6 @@ class Library(Protocol):
         """Return the context that its functions are called in."""
 
 
-def library(name: str) -> Library:
+def adapter(name: str) -> Adapter:
     """Import the adapter of a library; raises ImportError where the library is not installed."""
-    return cast("Library", import_module(f"xentcli.frameworks.{name}"))
+    return cast("Adapter", import_module(f"xentcli.frameworks.{name}"))
