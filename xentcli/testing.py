@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from xentcli.check.plan import plan
-from xentcli.check.run import BUDGET, Options, check
-from xentcli.check.subjects import InProcess
+from xentcli.check.run import BUDGET, Options, check, deadline
 from xentcli.frameworks.conventions import find_convention
+from xentcli.frameworks.function import LossFunction
 from xentcli.judge.findings.finding import ACCURATE
 from xentcli.show import Screen
 from xentcli.show.report import render
@@ -26,7 +26,7 @@ def checks(
 
     Raises XentError for an unknown convention, or one whose library is not installed.
     """
-    subject = InProcess(loss, gradient, find_convention(convention, "", reduction), BUDGET)
+    subject = LossFunction.build(loss, gradient, find_convention(convention, "", reduction))
     specs = plan(subject.convention, subject.parameters, gradient=subject.has_gradient)
     return [spec.name for spec in specs]
 
@@ -51,10 +51,11 @@ def check_loss(  # noqa: PLR0913 - each is an option of xent check too
     ``max_ulps`` is the error allowed besides what rounding must cost; ``budget`` is in seconds. Raises
     XentError for unknown names and a library that is not installed.
     """
-    subject = InProcess(loss, gradient, find_convention(convention, "", reduction), budget)
+    end = deadline(budget)
+    subject = LossFunction.build(loss, gradient, find_convention(convention, "", reduction))
     chosen = (only,) if isinstance(only, str) else tuple(only)
     options = Options(max_ulps=max_ulps, only=chosen, skip=skip or {}, seed=seed)
-    report = check(subject, options, getattr(loss, "__qualname__", repr(loss)))
+    report = check(subject, options, getattr(loss, "__qualname__", repr(loss)), end)
     if not report.passed:
         screen = Screen(_WIDTH, boxes=False, colour=False, unicode=True)
         raise AssertionError("\n" + render(report, "plain", screen))

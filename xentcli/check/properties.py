@@ -39,7 +39,7 @@ class Setting:
     @property
     def binary(self) -> bool:
         """Whether the loss expects one logit per example."""
-        return self.convention.labels == "binary"
+        return self.convention.binary
 
     @property
     def reductions(self) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ class Property:
     """A property: what it asserts and to what tolerance, and its inputs in a setting.
 
     ``kinds`` are those of the findings against the truth that break it, None all; ``rule`` detects others,
-    up to the ulps allowed. ``logits_only``: it says nothing of probabilities.
+    with the ulps allowed. ``logits_only``: it says nothing of probabilities.
     """
 
     name: str
@@ -84,14 +84,14 @@ def _shifted(setting: Setting) -> Iterable[Probe]:
 
 def _translation_findings(called: Called, max_ulps: float) -> list[CheckFinding]:
     """Compare every shifted batch with the first of its dtype, which is not."""
-    first: dict[str, tuple[Probe, Fields]] = {}
     findings = []
-    for probe, response in called:
-        base = first.setdefault(probe.dtype, (probe, response))
-        shift = float(probe.batch.logits[0, 0] - base[0].batch.logits[0, 0])
-        for row in range(len(probe.batch.logits)):
-            message = f"shifted by {shift:g}, the loss changes"
-            findings += compare_rows(message, (*base, row), (probe, response, row), max_ulps)
+    for first, *others in _by_dtype(called):
+        for probe, response in others:
+            message = (
+                f"shifted by {probe.batch.logits[0, 0] - first[0].batch.logits[0, 0]:g}, the loss changes"
+            )
+            for row in range(len(probe.batch.logits)):
+                findings += compare_rows(message, (*first, row), (probe, response, row), max_ulps)
     return findings
 
 
@@ -205,9 +205,9 @@ def _permutation_findings(called: Called, max_ulps: float) -> list[CheckFinding]
     message = "with the classes in another order, the loss changes"
     return [
         finding
-        for probe, response in called
-        for row in range(len(probe.batch.logits))
-        for finding in compare_rows(message, (probe, response, 0), (probe, response, row), max_ulps)
+        for each in called
+        for row in range(1, len(each[0].batch.logits))
+        for finding in compare_rows(message, (*each, 0), (*each, row), max_ulps)
     ]
 
 
@@ -220,16 +220,18 @@ def _batch_and_rows(setting: Setting) -> Iterable[Probe]:
 
 
 def _batching_findings(called: Called, max_ulps: float) -> list[CheckFinding]:
-    """Compare the rows of the first batch of a dtype with those that follow it one by one."""
-    findings, row = [], 0
-    for probe, response in called:
-        if len(probe.batch.logits) > 1:
-            batch, row = (probe, response), 0
-            continue
-        message = f"alone, the loss of example {row} changes"
-        findings += compare_rows(message, (*batch, row), (probe, response, 0), max_ulps)
-        row += 1
+    """Compare the rows of the first batch of a dtype with the others, which are those rows."""
+    findings = []
+    for batch, *rows in _by_dtype(called):
+        for row, each in enumerate(rows):
+            message = f"alone, the loss of example {row} changes"
+            findings += compare_rows(message, (*batch, row), (*each, 0), max_ulps)
     return findings
+
+
+def _by_dtype(called: Called) -> list[Called]:
+    dtypes = dict.fromkeys(probe.dtype for probe, _ in called)
+    return [[pair for pair in called if pair[0].dtype == dtype] for dtype in dtypes]
 
 
 def _sizes(setting: Setting) -> Iterable[Probe]:

@@ -1,6 +1,7 @@
 """Check a loss: call it, judge what it returns, collect."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,14 +12,14 @@ from xentcli import new
 from xentcli.check.findings import judge_response
 from xentcli.check.plan import CONTRACT_CATEGORY, CheckSpec, plan
 from xentcli.check.report import SEARCH, CheckFinding, CheckResult, Counterexample, Report
-from xentcli.check.search import SearchRow, probe, search
-from xentcli.check.subjects import OutOfTime, Subject
+from xentcli.check.search import OutOfTime, SearchRow, probe, search
 from xentcli.errors import XentError, count, did_you_mean
 from xentcli.frameworks import versions
 from xentcli.judge.findings.finding import ACCURATE
 
 if TYPE_CHECKING:
     from xentcli.check.probes import Probe
+    from xentcli.frameworks.subject import Subject
     from xentcli.process import Fields
 
 BUDGET = 120.0  # seconds; the slowest library checked, TensorFlow, takes half of it
@@ -43,15 +44,22 @@ class Options:
             raise XentError(f"a seed is at least 0, not {self.seed}")
 
 
-def check(subject: Subject, options: Options, target: str) -> Report:
-    """Run every check that suits a loss; raises XentError where ``only`` or ``skip`` names none of them."""
+def deadline(budget: float) -> float:
+    """Return when a budget in seconds is spent, by ``time.monotonic``; raises XentError for no such time."""
+    if not 0 < budget < math.inf:
+        raise XentError(f"a budget is a number of seconds above 0, not {budget:g}")
+    return time.monotonic() + budget
+
+
+def check(subject: "Subject", options: Options, target: str, deadline: float) -> Report:
+    """Run the checks that suit a loss, until the deadline; raises XentError where an option names none."""
     specs = plan(subject.convention, subject.parameters, gradient=subject.has_gradient)
     _refuse_unknown(specs, [*options.only, *options.skip])
     chosen = [spec for spec in specs if not options.only or {spec.name, spec.category} & set(options.only)]
     contract = [spec for spec in chosen if spec.category == CONTRACT_CATEGORY]
     others = [spec for spec in chosen if spec.category != CONTRACT_CATEGORY]
     # The contract is checked in the calls of the others: where it alone is chosen, of all but the search.
-    run = _Run(subject, options, target)
+    run = _Run(subject, options, target, deadline)
     for spec in others or [spec for spec in specs if spec.category not in {CONTRACT_CATEGORY, SEARCH}]:
         run.check(spec)
     results = (*(run.results if others else ()), *(run.check_contract(spec) for spec in contract))
@@ -72,8 +80,8 @@ def _refuse_unknown(specs: Sequence[CheckSpec], names: Sequence[str]) -> None:
 class _Run:
     """One pass over the checks; what breaks the contract is collected on the way."""
 
-    def __init__(self, subject: Subject, options: Options, target: str) -> None:
-        self._subject, self._options, self._target = subject, options, target
+    def __init__(self, subject: "Subject", options: Options, target: str, deadline: float) -> None:
+        self._subject, self._options, self._target, self._deadline = subject, options, target, deadline
         self._broken: dict[
             str, list[tuple[str, str]]
         ] = {}  # by item of the contract: how, and in which check
@@ -148,6 +156,8 @@ class _Run:
 
     def _call(self, one: "Probe", name: str) -> "Fields":
         """Call the loss, and note what breaks the contract; ``name`` is the check's."""
+        if time.monotonic() > self._deadline:
+            raise OutOfTime
         response = self._subject.respond(one.request())
         for item, how in _broken_items(one, response):
             self._broken.setdefault(item, []).append((how, name))

@@ -15,7 +15,6 @@ import numpy as np
 from xentcli import formats
 from xentcli.check.probes import Probe
 from xentcli.check.report import CheckFinding
-from xentcli.check.subjects import OutOfTime
 from xentcli.frameworks.conventions import Convention
 
 if TYPE_CHECKING:
@@ -31,6 +30,10 @@ _DIGITS: Final = (1, 2, 3, 5)
 _FACTORS: Final = (1e-3, 0.1, 0.5, 0.8)  # by which a row that still fails is made smaller
 _TRIES: Final = 300
 _SOFT: Final = 0.5  # of the label rows
+
+
+class OutOfTime(Exception):  # noqa: N818 - it reads as what happened
+    """The budget is spent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +92,7 @@ def probe(rows: Sequence[SearchRow], convention: Convention) -> Probe:
     """Return the probe of several rows at once."""
     logits, labels = np.array([row.logits for row in rows]), np.array([row.labels for row in rows])
     dtype, reduction = rows[0].dtype, convention.reduction
-    if convention.labels == "binary":
+    if convention.binary:
         logits, labels = logits[:, 0], labels[:, 0]
     elif convention.labels == "indices":
         labels = labels.argmax(axis=1)
@@ -104,7 +107,7 @@ def _rounds(convention: Convention, seed: int) -> tuple[tuple[tuple[SearchRow, .
     rounds = []
     for number in range(ROUNDS):
         dtype = dtypes[number % len(dtypes)]
-        classes = 1 if convention.labels == "binary" else _CLASSES[number // len(dtypes) % len(_CLASSES)]
+        classes = 1 if convention.binary else _CLASSES[number // len(dtypes) % len(_CLASSES)]
         rows = tuple(_draw(random, classes, dtype, convention) for _ in range(_ROWS))
         rounds.append((rows, probe(rows, convention)))
     return tuple(rounds)
@@ -125,7 +128,7 @@ def _draw(random: np.random.Generator, classes: int, dtype: str, convention: Con
     y = np.eye(classes)[label]
     if convention.labels == "rows" and random.random() < _SOFT:
         y = np.round(random.random(classes) * random.choice([1, 2]), 2)
-    if convention.labels == "binary":
+    if convention.binary:
         y, offset = random.choice([[0.0], [1.0], [0.1], [0.5]]), 0.0
     return SearchRow(_stored(x * scale + offset, dtype), _stored(y, dtype), dtype)
 

@@ -31,31 +31,39 @@ def complete_conventions(_: click.Context, __: click.Parameter, incomplete: str)
 @option(
     "--convention",
     metavar="NAME",
-    help="How it is called, such as torch or numpy.rows; else that of the library it is in, or numpy.",
+    help="How it is called, such as torch or numpy.rows; by default that of its library, or numpy.",
     shell_complete=complete_conventions,
 )
 @option(
     "--reduction",
     variable="XENT_CHECK_REDUCTION",
     type=click.Choice(("mean", "sum")),
-    help="It returns its losses reduced so; without, one loss an example.",
+    help="What the loss returns; by default one loss per example.",
 )
-@option("--gradient", metavar="TARGET", help="Its gradient (N, C), given what the loss is; else by autodiff.")
 @option(
-    "--max-ulps", type=click.FloatRange(min=0), help="The error allowed beyond what rounding must cost; 4."
+    "--gradient",
+    metavar="TARGET",
+    help="Its gradient (N, C), a function of the same arguments; by default autodiff's.",
 )
-@option("--only", multiple=True, metavar="NAME", help="Run this check or category only; may be repeated.")
 @option(
-    "--skip", multiple=True, metavar="NAME=REASON", help="Leave this check or category out; may be repeated."
+    "--max-ulps",
+    type=click.FloatRange(min=0),
+    help="The error allowed besides what rounding must cost; by default 4.",
 )
-@option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the search.")
+@option("--only", multiple=True, metavar="NAME", help="Run only this check or category; may be repeated.")
+@option("--skip", multiple=True, metavar="NAME=REASON", help="Skip this check or category; may be repeated.")
+@option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed of the search.")
 @option(
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Stop asking after so long; 120.",
+    help="Stop after this time; by default 120.",
 )
-@option("--save-failures", metavar="DIR", help="Write what the search finds into DIR, a case file each.")
+@option(
+    "--save-failures",
+    metavar="DIR",
+    help="Write the counterexamples of the search into DIR, a case file each.",
+)
 @format_option("table", "plain", "json", "junit", variable="XENT_CHECK_FORMAT")
 @output_option
 def check(  # noqa: PLR0913, PLR0917 - click hands over every option
@@ -84,9 +92,9 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent check optax:softmax_cross_entropy --convention optax.rows --only cancellation
     """
     from xentcli.check import run
-    from xentcli.check.subjects import InSubprocess
     from xentcli.cli import output as outputs
     from xentcli.frameworks.conventions import find_convention
+    from xentcli.frameworks.subject import InSubprocess
     from xentcli.show.report import closing, render
 
     _note_bfloat16()
@@ -96,9 +104,10 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
     called = find_convention(convention, target, reduction)
     _make_folder(save_failures)
     with outputs.opened(output) as write:
-        subject = InSubprocess(target, gradient, called, budget or run.BUDGET)
+        deadline = run.deadline(budget or run.BUDGET)
+        subject = InSubprocess(target, gradient, called, deadline)
         try:
-            report = run.check(subject, options, target)
+            report = run.check(subject, options, target, deadline)
         finally:
             subject.stop()
         write(render(report, form, screen(output)))

@@ -67,29 +67,9 @@ class FrameworkMethod:
     supports: tuple[str, ...] = ()
 
     @property
-    def library(self) -> str:
-        """The name of the library."""
-        return self.name.partition(".")[0]
-
-    @property
-    def extra(self) -> str:
-        """The extra that brings the library."""
-        return LIBRARIES[self.library].extra
-
-    @property
-    def version(self) -> str | None:
-        """The version of the library that is installed, None where there is none."""
-        return LIBRARIES[self.library].version
-
-    @property
-    def labels(self) -> str:
-        """What labels it expects: indices, rows or binary."""
-        return self.convention.labels
-
-    @property
-    def binary(self) -> bool:
-        """Whether it expects one logit per example."""
-        return self.labels == "binary"
+    def library(self) -> Library:
+        """The library that the name begins with."""
+        return LIBRARIES[self.name.partition(".")[0]]
 
     def why_unsupported(self, batch: "Batch") -> str | None:
         """Say why the function does not support a batch; None where it does."""
@@ -187,7 +167,8 @@ NAMES: Final = (*(method.name for method in FRAMEWORK_METHODS), *LIBRARIES, GROU
 def select(names: str) -> tuple[tuple[FrameworkMethod, ...], str]:
     """Return the framework methods of a list such as ``all,torch``, and what is left of the list.
 
-    Raises XentError where a framework that is named is not installed.
+    The group ``frameworks`` takes what is installed. Raises XentError where nothing is, or where another name
+    is of a library that is not.
     """
     words = [word for word in (part.strip() for part in names.split(",")) if word]
     chosen = {method.name for word in words if word in NAMES for method in _installed(word)}
@@ -196,16 +177,15 @@ def select(names: str) -> tuple[tuple[FrameworkMethod, ...], str]:
 
 
 def _installed(name: str) -> Sequence[FrameworkMethod]:
-    """Return the methods of a name; of the group those that are installed, but at least one."""
-    if name != GROUP:
-        methods = [method for method in FRAMEWORK_METHODS if name in {method.name, method.library}]
-        if methods[0].version is None:
-            library, extra = methods[0].library, methods[0].extra
-            raise XentError(f"method {name}: {library} is not installed; the extra '{extra}' brings it")
-        return methods
-    methods = [method for method in FRAMEWORK_METHODS if method.version is not None]
-    if not methods:
-        raise XentError(f"no framework is installed; the extras {', '.join(EXTRAS)} bring one")
+    if name == GROUP:
+        if len(not_installed()) == len(LIBRARIES):
+            raise XentError(f"no framework is installed; the extras {', '.join(EXTRAS)} bring one")
+        return [method for method in FRAMEWORK_METHODS if method.library.version is not None]
+    methods = [method for method in FRAMEWORK_METHODS if name in {method.name, method.library.name}]
+    if (library := methods[0].library).version is None:
+        raise XentError(
+            f"method {name}: {library.name} is not installed; the extra '{library.extra}' brings it"
+        )
     return methods
 
 

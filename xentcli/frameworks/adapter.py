@@ -3,7 +3,7 @@
 An adapter imports its library, and is imported where a loss is called alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -12,19 +12,20 @@ Loss = Callable[[Any], Any]  # logits → losses, with the labels already filled
 
 
 class Adapter(Protocol):
-    """A module; ``ARRAY`` is the type of the library's arrays, and ``ARRAY_NAME`` that type in a sentence."""
+    """A module; ``ARRAY`` is the type of the library's arrays, and ``ARRAY_NAME`` that type in a sentence.
+
+    ``REDUCE`` has the functions for ``mean`` and ``sum``, which compute in the dtype of the losses.
+    """
 
     ARRAY: Any
     ARRAY_NAME: str
+    REDUCE: Mapping[str, Callable[[Any], Any]]
 
     def array(self, values: Any, dtype: str) -> Any:
         """Make an array of the dtype of a NumPy one that holds its numbers."""
 
     def to_numpy(self, array: Any) -> tuple[Any, str]:
         """Return the numbers in float64 and the name of the dtype."""
-
-    def reduce(self, losses: Any, reduction: str) -> Any:
-        """Return the mean or sum of losses by the library's own arithmetic."""
 
     def gradient(self, loss: Loss, x: Any) -> Any:
         """Return d Σ losses / d x by autodiff as a NumPy array; None where the losses do not depend on x."""

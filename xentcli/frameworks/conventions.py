@@ -57,12 +57,17 @@ class Convention:
     @property
     def call(self) -> str:
         """The call, as a signature."""
-        axes = "(N,)" if self.labels == "binary" else "(N, C)"
+        axes = "(N,)" if self.binary else "(N, C)"
         scores = f"{'probabilities' if self.probabilities else 'logits'} {axes}"
         labels = "labels (N,) int64" if self.labels == "indices" else f"labels {axes}"
         arguments = (labels, scores) if self.labels_first else (scores, labels)
         returned = "losses (N,)" if self.reduction == "none" else f"their {self.reduction}"
         return f"f({', '.join(arguments)}) → {returned}"
+
+    @property
+    def binary(self) -> bool:
+        """Whether a loss expects one logit per example."""
+        return self.labels == "binary"
 
     def parameter(self, name: str) -> str:
         """Return the convention's name of a parameter."""
@@ -70,7 +75,7 @@ class Convention:
 
     def why_unsupported(self, batch: "Batch", parameters: Collection[str]) -> str | None:
         """Say why a loss with these parameters does not support a batch; None where it does."""
-        reason = why_unsupported(batch, binary=self.labels == "binary", soft_labels=self.labels != "indices")
+        reason = why_unsupported(batch, binary=self.binary, soft_labels=self.labels != "indices")
         lacking = (NAMES[name] for name in keywords(batch) if name not in parameters)
         return reason or next((f"does not support {name}" for name in lacking), None)
 

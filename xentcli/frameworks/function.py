@@ -157,23 +157,17 @@ class _Call:
 
         The losses of a function that only reduces are those of batches of one example.
         """
-        returned = self._loss(self._batch)
-        values, dtype = self._numbers(returned)
+        returned, reduction = self._loss(self._batch), self._request["reduction"]
+        (losses, dtype), loss = self._numbers(returned), None
         if self._convention.reduction != "none":
-            rows = [self._numbers(self._loss(row))[0] for row in self._rows()]
-            losses = [number for row in rows for number in row.ravel().tolist()]
-            response = {"dtype": dtype, "shape": [len(losses)], "losses": losses}
-            return response | {"loss": values.ravel().tolist(), "loss_shape": values.shape}
-        response = {"dtype": dtype, "shape": values.shape, "losses": values.ravel().tolist()}
-        reduction = self._request["reduction"]
-        if reduction == "none":
-            return response
-        if "reduction" in self._function.parameters:
-            loss = self._loss(self._batch, reduction)
-        else:
-            loss = self._adapter.reduce(returned, reduction)
-        values, _ = self._numbers(loss)
-        return response | {"loss": values.ravel().tolist(), "loss_shape": values.shape}
+            rows = [self._numbers(self._loss(row))[0].ravel() for row in self._rows()]
+            losses, loss = np.concatenate([np.zeros(0), *rows]), losses
+        elif reduction != "none":
+            can_reduce = "reduction" in self._function.parameters
+            reduce = self._adapter.REDUCE[reduction]
+            loss, _ = self._numbers(self._loss(self._batch, reduction) if can_reduce else reduce(returned))
+        response = {"dtype": dtype, "shape": losses.shape, "losses": losses.ravel().tolist()}
+        return response | ({} if loss is None else {"loss": loss.ravel().tolist(), "loss_shape": loss.shape})
 
     def gradient(self) -> Fields:
         """Return the gradient of each example's loss; None where autodiff finds none."""

@@ -9,6 +9,7 @@ import numpy as np
 from xentcli.frameworks.adapter import Loss
 
 ARRAY, ARRAY_NAME = jax.Array, "a jax.Array"
+REDUCE = {"mean": jax.numpy.mean, "sum": jax.numpy.sum}
 
 
 def array(values: Any, dtype: str) -> Any:
@@ -19,11 +20,6 @@ def array(values: Any, dtype: str) -> Any:
 def to_numpy(array: Any) -> tuple[Any, str]:
     """Copy the numbers; they are exact in float64."""
     return np.asarray(array).astype(np.float64), str(array.dtype)
-
-
-def reduce(losses: Any, reduction: str) -> Any:
-    """Reduce in the dtype of the losses."""
-    return losses.mean() if reduction == "mean" else losses.sum()
 
 
 def gradient(loss: Loss, x: Any) -> Any:

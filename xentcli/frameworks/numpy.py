@@ -10,6 +10,7 @@ from xentcli.frameworks.adapter import Loss
 
 ARRAY = (np.ndarray, np.generic, float)  # a float is a loss reduced, such as scikit-learn's
 ARRAY_NAME = "a NumPy array"
+REDUCE = {"mean": np.mean, "sum": np.sum}
 
 
 def array(values: Any, dtype: str) -> Any:
@@ -23,11 +24,6 @@ def to_numpy(array: Any) -> tuple[Any, str]:
     if np.asarray(array).dtype.kind not in "fiub" and dtype != "bfloat16":
         raise TypeError(f"returned numbers of dtype {dtype}")
     return np.asarray(array).astype(np.float64), dtype
-
-
-def reduce(losses: Any, reduction: str) -> Any:
-    """Reduce in the dtype of the losses."""
-    return losses.mean() if reduction == "mean" else losses.sum()
 
 
 def gradient(loss: Loss, x: Any) -> Any:  # noqa: ARG001 - the arguments are those of every adapter

@@ -29,7 +29,7 @@ def run(
         try:
             for method in (method for method in methods if method.library == library):
                 for number, case in enumerate(cases):
-                    if method.binary == case.batch.binary:
+                    if method.convention.binary == case.batch.binary:
                         outcomes[number, method.name] = _outcome(process, case, method, seconds)
         finally:
             process.stop()
@@ -38,7 +38,7 @@ def run(
 
 
 def _outcome(process: Process, case: Case, method: "FrameworkMethod", seconds: float) -> Outcome:
-    version = method.version
+    version = method.library.version
     if (reason := method.why_unsupported(case.batch)) is not None:
         return Outcome(method.name, case.dtype, (), None, None, (), reason, version=version)
     response = process.request(_request(case, method), seconds)

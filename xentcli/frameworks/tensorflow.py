@@ -9,6 +9,7 @@ from xentcli.frameworks.adapter import Loss
 
 ARRAY, ARRAY_NAME = (tf.Tensor, tf.Variable), "a tensor of TensorFlow"
 session = nullcontext
+REDUCE = {"mean": tf.reduce_mean, "sum": tf.reduce_sum}
 
 
 def array(values: Any, dtype: str) -> Any:
@@ -19,11 +20,6 @@ def array(values: Any, dtype: str) -> Any:
 def to_numpy(array: Any) -> tuple[Any, str]:
     """Copy the numbers; they are exact in float64."""
     return tf.cast(array, tf.float64).numpy(), array.dtype.name
-
-
-def reduce(losses: Any, reduction: str) -> Any:
-    """Reduce in the dtype of the losses."""
-    return tf.reduce_mean(losses) if reduction == "mean" else tf.reduce_sum(losses)
 
 
 def gradient(loss: Loss, x: Any) -> Any:

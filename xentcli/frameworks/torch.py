@@ -9,6 +9,7 @@ from xentcli.frameworks.adapter import Loss
 
 ARRAY, ARRAY_NAME = torch.Tensor, "a torch.Tensor"
 session = nullcontext
+REDUCE = {"mean": torch.mean, "sum": torch.sum}
 
 
 def array(values: Any, dtype: str) -> Any:
@@ -19,11 +20,6 @@ def array(values: Any, dtype: str) -> Any:
 def to_numpy(array: Any) -> tuple[Any, str]:
     """Copy the numbers; they are exact in float64."""
     return array.detach().to(torch.float64).numpy().copy(), str(array.dtype).removeprefix("torch.")
-
-
-def reduce(losses: Any, reduction: str) -> Any:
-    """Reduce in the dtype of the losses."""
-    return losses.mean() if reduction == "mean" else losses.sum()
 
 
 def gradient(loss: Loss, x: Any) -> Any:
