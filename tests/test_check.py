@@ -1,11 +1,14 @@
 """xent check: wrong losses kept aside are all caught, right ones of several styles all pass."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from losses import right, rude, wrong
 
+from xentcli.check.probes import Probe
+from xentcli.check.properties import PROPERTIES
 from xentcli.check.report import Report
 from xentcli.check.run import Options, check, deadline
 from xentcli.frameworks.conventions import find_convention
@@ -128,3 +131,29 @@ def test_a_wrong_gradient_is_caught(
     loss: Loss, convention: str, gradient: Loss, name: str, kind: str
 ) -> None:
     assert kind in failing(report(loss, convention, gradient, only=[name]))[name]
+
+
+def test_a_loss_with_a_parameter_reduction_returns_losses_whatever_the_convention_says() -> None:
+    convention = find_convention("numpy", "", "mean")
+
+    assert LossFunction.build(right.mean, None, convention).convention.reduction == "mean"
+    assert LossFunction.build(right.with_options, None, convention).convention.reduction == "none"
+
+
+def test_properties_of_logits_are_no_checks_of_probabilities() -> None:
+    of_logits = {each.name for each in PROPERTIES if each.logits_only}
+    names = {check.name for check in report(right.of_probabilities, "sklearn", only=["properties"]).checks}
+
+    assert {"translation", "one-class"} <= of_logits
+    assert names == {"no-collapse", "invalid-labels", "permutation", "batching", "sizes"}
+
+
+@pytest.mark.parametrize(
+    ("gap", "flushes", "supported"), [(1e-38, True, False), (1e-38, False, True), (2e-38, True, True)]
+)
+def test_subnormal_logits_are_for_libraries_that_have_them(
+    gap: float, flushes: bool, supported: bool
+) -> None:
+    convention = replace(find_convention("numpy", ""), flushes=flushes)
+
+    assert Probe.build(convention, [[gap, 0]], [0], "float32").is_supported(()) is supported
