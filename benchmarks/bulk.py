@@ -77,7 +77,7 @@ def measure(size: str, folder: Path, names: list[str], rounds: int) -> None:
         }
         times: dict[str, list[float]] = {name: [] for name in peers}
         for name in list(peers):  # each alone, or they would wait for one that compiles
-            first = peers[name].ask({"warm": True}, _PATIENCE)
+            first = peers[name].request({"warm": True}, _PATIENCE)
             if "raised" in first:
                 rows[name]["raised"] = first["raised"]
                 del peers[name], times[name]
@@ -87,7 +87,7 @@ def measure(size: str, folder: Path, names: list[str], rounds: int) -> None:
         for _ in range(rounds):
             for name, process in peers.items():
                 time.sleep(_REST)  # see there
-                answer = process.ask({}, _PATIENCE)
+                answer = process.request({}, _PATIENCE)
                 times[name].append(answer["seconds"])
         for name, process in peers.items():
             process.stop()

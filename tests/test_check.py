@@ -1,15 +1,18 @@
 """xent check: wrong losses kept aside are all caught, right ones of several styles all pass."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from losses import right, rude, wrong
 
-from xentcli.check import conventions
+from xentcli.check.probes import Probe
+from xentcli.check.properties import PROPERTIES
 from xentcli.check.report import Report
-from xentcli.check.run import Options, check
-from xentcli.check.subjects import Here
+from xentcli.check.run import Options, check, deadline
+from xentcli.frameworks.conventions import find_convention
+from xentcli.frameworks.function import LossFunction
 
 Loss = Callable[..., Any]
 
@@ -21,12 +24,13 @@ def report(
     reduction: str | None = None,
     **options: Any,
 ) -> Report:
-    subject = Here(loss, gradient, conventions.convention(convention, "", reduction), budget=60)
-    return check(subject, Options(**options), loss.__name__)
+    subject = LossFunction.build(loss, gradient, find_convention(convention, "", reduction))
+    return check(subject, Options(**options), loss.__name__, deadline(60))
 
 
-def failing(found: Report) -> dict[str, set[str]]:
-    return {c.name: {fault.word for fault in c.faults} for c in found.checks if c.status != "passed"}
+def failing(report: Report) -> dict[str, set[str]]:
+    checks = (check for check in report.checks if check.status != "passed")
+    return {check.name: {finding.name for finding in check.findings} for check in checks}
 
 
 @pytest.mark.parametrize(
@@ -48,11 +52,11 @@ def failing(found: Report) -> dict[str, set[str]]:
 def test_a_right_loss_passes_every_check(
     loss: Loss, convention: str, gradient: Loss | None, reduction: str | None
 ) -> None:
-    found = report(loss, convention, gradient, reduction)
+    result = report(loss, convention, gradient, reduction)
 
-    assert failing(found) == {}
-    assert found.passed
-    assert len(found.checks) > 15
+    assert failing(result) == {}
+    assert result.passed
+    assert len(result.checks) > 15
 
 
 @pytest.mark.parametrize("seed", [1, 7])
@@ -62,7 +66,7 @@ def test_a_right_loss_passes_other_searches_too(loss: Loss, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("loss", "convention", "name", "word"),
+    ("loss", "convention", "name", "kind"),
     [
         (wrong.unshifted, "numpy", "search", "overflow"),
         (wrong.offset_cancels, "numpy", "translation", "differs"),
@@ -77,9 +81,9 @@ def test_a_right_loss_passes_other_searches_too(loss: Loss, seed: int) -> None:
         (wrong.clipped, "numpy", "naive-ends-at-103", "off"),
         (wrong.shift_of_the_batch, "numpy", "no-collapse", "collapsed"),
         (wrong.shift_of_the_first_class, "numpy", "search", "overflow"),
-        (wrong.labels_wrap, "numpy", "bad-labels", "plausible"),
+        (wrong.labels_wrap, "numpy", "invalid-labels", "plausible"),
         (wrong.labels_wrap, "numpy", "negative-label-wraps", "plausible"),
-        (wrong.labels_are_clipped, "numpy", "bad-labels", "plausible"),
+        (wrong.labels_are_clipped, "numpy", "invalid-labels", "plausible"),
         (wrong.masks_are_nan, "numpy.rows", "one-hot", "nan"),
         (wrong.labels_are_normalised, "numpy.rows", "unnormalised-labels", "off"),
         (wrong.ignores_below, "numpy", "ignored-rows", "collapsed"),
@@ -88,10 +92,10 @@ def test_a_right_loss_passes_other_searches_too(loss: Loss, seed: int) -> None:
         (wrong.mean_ignores_weights, "numpy", "weighted-mean", "mean"),
         (wrong.smoothing_spares_the_label, "numpy", "weights-and-smoothing", "off"),
         (wrong.binary_epsilon, "numpy.binary", "no-collapse", "negative"),
-        (wrong.binary_without_a_check, "numpy.binary", "bad-labels", "plausible"),
+        (wrong.binary_without_a_check, "numpy.binary", "invalid-labels", "plausible"),
         (wrong.binary_labels_are_rounded, "numpy.binary", "soft-labels", "off"),
         (wrong.soft_rows_cancel, "numpy.rows", "soft-labels", "off"),
-        (wrong.narrow_labels, "numpy", "bad-labels", "plausible"),
+        (wrong.narrow_labels, "numpy", "invalid-labels", "plausible"),
         (wrong.far_tails_are_off, "numpy", "no-collapse", "off"),
         (wrong.rest_of_a_block, "numpy", "sizes", "off"),
         (rude.writes_and_raises, "numpy", "untouched", "untouched"),
@@ -107,15 +111,15 @@ def test_a_right_loss_passes_other_searches_too(loss: Loss, seed: int) -> None:
         (rude.exits, "numpy", "one-hot", "raised"),
     ],
 )
-def test_a_wrong_loss_is_caught(loss: Loss, convention: str, name: str, word: str) -> None:
-    found = report(loss, convention, only=[name])
+def test_a_wrong_loss_is_caught(loss: Loss, convention: str, name: str, kind: str) -> None:
+    result = report(loss, convention, only=[name])
 
-    assert not found.passed
-    assert word in failing(found).get(name, {f"nothing, but of {failing(found)}"})
+    assert not result.passed
+    assert kind in failing(result).get(name, {f"nothing, but of {failing(result)}"})
 
 
 @pytest.mark.parametrize(
-    ("loss", "convention", "gradient", "name", "word"),
+    ("loss", "convention", "gradient", "name", "kind"),
     [
         (right.rows, "numpy.rows", wrong.gradient_without_the_sum, "unnormalised-labels", "gradient wrong"),
         (right.log1p, "numpy", wrong.gradient_of_a_lost_tail, "gradient-sum", "gradient sum"),
@@ -124,6 +128,32 @@ def test_a_wrong_loss_is_caught(loss: Loss, convention: str, name: str, word: st
     ],
 )
 def test_a_wrong_gradient_is_caught(
-    loss: Loss, convention: str, gradient: Loss, name: str, word: str
+    loss: Loss, convention: str, gradient: Loss, name: str, kind: str
 ) -> None:
-    assert word in failing(report(loss, convention, gradient, only=[name]))[name]
+    assert kind in failing(report(loss, convention, gradient, only=[name]))[name]
+
+
+def test_a_loss_with_a_parameter_reduction_returns_losses_whatever_the_convention_says() -> None:
+    convention = find_convention("numpy", "", "mean")
+
+    assert LossFunction.build(right.mean, None, convention).convention.reduction == "mean"
+    assert LossFunction.build(right.with_options, None, convention).convention.reduction == "none"
+
+
+def test_properties_of_logits_are_no_checks_of_probabilities() -> None:
+    of_logits = {each.name for each in PROPERTIES if each.logits_only}
+    names = {check.name for check in report(right.of_probabilities, "sklearn", only=["properties"]).checks}
+
+    assert {"translation", "one-class"} <= of_logits
+    assert names == {"no-collapse", "invalid-labels", "permutation", "batching", "sizes"}
+
+
+@pytest.mark.parametrize(
+    ("gap", "flushes", "supported"), [(1e-38, True, False), (1e-38, False, True), (2e-38, True, True)]
+)
+def test_subnormal_logits_are_for_libraries_that_have_them(
+    gap: float, flushes: bool, supported: bool
+) -> None:
+    convention = replace(find_convention("numpy", ""), flushes=flushes)
+
+    assert Probe.build(convention, [[gap, 0]], [0], "float32").is_supported(()) is supported

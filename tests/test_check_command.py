@@ -10,7 +10,9 @@ import pytest
 from conftest import Xent, assert_golden, program
 from test_docs import masked
 
-from xentcli.check import conventions, run, subjects
+from xentcli.check import run
+from xentcli.frameworks import subject as subjects
+from xentcli.frameworks.conventions import find_convention
 
 RIGHT, RUDE, WRONG = (f"tests/losses/{name}.py" for name in ("right", "rude", "wrong"))
 
@@ -28,7 +30,7 @@ def test_a_right_loss_passes(xent: Xent) -> None:
     assert_golden("check-right.txt", masked(run.out))
 
 
-def test_a_wrong_loss_is_shown_by_category_and_then_fault_by_fault(xent: Xent) -> None:
+def test_a_wrong_loss_is_shown_by_category_and_then_finding_by_finding(xent: Xent) -> None:
     run = xent("check", f"{WRONG}:maximum_in_the_sum", "--skip", "search=it takes its time")
 
     assert (run.code, run.err) == (1, "51 checks passed, 4 failed, 1 skipped\n")
@@ -37,38 +39,38 @@ def test_a_wrong_loss_is_shown_by_category_and_then_fault_by_fault(xent: Xent) -
 
 def test_json_holds_every_check(xent: Xent) -> None:
     run = xent("check", f"{RUDE}:prints", "--only", "cancellation", "--only", "quiet", "--format", "json")
-    given = json.loads(run.out)
+    document = json.loads(run.out)
 
     assert run.code == 1
-    assert (given["schema"], given["target"], given["convention"]) == (
-        "xent.check/1",
+    assert (document["schema"], document["target"], document["convention"]) == (
+        "xent.check/2",
         f"{RUDE}:prints",
         "numpy",
     )
-    assert (given["passed"], given["found"], given["max_ulps"]) == (False, [], 4)
-    assert given["summary"] == {"passed": 7, "failed": 1, "skipped": 0, "not_reached": 0}
-    assert given["checks"][-1] == {
-        "category": "conduct",
+    assert (document["passed"], document["counterexamples"], document["max_ulps"]) == (False, [], 4)
+    assert document["summary"] == {"passed": 7, "failed": 1, "skipped": 0, "not_reached": 0}
+    assert document["checks"][-1] == {
+        "category": "contract",
         "name": "quiet",
         "asserts": "nothing is written to sys.stdout or sys.stderr",
         "status": "failed",
         "batches": 0,
         "ulps": None,
-        "faults": [
-            {"word": "quiet", "said": "printed 'shape (1, 2)\\n' (in common-offset and 6 more calls)"}
+        "findings": [
+            {"name": "quiet", "message": "printed 'shape (1, 2)\\n' (in common-offset and 6 more calls)"}
         ],
     }
 
 
-def test_junit_has_a_suite_a_category_and_a_test_a_check(xent: Xent, tmp_path: Path) -> None:
+def test_junit_has_a_suite_per_category_and_a_test_per_check(xent: Xent, tmp_path: Path) -> None:
     file = tmp_path / "check.xml"
     run = xent("check", f"{RUDE}:wider", "--skip", "search=slow", "--format", "junit", "--output", file)
     root = ET.fromstring(file.read_text(encoding="utf-8"))  # noqa: S314 - written a line ago
     suites = {suite.get("name"): suite for suite in root}
 
     assert (run.code, run.out) == (1, "")
-    assert suites["conduct"].attrib == {
-        "name": "conduct",
+    assert suites["contract"].attrib == {
+        "name": "contract",
         "tests": "4",
         "failures": "1",
         "errors": "0",
@@ -139,28 +141,32 @@ def test_a_convention_whose_library_is_missing_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("hangs", "no answer within 1 s"),
         ("aborts", "the process ended with signal 6"),
         ("exits", "raised SystemExit: a mask"),
     ],
 )
-def test_what_ends_a_process_costs_an_answer(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subjects, "_TO_ANSWER", 1.0)
+def test_what_ends_a_process_costs_a_response(
+    name: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subjects, "_TO_RESPOND", 1.0)
     target = f"{RUDE}:{name}"
-    subject = subjects.Apart(target, None, conventions.convention(None, target), budget=60)
+    end = run.deadline(60)
+    subject = subjects.InSubprocess(target, None, find_convention(None, target), end)
     try:
-        report = run.check(subject, run.Options(only=["one-hot", "common-offset"]), target)
+        report = run.check(subject, run.Options(only=["one-hot", "common-offset"]), target, end)
     finally:
         subject.stop()
-    faults = {each.name: {fault.said for fault in each.faults} for each in report.checks}
+    messages = {each.name: {finding.message for finding in each.findings} for each in report.checks}
 
-    assert faults == {"common-offset": set(), "one-hot": {said}}  # the next answer is a new process's
+    # The next response is a new process's.
+    assert messages == {"common-offset": set(), "one-hot": {message}}
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         ("while True: pass", "while it was imported: no answer within 1 s"),
         ("import os; os._exit(3)", "while it was imported: the process ended with code 3"),
@@ -172,14 +178,14 @@ def test_what_ends_a_process_costs_an_answer(name: str, said: str, monkeypatch: 
     ],
 )
 def test_an_import_that_does_not_end_well_is_refused_in_time(
-    xent: Xent, tmp_path: Path, code: str, said: str
+    xent: Xent, tmp_path: Path, code: str, message: str
 ) -> None:
     (tmp_path / "bad.py").write_text(code, encoding="utf-8")
 
     run = xent("check", f"{tmp_path}/bad.py:loss", "--budget", "1")
 
     assert run.code == 2
-    assert said in run.err
+    assert message in run.err
 
 
 def test_what_a_loss_starts_ends_with_it(xent: Xent, tmp_path: Path) -> None:
@@ -193,10 +199,10 @@ def test_what_a_loss_starts_ends_with_it(xent: Xent, tmp_path: Path) -> None:
     )  # and does not wait a minute
 
 
-def test_a_loss_that_always_raises_is_asked_for_its_convention(xent: Xent) -> None:
+def test_a_loss_that_always_raises_may_have_another_convention(xent: Xent) -> None:
     run = xent("check", f"{RIGHT}:log1p", "--convention", "numpy.rows", "--only", "blog")
 
-    assert "It raises wherever it is asked: is its convention numpy.rows? Known are" in run.out
+    assert "It raises in every call: is its convention numpy.rows? Known are" in run.out
 
 
 def test_a_loss_reads_nothing_and_prints_nowhere(xent: Xent, tmp_path: Path) -> None:
@@ -228,7 +234,7 @@ def test_what_the_search_finds_is_written_as_cases_that_run(xent: Xent, tmp_path
 
 def test_a_failure_is_shrunk_to_a_few_short_numbers(xent: Xent) -> None:
     run = xent("check", f"{WRONG}:unshifted", "--only", "search", "--format", "json")
-    texts = {case["name"]: case["case"] for case in json.loads(run.out)["found"]}
+    texts = {case["name"]: case["case"] for case in json.loads(run.out)["counterexamples"]}
 
     assert texts["overflow-float16"] == (
         f'title: "{WRONG}:unshifted: overflow: example 0 is inf, where the loss is 800.0"\n'

@@ -6,10 +6,10 @@ Marked ``frameworks``: .ci/run installs them into an environment of their own an
 import pytest
 from losses import right
 
-from xentcli.check import conventions
-from xentcli.check.run import Options, check
-from xentcli.check.subjects import Apart
+from xentcli.check.run import Options, check, deadline
 from xentcli.frameworks import LIBRARIES
+from xentcli.frameworks.conventions import CONVENTIONS, find_convention
+from xentcli.frameworks.subject import InSubprocess
 from xentcli.testing import checks
 
 pytestmark = pytest.mark.frameworks
@@ -20,46 +20,47 @@ TENSORFLOW = "tensorflow.nn:softmax_cross_entropy_with_logits"
 OURS = "tests/losses/torched.py"
 
 
-def faults(target: str, convention: str | None = None, *only: str) -> dict[str, set[str]]:
-    """Check in a process of its own; the words of what is wrong, by check."""
-    called = conventions.convention(convention, target)
+def findings(target: str, convention: str | None = None, *only: str) -> dict[str, set[str]]:
+    """Check in a process of its own; the kinds of findings, by check."""
+    called = find_convention(convention, target)
     pytest.importorskip(
         "optax" if called.library == "jax" else called.library,
         reason="is not installed; .ci/run tests with it",
     )
-    subject = Apart(target, None, called, budget=300)
+    end = deadline(300)
+    subject = InSubprocess(target, None, called, end)
     try:
-        report = check(subject, Options(only=only), target)
+        report = check(subject, Options(only=only), target, end)
     finally:
         subject.stop()
     assert all(each.reached for each in report.checks)
-    return {each.name: {fault.word for fault in each.faults} for each in report.checks}
+    return {each.name: {finding.name for finding in each.findings} for each in report.checks}
 
 
 def test_optax_loses_ln_2_to_an_offset_and_takes_minus_1_for_a_class() -> None:
-    found = faults(OPTAX, None, "cancellation", "labels", "translation", "bad-labels", "conduct")
+    found = findings(OPTAX, None, "cancellation", "labels", "translation", "invalid-labels", "contract")
 
     assert found["common-offset"] == {"collapsed"}
     assert found["negative-label-wraps"] == {"plausible"}
     assert found["translation"] == {"differs"}
-    assert found["bad-labels"] == {"plausible"}
+    assert found["invalid-labels"] == {"plausible"}
     assert found["untouched"] == found["shape"] == found["dtype"] == found["differentiable"] == set()
 
 
 def test_torch_loses_a_tail_and_its_gradient() -> None:
-    found = faults(TORCH)
+    found = findings(TORCH)
 
     assert {"collapsed", "gradient wrong"} <= found["tail-collapse"]
     assert "collapsed" in found["no-collapse"]
     assert found["gradient-sum"] == {"gradient sum"}
     assert found["ignored-rows"] == {"gradient nan"}
     assert "collapsed" in found["search"]
-    for name in ("blog", "translation", "bad-labels", "permutation", "batching", "weights-and-smoothing"):
+    for name in ("blog", "translation", "invalid-labels", "permutation", "batching", "weights-and-smoothing"):
         assert not found.get(name)
 
 
 def test_tensorflow_is_nan_on_a_mask_and_wrong_where_labels_do_not_sum_to_1() -> None:
-    found = faults(TENSORFLOW, None, "infinities", "labels", "one-hot", "unnormalised-labels")
+    found = findings(TENSORFLOW, None, "infinities", "labels", "one-hot", "unnormalised-labels")
 
     assert found["masked-class"] == {"nan"}
     assert found["one-hot"] == {"nan"}
@@ -68,36 +69,37 @@ def test_tensorflow_is_nan_on_a_mask_and_wrong_where_labels_do_not_sum_to_1() ->
 
 
 @pytest.mark.parametrize(
-    ("function", "words"),
+    ("function", "kinds"),
     [("naive", {"nan", "gradient nan"}), ("clipped", {"off", "gradient dead"})],
 )
-def test_the_formulas_of_the_blog_are_nan_and_dead(function: str, words: set[str]) -> None:
-    assert faults(f"{OURS}:{function}", "torch", "blog")["abnormal"] == words
+def test_the_formulas_of_the_blog_are_nan_and_dead(function: str, kinds: set[str]) -> None:
+    assert findings(f"{OURS}:{function}", "torch", "blog")["abnormal"] == kinds
 
 
 def test_ten_lines_of_log1p_pass_everything() -> None:
-    assert not any(faults(f"{OURS}:log1p", "torch").values())
+    assert not any(findings(f"{OURS}:log1p", "torch").values())
 
 
 def test_a_mean_is_differentiated_example_by_example() -> None:
-    target, called = f"{OURS}:mean", conventions.convention("torch", "", "mean")
+    target, called = f"{OURS}:mean", find_convention("torch", "", "mean")
     pytest.importorskip("torch", reason="is not installed; .ci/run tests with it")
-    subject = Apart(target, None, called, budget=300)
-    report = check(subject, Options(), target)
+    end = deadline(300)
+    subject = InSubprocess(target, None, called, end)
+    report = check(subject, Options(), target, end)
     subject.stop()
 
     assert report.passed
 
 
 def test_a_library_without_subnormal_numbers_is_not_asked_for_them() -> None:
-    found = faults("tests/losses/jaxed.py:log1p", "optax", "no-collapse", "infinities", "properties")
+    found = findings("tests/losses/jaxed.py:log1p", "optax", "no-collapse", "infinities", "properties")
 
     assert not any(found.values())
 
 
 @pytest.mark.parametrize("function", ["detached", "by_numpy"])
 def test_a_gradient_that_gets_lost_is_reported_as_that(function: str) -> None:
-    assert faults(f"{OURS}:{function}", "torch", "blog", "conduct") == {
+    assert findings(f"{OURS}:{function}", "torch", "blog", "contract") == {
         "abnormal": set(),
         "normal-10class": set(),
         "normal-3x3": set(),
@@ -110,10 +112,15 @@ def test_a_gradient_that_gets_lost_is_reported_as_that(function: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "convention", "name", "words"),
+    ("target", "convention", "name", "kinds"),
     [
         (TORCH, "torch.rows", "one-hot", {"nan"}),
-        ("torch.nn.functional:binary_cross_entropy_with_logits", "torch.binary", "bad-labels", {"plausible"}),
+        (
+            "torch.nn.functional:binary_cross_entropy_with_logits",
+            "torch.binary",
+            "invalid-labels",
+            {"plausible"},
+        ),
         (
             "torch.nn.functional:binary_cross_entropy_with_logits",
             "torch.binary",
@@ -131,16 +138,16 @@ def test_a_gradient_that_gets_lost_is_reported_as_that(function: str) -> None:
     ],
 )
 def test_every_convention_calls_what_it_is_made_for(
-    target: str, convention: str, name: str, words: set[str]
+    target: str, convention: str, name: str, kinds: set[str]
 ) -> None:
     if target.startswith("sklearn"):
         pytest.importorskip("sklearn", reason="is not installed; .ci/run tests with it")
 
-    assert faults(target, convention, name) == {name: words}
+    assert findings(target, convention, name) == {name: kinds}
 
 
 def test_every_library_of_the_frameworks_that_makes_arrays_has_a_convention() -> None:
-    libraries = {convention.library for convention in conventions.CONVENTIONS.values()}
+    libraries = {convention.library for convention in CONVENTIONS.values()}
 
     assert libraries == {"numpy", "torch", "jax", "tensorflow"}
     assert {"torch", "tensorflow", "optax", "keras", "sklearn"} <= {*LIBRARIES}

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 from xentcli import atlas
 from xentcli.atlas import Entry
-from xentcli.frameworks import FRAMEWORK_METHODS, FrameworkMethod, bounded
+from xentcli.frameworks import FRAMEWORK_METHODS, FrameworkMethod, not_installed, runner
 from xentcli.judge import Result, judge
 from xentcli.model import Judgement, Outcome
 
@@ -48,7 +48,7 @@ def table(folder: str, rows: list[tuple[Entry, Result]]) -> str:
         for _, result in rows
     ]
     columns = [m for m in FRAMEWORK_METHODS if any(said.get(m.name, "-") != "-" for said in cells)]
-    lines = [["case", *(f"{m.name} {m.version}" for m in columns)], ["---"] * (len(columns) + 1)]
+    lines = [["case", *(f"{m.name} {m.library.version}" for m in columns)], ["---"] * (len(columns) + 1)]
     for (entry, _), said in zip(rows, cells, strict=True):
         path = f"../cases/{folder}/{entry.case.name}.yaml".replace("//", "/")
         lines.append([f"[{entry.case.name}]({path})", *(said.get(m.name, "-") for m in columns)])
@@ -58,7 +58,7 @@ def table(folder: str, rows: list[tuple[Entry, Result]]) -> str:
 def page(methods: tuple[FrameworkMethod, ...]) -> str:
     """Run everything and write the page."""
     entries = [entry for entry in atlas.entries() if entry.folder]
-    outcomes = bounded.run([entry.case for entry in entries], methods)
+    outcomes = runner.run([entry.case for entry in entries], methods)
     results = [judge(entry.case, ran, ()) for entry, ran in zip(entries, outcomes, strict=True)]
     parts = [HEAD]
     for folder in dict.fromkeys(entry.folder for entry in entries):
@@ -69,9 +69,9 @@ def page(methods: tuple[FrameworkMethod, ...]) -> str:
 
 @pytest.mark.frameworks
 def test_the_page_says_what_comes_out_of_frameworks_today() -> None:
-    missing = [method.library for method in FRAMEWORK_METHODS if method.version is None]
+    missing = [library.name for library in not_installed()]
     if missing:
-        pytest.skip(f"{', '.join(dict.fromkeys(missing))} not installed; .ci/run tests with them")
+        pytest.skip(f"{', '.join(missing)} not installed; .ci/run tests with them")
 
     written = page(FRAMEWORK_METHODS)
 

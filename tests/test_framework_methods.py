@@ -5,17 +5,24 @@ Tests of real frameworks are marked; .ci/run installs those into an environment 
 
 import json
 import math
+import os
+import tomllib
+from dataclasses import replace
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Xent
+from conftest import ROOT, Xent
 
 from xentcli import load
 from xentcli.formats import FORMATS, ulps
-from xentcli.frameworks import FRAMEWORK_METHODS, FrameworkMethod, bounded
+from xentcli.frameworks import FRAMEWORK_METHODS, LIBRARIES, FrameworkMethod, Library, runner
+from xentcli.frameworks.conventions import CONVENTIONS
+from xentcli.frameworks.function import LossFunction
+from xentcli.frameworks.request import request
 from xentcli.judge import judge
 from xentcli.load.sources import Source
 from xentcli.model import Case, Outcome
@@ -39,15 +46,16 @@ def named(name: str) -> FrameworkMethod:
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the file that the worker imports as torch; every library counts as installed."""
-    (tmp_path / "torch").mkdir()
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    """Return the file that the worker imports as scipy.special; every library counts as installed."""
+    (tmp_path / "scipy").mkdir()
+    (tmp_path / "scipy" / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     monkeypatch.setattr("importlib.metadata.version", lambda _: "9.9")
-    return tmp_path / "torch" / "__init__.py"
+    return tmp_path / "scipy" / "special.py"
 
 
-def answers(*cases: Case) -> list[Outcome]:
-    return [outcomes[0] for outcomes in bounded.run(cases, [named("torch.cross_entropy")], seconds=1.5)]
+def outcomes_of_scipy(*cases: Case) -> list[Outcome]:
+    return [outcomes[0] for outcomes in runner.run(cases, [named("scipy.log_softmax")], seconds=1.5)]
 
 
 @pytest.mark.parametrize(
@@ -56,40 +64,68 @@ def answers(*cases: Case) -> list[Outcome]:
         ("raise ValueError('no\\n  such thing')", "raised ValueError: no such thing"),
         ("import os; os.abort()", "raised the process ended with signal 6"),
         ("import os; os._exit(3)", "raised the process ended with code 3"),
-        ("import time; time.sleep(60)", "raised no answer within 1.5 s"),  # it hangs: answers() waits 1.5 s
+        ("import time; time.sleep(60)", "raised no answer within 1.5 s"),  # it is ended after 1.5 s
         ("print('noise'); raise KeyError('x' * 1000)", "raised KeyError: '" + "x" * 289),
     ],
 )
 def test_what_a_framework_does_is_a_result_and_no_crash(stand_in: Path, code: str, raised: str) -> None:
-    stand_in.write_text(code, encoding="utf-8")
+    stand_in.write_text(f"def log_softmax(x, axis):\n    {code}\n", encoding="utf-8")
 
-    (outcome,) = answers(case("[[1, 2]]", "[0]"))
+    (outcome,) = outcomes_of_scipy(case("[[1, 2]]", "[0]"))
 
     assert (outcome.raised, outcome.version, outcome.losses) == (raised, "9.9", ())
     assert judge(case("[[1, 2]]", "[0]"), (outcome,), ()).judgements == (None,)
 
 
-def test_the_next_case_is_asked_of_a_new_process(stand_in: Path) -> None:
-    stand_in.write_text("import os; os._exit(3)", encoding="utf-8")
+def test_a_library_that_cannot_be_imported_is_a_result_too(stand_in: Path) -> None:
+    stand_in.write_text("raise OSError('libgfortran.so.5: no such file')", encoding="utf-8")
 
-    first, second = answers(case("[[1, 2]]", "[0]"), case("[[1, 2, 3]]", "[0]"))
+    (outcome,) = outcomes_of_scipy(case("[[1, 2]]", "[0]"))
 
-    assert first.raised == second.raised == "raised the process ended with code 3"
+    assert outcome.raised == (
+        "xentcli.frameworks.scipy:log_softmax: cannot be imported: OSError: libgfortran.so.5: no such file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ([0.0], "returned list; expected a NumPy array"),
+        (None, "returned NoneType; expected a NumPy array"),
+        (np.array(["a"]), "returned numbers of dtype <U1"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_unusable(returned: object, message: str) -> None:
+    function = LossFunction.build(lambda *_: returned, None, CONVENTIONS["numpy"])
+
+    response = function.respond(
+        request(case("[[1, 2]]", "[0]").batch, "float32", "none", function.convention)
+    )
+
+    assert response["unusable"] == message
+
+
+def test_the_next_case_is_given_to_a_new_process(stand_in: Path) -> None:
+    code = "def log_softmax(x, axis):\n    import os\n    if x.shape[1] == 2: os._exit(3)\n    return x\n"
+    stand_in.write_text(code, encoding="utf-8")
+
+    first, second = outcomes_of_scipy(case("[[1, 2]]", "[0]"), case("[[1, 2, 3]]", "[0]"))
+
+    assert first.raised == "raised the process ended with code 3"
+    assert second.losses == (-1.0,)
 
 
 def test_what_was_raised_is_shown_with_the_version(xent: Xent, stand_in: Path) -> None:
-    stand_in.write_text("raise RuntimeError('of its own')", encoding="utf-8")
+    stand_in.write_text("def log_softmax(x, axis): raise RuntimeError('of its own')\n", encoding="utf-8")
 
-    run = xent("run", "weighted-mean", "--methods", "sparse,torch.cross_entropy")
-    (given,) = json.loads(
-        xent("run", "weighted-mean", "--methods", "torch.cross_entropy", "--format", "json").out
-    )["cases"]
+    run = xent("run", "abnormal", "--methods", "sparse,scipy.log_softmax")
+    document = xent("run", "abnormal", "--methods", "scipy.log_softmax", "--format", "json").out
 
     assert run.code == 0
-    assert "torch.cross_entropy 9.9  -          raised RuntimeError: of its own" in run.out
-    assert given["methods"] == [
+    assert "scipy.log_softmax 9.9 - raised RuntimeError: of its own" in " ".join(run.out.split())
+    assert json.loads(document)["cases"][0]["methods"] == [
         {
-            "method": "torch.cross_entropy",
+            "method": "scipy.log_softmax",
             "version": "9.9",
             "loss": None,
             "losses": [],
@@ -98,23 +134,97 @@ def test_what_was_raised_is_shown_with_the_version(xent: Xent, stand_in: Path) -
     ]
 
 
+def test_no_file_beside_the_cases_is_imported(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in.write_text("def log_softmax(x, axis): return x\n", encoding="utf-8")
+    folder = tmp_path / "from somebody"
+    folder.mkdir()
+    for name in ("scipy", "numpy", "json", "xentcli"):
+        (folder / f"{name}.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n", encoding="utf-8")
+    monkeypatch.chdir(folder)
+
+    (outcome,) = outcomes_of_scipy(case("[[1, 2]]", "[0]"))
+
+    assert outcome.losses == (-1.0,)
+    assert not (folder / "ran").exists()
+
+
 @pytest.mark.parametrize(
-    ("labels", "keys", "given"),
+    ("labels", "keys", "expected", "index"),
     [
-        ("[1]", {}, [1]),
-        ("[-1]", {"bad_labels": "wrap"}, [-1]),  # our methods wrap it; a library is asked what it does itself
-        ("[-1]", {"bad_labels": "nan"}, [-1]),
-        ("[3]", {"bad_labels": "nan"}, [3]),
-        ("[255]", {"ignore_index": "255"}, [255]),
-        ("[[0.5, 0.5, 0]]", {}, None),
+        ("[1]", {}, [1], -100),
+        ("[-1]", {"bad_labels": "wrap"}, [-1], -100),  # our methods wrap it; a library does what it does
+        ("[-1]", {"bad_labels": "nan"}, [-1], -100),
+        ("[3]", {"bad_labels": "nan"}, [3], -100),
+        ("[255]", {"ignore_index": "255"}, [255], 255),
+        ("[5000000]", {"ignore_index": "5000000"}, [5000000], 5000000),
+        ("[1]", {"ignore_index": "1"}, [1], 1),
     ],
 )
-def test_a_library_is_given_the_label_that_the_case_states(
-    labels: str, keys: dict[str, str], given: list[int] | None
+def test_the_labels_and_the_ignored_index_of_a_case_reach_the_function(
+    labels: str, keys: dict[str, str], expected: list[int], index: int
 ) -> None:
-    indices = case("[[1, 2, 3]]", labels, **keys).batch.class_labels
+    arguments = []
 
-    assert (None if indices is None else indices.tolist()) == given
+    def loss(logits: Any, labels: Any, ignore_index: int = 0) -> Any:
+        arguments.append((labels.dtype, labels.tolist(), ignore_index))
+        return logits[:, 0]
+
+    function = LossFunction.build(loss, None, CONVENTIONS["numpy"])
+    function.respond(
+        request(case("[[1, 2, 3]]", labels, **keys).batch, "float32", "none", function.convention)
+    )
+
+    assert arguments == [(np.int64, expected, index)]
+
+
+def test_class_weights_arrive_in_the_dtype_of_the_logits_under_the_name_of_the_convention() -> None:
+    arguments = []
+
+    def loss(logits: Any, labels: Any, weight: Any = None, label_smoothing: float = 0) -> Any:
+        del labels
+        arguments.append((weight, label_smoothing))
+        return logits[:, 0]
+
+    convention = replace(CONVENTIONS["numpy"], parameters=(("class_weights", "weight"),))
+    function = LossFunction.build(loss, None, convention)
+    weighted = case("[[1, 2]]", "[0]", class_weights="[0.1, 3]", label_smoothing="0.25", dtype="float16")
+    function.respond(request(weighted.batch, "float16", "none", convention))
+
+    ((weight, smoothing),) = arguments
+    assert function.parameters == ("class_weights", "label_smoothing")
+    assert (weight.dtype, weight.tolist(), smoothing) == (np.float16, [0.0999755859375, 3.0], 0.25)
+
+
+def test_losses_are_reduced_by_the_function_where_it_can_and_by_the_library_where_it_cannot() -> None:
+    def own(logits: Any, labels: Any, reduction: str = "none") -> Any:
+        del labels
+        return logits[:, 0] if reduction == "none" else np.float32(42)
+
+    def none(logits: Any, labels: Any) -> Any:
+        del labels
+        return logits[:, 0]
+
+    batch = case("[[1, 0], [2, 0]]", "[0, 0]").batch
+    responses = [
+        LossFunction.build(loss, None, CONVENTIONS["numpy"]).respond(
+            request(batch, "float32", "mean", CONVENTIONS["numpy"])
+        )
+        for loss in (own, none)
+    ]
+
+    assert [response["losses"] for response in responses] == [[1.0, 2.0]] * 2
+    assert [response["loss"] for response in responses] == [[42.0], [1.5]]
+
+
+@pytest.mark.parametrize("library", LIBRARIES.values(), ids=lambda library: library.name)
+def test_a_library_has_its_extra_in_pyproject(library: Library) -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+
+    assert extras[library.extra]
+    assert library.extra in extras["frameworks"][0]
 
 
 @pytest.mark.parametrize(
@@ -145,36 +255,41 @@ def test_a_framework_that_is_not_there_is_refused(
 def test_the_group_takes_what_is_installed_and_names_the_rest(
     xent: Xent, stand_in: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def only_torch(name: str) -> str:
-        if name != "torch":
+    def only_scipy(name: str) -> str:
+        if name != "scipy":
             raise metadata.PackageNotFoundError(name)
         return "9.9+cpu"
 
     stand_in.write_text("raise RuntimeError", encoding="utf-8")
-    monkeypatch.setattr("importlib.metadata.version", only_torch)
+    monkeypatch.setattr("importlib.metadata.version", only_scipy)
 
     done = xent("run", "abnormal", "--methods", " frameworks", "--format", "csv")
 
-    assert [line.split(",")[4] for line in done.out.splitlines()[1:3]] == [
-        "torch.cross_entropy 9.9",
-        "torch.cross_entropy_soft 9.9",
-    ]
+    methods = {line.split(",")[4] for line in done.out.splitlines()[1:]}
+    assert {name for name in methods if "." in name} == {"scipy.log_softmax 9.9"}
     assert done.err.startswith(
-        "not installed: tensorflow (extra tensorflow), keras (extra tensorflow), optax"
+        "not installed: tensorflow (extra tensorflow), keras (extra tensorflow), torch (extra torch), optax"
     )
 
 
-def test_what_a_framework_has_no_word_for_is_said() -> None:
+def test_what_a_framework_does_not_support_is_said() -> None:
     weighted = case("[[1, 2]]", "[0]", class_weights="[1, 2]", label_smoothing="0.1", ignore_index="-100")
 
-    assert named("torch.cross_entropy").unfit(weighted.batch) is None
-    assert named("optax.integer").unfit(weighted.batch) == "has no word for class weights"
-    assert named("torch.cross_entropy_soft").unfit(weighted.batch) == "has no word for ignored examples"
+    assert named("torch.cross_entropy").why_unsupported(weighted.batch) is None
+    assert named("optax.integer").why_unsupported(weighted.batch) == "does not support class weights"
     assert (
-        named("onnxruntime.softmax_cross_entropy").unfit(weighted.batch) == "has no word for label smoothing"
+        named("torch.cross_entropy_soft").why_unsupported(weighted.batch)
+        == "does not support ignored examples"
+    )
+    assert (
+        named("onnxruntime.softmax_cross_entropy").why_unsupported(weighted.batch)
+        == "does not support label smoothing"
     )
     soft = case("[[1, 2]]", "[[0.5, 0.5]]")
-    assert named("tensorflow.sparse").unfit(soft.batch) == "takes one class an example, not soft labels"
+    assert (
+        named("tensorflow.sparse").why_unsupported(soft.batch)
+        == "expects one class per example, not soft labels"
+    )
 
 
 # With the real ones
@@ -213,22 +328,22 @@ CASES = {
 @lru_cache
 def of_library(library: str) -> dict[tuple[str, str], Outcome]:
     """Run everything that is asked of a library at once, for it takes seconds to import."""
-    methods = [method for method in FRAMEWORK_METHODS if method.library == library]
-    several = zip(CASES, bounded.run(list(CASES.values()), methods), strict=True)
+    methods = [method for method in FRAMEWORK_METHODS if method.library.name == library]
+    several = zip(CASES, runner.run(list(CASES.values()), methods), strict=True)
     return {(outcome.method, name): outcome for name, outcomes in several for outcome in outcomes}
 
 
 def outcome_of(method: str, name: str) -> Outcome:
-    if named(method).version is None:
-        pytest.skip(f"{named(method).library} is not installed; .ci/run tests with it")
-    return of_library(named(method).library)[method, name]
+    if named(method).library.version is None:
+        pytest.skip(f"{named(method).library.name} is not installed; .ci/run tests with it")
+    return of_library(named(method).library.name)[method, name]
 
 
 @pytest.mark.frameworks
 @every_method
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_an_ordinary_batch_has_its_true_loss_and_gradient(method: FrameworkMethod, dtype: str) -> None:
-    name = f"binary {dtype}" if method.binary else f"rows {dtype}"
+    name = f"binary {dtype}" if method.convention.binary else f"rows {dtype}"
     outcome, given = outcome_of(method.name, name), CASES[name]
 
     result = judge(given, (outcome,), ())
@@ -239,10 +354,10 @@ def test_an_ordinary_batch_has_its_true_loss_and_gradient(method: FrameworkMetho
     errors = [ulps(loss, true, FORMATS[dtype]) for loss, true in pairs]
     assert all(error is not None and error <= 8 for error in errors)
     (judgement,) = result.judgements
-    assert outcome.version == method.version
+    assert outcome.version == method.library.version
     assert judgement is not None
     state = None if judgement.gradient is None else judgement.gradient.state
-    assert state == (None if method.library in {"scipy", "sklearn", "onnxruntime"} else "alive")
+    assert state == (None if method.library.name in {"scipy", "sklearn", "onnxruntime"} else "alive")
 
 
 @pytest.mark.frameworks

@@ -11,23 +11,23 @@ from losses import right, wrong
 from test_docs import write_files
 
 from xentcli import testing
-from xentcli.check import conventions
-from xentcli.check.plan import MANNERS
+from xentcli.check.plan import CONTRACT
 from xentcli.check.properties import PROPERTIES
 from xentcli.errors import XentError
+from xentcli.frameworks.conventions import CONVENTIONS
 
 
 def table_of(rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def test_the_page_has_every_convention_property_and_manner() -> None:
+def test_the_page_has_every_convention_property_and_item_of_the_contract() -> None:
     page = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
-    called = ((f"`{c.name}`", f"`{c.call}`", c.library) for c in conventions.CONVENTIONS.values())
+    called = ((f"`{c.name}`", f"`{c.call}`", c.library) for c in CONVENTIONS.values())
 
     assert table_of(called) in page
     assert table_of((f"`{each.name}`", each.asserts) for each in PROPERTIES) in page
-    assert table_of((f"`{name}`", asserts) for name, asserts in MANNERS.items()) in page
+    assert table_of((f"`{name}`", asserts) for name, asserts in CONTRACT.items()) in page
 
 
 @pytest.mark.parametrize("name", ["numpy", pytest.param("torch", marks=pytest.mark.frameworks)])
@@ -45,9 +45,9 @@ def test_the_examples_of_a_test_suite_pass(name: str, tmp_path: Path) -> None:
 
 def test_a_suite_sees_what_is_wrong() -> None:
     with pytest.raises(AssertionError) as raised:
-        testing.check_loss(wrong.labels_wrap, only="bad-labels")
+        testing.check_loss(wrong.labels_wrap, only="invalid-labels")
 
-    assert "example 1 is 0.40760598, though its label is none (float32" in str(raised.value)
+    assert "example 1 is 0.40760598, though its label is invalid (float32" in str(raised.value)
 
 
 def test_a_suite_gives_the_options_of_the_command() -> None:

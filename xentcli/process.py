@@ -1,7 +1,7 @@
-"""Processes that answer questions: one that aborts, hangs or prints costs an answer, and not the run.
+"""A Python process that handles requests; one that aborts, hangs or prints costs a response, not the run.
 
-A question and an answer are a line of JSON each. ``Process`` is the side that asks, ``serve`` the side that
-answers; what code of others prints there goes nowhere, and standard input is empty to it.
+A request and its response are a line of JSON each. ``Process`` is the side that asks, ``serve`` the side that
+responds; there whatever is printed is discarded, and standard input is empty.
 """
 
 import json
@@ -16,12 +16,12 @@ from contextlib import suppress
 from typing import IO, Any, cast
 
 Fields = dict[str, Any]
-_LONGEST = 300  # characters of what was raised
-_TO_END = 1.0  # seconds
+_LONGEST = 300  # characters of an exception that are shown: four lines of a terminal
+_TO_END = 1.0  # seconds that a process has to end in, once its output is closed or it was killed
 
 
 class Process:
-    """A Python process that answers questions; started at the first and again after it ended.
+    """A Python process that handles requests; started by the first and again after it ended.
 
     ``arguments`` are those of the interpreter: ``-m`` and a module, or a file, and its own.
     """
@@ -33,16 +33,16 @@ class Process:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a process that has not failed to answer."""
+        """Whether there is a process that has not failed to respond."""
         return self._process is not None
 
-    def ask(self, question: Fields, seconds: float) -> Fields:
-        """Return the answer; where the process ``ended``, ``raised`` says how."""
+    def request(self, fields: Fields, seconds: float) -> Fields:
+        """Return the response; where the process ``ended``, ``raised`` says how."""
         process = self._process or self._start()
         try:
-            questions = cast("IO[str]", process.stdin)
-            questions.write(json.dumps(question) + "\n")
-            questions.flush()
+            requests = cast("IO[str]", process.stdin)
+            requests.write(json.dumps(fields) + "\n")
+            requests.flush()
             line = self._lines.get(timeout=seconds)
         except queue.Empty:
             self.stop()
@@ -51,8 +51,8 @@ class Process:
             line = ""
         if not line:
             return {"raised": self._end(process), "ended": True}
-        answer: Fields = json.loads(line)
-        return answer
+        response: Fields = json.loads(line)
+        return response
 
     def stop(self) -> None:
         """End the process, if there is one, and what it has started."""
@@ -69,7 +69,7 @@ class Process:
                     cast("IO[str]", pipe).close()
 
     def _end(self, process: "subprocess.Popen[str]") -> str:
-        """Say how a process ended that no longer answers."""
+        """Say how a process ended that no longer responds."""
         try:
             code = process.wait(timeout=_TO_END)
         except subprocess.TimeoutExpired:
@@ -93,20 +93,20 @@ class Process:
         return self._process
 
 
-def serve(answer: Callable[[Fields], Fields]) -> None:
-    """Answer line by line until the input ends."""
-    questions = os.fdopen(os.dup(0), encoding="utf-8")
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+def serve(handle: Callable[[Fields], Fields]) -> None:
+    """Respond to each line with what ``handle`` returns, until the input ends."""
+    requests = os.fdopen(os.dup(0), encoding="utf-8")
+    responses = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(nowhere, descriptor)
-    for line in questions:
-        replies.write(json.dumps(answer(json.loads(line))) + "\n")
-        replies.flush()
+    for line in requests:
+        responses.write(json.dumps(handle(json.loads(line))) + "\n")
+        responses.flush()
 
 
-def said(error: BaseException) -> str:
-    """Return what was raised in one line."""
+def describe(error: BaseException) -> str:
+    """Return an exception in one line: its type and its message."""
     try:
         message = " ".join(str(error).split())
     except Exception:  # noqa: BLE001 - an exception of others may do anything

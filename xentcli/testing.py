@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from xentcli.check import conventions
 from xentcli.check.plan import plan
-from xentcli.check.run import BUDGET, Options, check
-from xentcli.check.subjects import Here
+from xentcli.check.run import BUDGET, Options, check, deadline
+from xentcli.frameworks.conventions import find_convention
+from xentcli.frameworks.function import LossFunction
 from xentcli.judge.findings.finding import ACCURATE
 from xentcli.show import Screen
-from xentcli.show import check as show
+from xentcli.show.report import render
 
 __all__ = ["check_loss", "checks"]
 _WIDTH = 100
@@ -22,12 +22,13 @@ def checks(
     gradient: Callable[..., Any] | None = None,
     reduction: str | None = None,
 ) -> list[str]:
-    """Name the checks that a loss of a convention can be given, to parametrise a test with.
+    """Name the checks that suit a loss of a convention, to parametrise a test with.
 
     Raises XentError for an unknown convention, or one whose library is not installed.
     """
-    subject = Here(loss, gradient, conventions.convention(convention, "", reduction), BUDGET)
-    return [each.name for each in plan(subject.convention, subject.keywords, gradient=subject.has_gradient)]
+    subject = LossFunction.build(loss, gradient, find_convention(convention, "", reduction))
+    specs = plan(subject.convention, subject.parameters, gradient=subject.has_gradient)
+    return [spec.name for spec in specs]
 
 
 def check_loss(  # noqa: PLR0913 - each is an option of xent check too
@@ -42,17 +43,19 @@ def check_loss(  # noqa: PLR0913 - each is an option of xent check too
     seed: int = 0,
     budget: float = BUDGET,
 ) -> None:
-    """Raise AssertionError, with what went wrong, where a loss fails a check; see ``xent check``.
+    """Raise AssertionError, with the findings, where a loss fails a check; see ``xent check``.
 
     The loss is called in this process, by the convention: for ``numpy`` with logits (N, C) of a floating
     dtype and labels (N,) int64, to return losses (N,) of that dtype. ``only`` and ``skip``, which gives
     reasons, name checks or categories; ``gradient`` is a function of the same arguments that returns (N, C);
-    ``max_ulps`` is the error allowed besides what rounding must cost. Raises XentError for unknown names.
+    ``max_ulps`` is the error allowed besides what rounding must cost; ``budget`` is in seconds. Raises
+    XentError for unknown names and a library that is not installed.
     """
-    subject = Here(loss, gradient, conventions.convention(convention, "", reduction), budget)
+    end = deadline(budget)
+    subject = LossFunction.build(loss, gradient, find_convention(convention, "", reduction))
     chosen = (only,) if isinstance(only, str) else tuple(only)
     options = Options(max_ulps=max_ulps, only=chosen, skip=skip or {}, seed=seed)
-    report = check(subject, options, getattr(loss, "__qualname__", repr(loss)))
+    report = check(subject, options, getattr(loss, "__qualname__", repr(loss)), end)
     if not report.passed:
         screen = Screen(_WIDTH, boxes=False, colour=False, unicode=True)
-        raise AssertionError("\n" + show(report, "plain", screen))
+        raise AssertionError("\n" + render(report, "plain", screen))

@@ -1,6 +1,6 @@
-"""Anyone's loss against the atlas, the properties of cross-entropy and a search: Loss → Report.
+"""Anyone's loss against the atlas, the properties of cross-entropy and a search: loss → Report.
 
-``conventions`` says how a loss is called, ``calls`` calls it, ``subjects`` keeps it in a process of its own.
-``plan`` names the checks, ``probes`` what they ask, ``faults`` judges an answer, ``search`` looks further;
-``run`` goes through them.
+``plan`` names the checks, ``probes`` are what the loss is called with, ``findings`` judges a response,
+``search`` looks further; ``run`` goes through them. ``frameworks`` calls the loss, in a
+process of its own or in this one (``subjects``).
 """

@@ -1,21 +1,21 @@
-"""Which checks a loss is given: every case of the atlas that it can take, every property, how it behaves."""
+"""Which checks suit a loss: every case of the atlas that it supports, every property, its contract."""
 
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from xentcli import atlas
-from xentcli.check.conventions import Convention
 from xentcli.check.probes import Probe
 from xentcli.check.properties import PROPERTIES, Rule
-from xentcli.check.report import SEARCH, UNANSWERED, Fault
+from xentcli.check.report import SEARCH, UNANSWERED, CheckFinding
+from xentcli.frameworks.conventions import Convention
 
 BLOG: Final = "blog"
 PROPERTY: Final = "properties"
-CONDUCT: Final = "conduct"
+CONTRACT_CATEGORY: Final = "contract"
 
-# What is looked at in every answer; by name, what each asserts.
-MANNERS: Final = {
+# What every call must keep to, by name; seen in all responses together.
+CONTRACT: Final = {
     "shape": "as many losses as examples, in shape (N,)",
     "dtype": "losses and gradient have the dtype of the logits (a Python float will do for a mean)",
     "untouched": "logits and labels are the same after the call",
@@ -25,41 +25,43 @@ MANNERS: Final = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Check:
-    """One check: the batches it asks about, which faults against the exact loss count, a rule for others."""
+class CheckSpec:
+    """One check: its batches, which kinds of findings against the truth count, a rule for others."""
 
     category: str
     name: str
     asserts: str
     probes: tuple[Probe, ...] = ()
-    words: frozenset[str] | None = None
+    kinds: frozenset[str] | None = None
     rule: Rule | None = None
 
-    def counts(self, fault: Fault) -> bool:
-        """Whether a fault against the exact loss is one that this check is about."""
-        return self.words is None or fault.word in self.words | UNANSWERED
+    def counts(self, finding: CheckFinding) -> bool:
+        """Whether a finding against the truth is one that this check is about."""
+        return self.kinds is None or finding.name in self.kinds | UNANSWERED
 
 
-@lru_cache(maxsize=8)  # a test suite asks for one check at a time
-def plan(convention: Convention, keywords: tuple[str, ...], *, gradient: bool) -> tuple[Check, ...]:
-    """Return the checks that a loss of the convention with these parameters can be given, in order.
+@lru_cache(maxsize=8)  # a test suite calls for one check at a time
+def plan(convention: Convention, parameters: tuple[str, ...], *, gradient: bool) -> tuple[CheckSpec, ...]:
+    """Return the checks that suit a loss of the convention with these parameters, in order.
 
     ``gradient``: it has one, by autodiff or by a function of its own.
     """
-    found = []
+    specs = []
     for entry in atlas.entries():
-        probe = Probe(entry.case.batch, entry.case.dtype, convention.held_to(entry.case.reduction))
-        if probe.unfit(convention, keywords) is None:
-            found.append(Check(entry.folder or BLOG, entry.case.name, entry.case.title, (probe,)))
+        case = entry.case
+        reduction = case.reduction if "reduction" in parameters else convention.reduction
+        probe = Probe(convention, case.batch, case.dtype, reduction)
+        if probe.is_supported(parameters):
+            specs.append(CheckSpec(entry.folder or BLOG, case.name, case.title, (probe,)))
     for each in PROPERTIES:
         probes = tuple(
-            one for one in each.probes(convention, keywords) if one.unfit(convention, keywords) is None
+            probe for probe in each.probes(convention, parameters) if probe.is_supported(parameters)
         )
         if probes:
-            found.append(Check(PROPERTY, each.name, each.asserts, probes, each.words, each.rule))
-    names = [name for name in MANNERS if name != "differentiable" or gradient]
-    found += [Check(CONDUCT, name, MANNERS[name]) for name in names]
-    found.append(
-        Check(SEARCH, SEARCH, "no failure among seeded rows of many scales, offsets, gaps and dtypes")
+            specs.append(CheckSpec(PROPERTY, each.name, each.asserts, probes, each.kinds, each.rule))
+    names = [name for name in CONTRACT if name != "differentiable" or gradient]
+    specs += [CheckSpec(CONTRACT_CATEGORY, name, CONTRACT[name]) for name in names]
+    specs.append(
+        CheckSpec(SEARCH, SEARCH, "no failure among seeded rows of many scales, offsets, gaps and dtypes")
     )
-    return tuple(found)
+    return tuple(specs)

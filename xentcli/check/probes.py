@@ -1,112 +1,127 @@
-"""What a loss is asked and what is true of it: a batch with its exact losses and gradients."""
+"""A batch that a loss is called with, its true losses and gradients, and how near a loss must come."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
-from functools import lru_cache
+from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xentcli import formats
-from xentcli.check.conventions import Convention
+from xentcli.frameworks.conventions import Convention
+from xentcli.frameworks.request import probabilities, request
 from xentcli.judge.exact import exact, exact_from_probabilities
 from xentcli.load.build import build_batch
 from xentcli.model import Batch, Exact
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from xentcli.formats import FloatArray
     from xentcli.process import Fields
 
+_FEW = 4  # classes of which all numbers are shown: they stay on two lines
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, eq=False)
 class Probe:
-    """One batch for a loss, in a dtype, and the reduction asked for."""
+    """One batch for a loss of a convention, in a dtype, and the reduction that is requested."""
 
+    convention: Convention
     batch: Batch
     dtype: str
     reduction: str = "none"
 
     @classmethod
-    def of(
+    def build(
         cls,
-        logits: Any,
-        labels: Any,
+        convention: Convention,
+        logits: Any,  # noqa: ANN401 - numbers come as lists or arrays
+        labels: Any,  # noqa: ANN401
         dtype: str,
         reduction: str = "none",
-        **particulars: Any,
+        **options: Any,  # noqa: ANN401 - those of build_batch
     ) -> "Probe":
-        """Make a probe of numbers."""
-        return cls(build_batch(logits, labels, dtype, **particulars), dtype, reduction)
+        """Build a probe of numbers; class indices become one-hot rows where the convention has rows."""
+        if convention.labels == "rows" and np.ndim(labels) == 1:
+            labels = np.eye(np.shape(logits)[1])[np.asarray(labels)]
+        return cls(convention, build_batch(logits, labels, dtype, **options), dtype, reduction)
 
-    def unfit(self, convention: Convention, keywords: Sequence[str]) -> str | None:
-        """Say why a loss of the convention and with these parameters cannot take it, where it cannot."""
-        batch = self.batch
-        if batch.binary != (convention.labels == "binary"):
-            return "takes one logit an example" if batch.binary else "takes a logit for every class"
-        if convention.labels == "indices" and batch.indices is None:
-            return "is of soft labels"
-        if convention.labels == "rows" and batch.invalid is not None:
-            return "is of a label that no row can say"
-        scores = _softmax(self) if convention.probabilities else batch.logits
-        if convention.flushes and not np.array_equal(formats.flush(scores), scores, equal_nan=True):
-            return "has subnormal numbers"
-        if convention.probabilities and not np.isfinite(scores).all():
-            return "has no finite probabilities"
-        return self._lacks(convention, keywords)
+    def is_supported(self, parameters: "Collection[str]") -> bool:
+        """Whether a loss with these parameters supports it."""
+        batch, rows = self.batch, self.convention.labels == "rows"
+        if self.convention.why_unsupported(batch, parameters) is not None:
+            return False
+        if rows and (batch.invalid is not None or batch.weighting.ignored is not None):
+            return False  # a row of labels states neither
+        scores = self._scores
+        if self.convention.flushes and not np.array_equal(formats.flush(scores), scores, equal_nan=True):
+            return False
+        return not self.convention.probabilities or bool(np.isfinite(scores).all())
 
-    def _lacks(self, convention: Convention, keywords: Sequence[str]) -> str | None:
-        lacking = [keyword for keyword in self._keywords() if keyword not in keywords]
-        if lacking:
-            return f"asks for {lacking[0]}"
-        ignored = self.batch.weighting.ignored
-        return "has ignored rows" if ignored is not None and convention.labels == "rows" else None
+    def request(self) -> "Fields":
+        """Return the request for its losses."""
+        return request(self.batch, self.dtype, self.reduction, self.convention)
 
-    def question(self, convention: Convention) -> "Fields":
-        """Return what is asked, as plain values."""
-        batch = self.batch
-        scores = _softmax(self) if convention.probabilities else batch.logits
-        labels = batch.class_labels if convention.labels == "indices" else batch.labels
-        assert labels is not None  # noqa: S101 - else it is unfit
-        if batch.binary:
-            scores, labels = scores[:, 0], labels[:, 0]
-        return {
-            "dtype": self.dtype,
-            "shape": list(scores.shape),
-            "scores": scores.astype(np.float64).ravel().tolist(),
-            "labels_are": convention.labels,
-            "labels_shape": list(labels.shape),
-            "labels": labels.astype(np.float64 if labels.dtype.kind not in "iu" else np.int64)
-            .ravel()
-            .tolist(),
-            "keywords": self._keywords(),
-            "reduction": self.reduction,
-        }
+    @cached_property
+    def truth(self) -> Exact:
+        """The true losses of what the loss is given, and where it is given logits the true gradients."""
+        if self.convention.probabilities:
+            return exact_from_probabilities(self.batch, self._scores, self.reduction)
+        return exact(self.batch, self.dtype, self.reduction)
 
-    def _keywords(self) -> dict[str, Any]:
-        weighting = self.batch.weighting
-        given: dict[str, Any] = {}
-        if weighting.class_weights is not None:
-            given["class_weights"] = weighting.class_weights.astype(np.float64).tolist()
-        if weighting.smoothing:
-            given["label_smoothing"] = weighting.smoothing
-        if weighting.ignored is not None:
-            given["ignore_index"] = weighting.ignore_index
-        return given
+    @property
+    def _scores(self) -> "FloatArray":
+        return probabilities(self.batch, self.dtype) if self.convention.probabilities else self.batch.logits
+
+    @cached_property
+    def _logits(self) -> "FloatArray":
+        return self.batch.logits.astype(np.float64)
+
+    @property
+    def may_be_refused(self) -> bool:
+        """Whether a loss may raise: at an invalid label, at nan or +inf, at a row of masks alone."""
+        masks = (self._logits == -np.inf).all(axis=1)
+        not_numbers = np.isnan(self._logits) | (self._logits == np.inf)
+        return self.batch.invalid is not None or bool(masks.any() or not_numbers.any())
+
+    def is_poisoned(self, row: int) -> bool:
+        """Whether a logit is nan or +inf: something went wrong before the loss, and nan may say so."""
+        x = self._logits[row]
+        return bool((np.isnan(x) | (x == np.inf)).any()) and not self.batch.is_ignored(row)
+
+    def allowance(self, row: int, true: Decimal, max_ulps: float) -> float:
+        """Return the ulps that an example's loss may be off.
+
+        ``max_ulps``, log2 C for a pairwise sum (Higham 1993, doi:10.1137/0914050), and the loss's condition:
+        2 (Σ_i p_i |x_i - m| + m - x_y) / loss ulps, m the largest logit, are what rounding each difference
+        and a log may cost. Large differences matter so: exp turns half an ulp of a difference of 80 into 40
+        ulps.
+        """
+        x = self._logits[row]
+        allowance = max_ulps + math.log2(max(2, len(x)))
+        from_logits = not self.convention.probabilities and not self.batch.binary
+        if not from_logits or not true.is_finite() or true == 0:
+            return allowance
+        targets = self.batch.targets[row].astype(np.float64)
+        with np.errstate(all="ignore"):
+            below = x.max() - x
+            p = np.exp(-below)
+            spread = np.where(p > 0, p * below, 0).sum() / p.sum()
+            counts = targets > 0
+            condition = 2 * (targets[counts] * (spread + below[counts])).sum() / float(true)
+        return allowance + (float(condition) if np.isfinite(condition) else 0.0)
+
+    def describe(self, row: int) -> str:
+        """Write an example: the dtype, and where they are few the numbers and the label."""
+        x, y = self._logits[row], self.batch.labels[row].astype(np.float64)
+        if len(x) > _FEW:
+            return f"{self.dtype}, {len(x)} classes"
+        indices = self.batch.class_labels
+        label = f"labels {_list(y)}" if indices is None else f"label {indices[row]}"
+        return f"{self.dtype}, logits {_list(x)}, {label}"
 
 
-@lru_cache(maxsize=1000)
-def truth(probe: Probe, convention: Convention) -> Exact:
-    """Return the true losses of what the loss is given, and where it is given logits the true gradients."""
-    if not convention.probabilities:
-        return exact(probe.batch, probe.dtype, probe.reduction)
-    return exact_from_probabilities(probe.batch, _softmax(probe), probe.reduction)
-
-
-def _softmax(probe: Probe) -> "FloatArray":
-    """Return the probabilities: those of the case, else the softmax in float64, rounded to the dtype."""
-    if probe.batch.probabilities is not None:
-        return probe.batch.probabilities
-    with np.errstate(all="ignore"):
-        x = probe.batch.logits.astype(np.float64)
-        e = np.exp(x - x.max(axis=1, keepdims=True, initial=-np.inf))
-        return formats.stored(e / e.sum(axis=1, keepdims=True), probe.dtype)
+def _list(values: "FloatArray") -> str:
+    return f"[{', '.join(f'{value:.10g}' for value in values.tolist())}]"

@@ -1,99 +1,277 @@
 """What every cross-entropy must satisfy: properties with their inputs, and the tolerance that each allows.
 
-Each property is one that a released library broke. What is asked is the same in every run.
+Each property is one that a released library broke. Its inputs are the same in every run.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from xentcli.check import inputs
-from xentcli.check.conventions import Convention
-from xentcli.check.faults import disagreement
+from xentcli.check.findings import compare_rows
 from xentcli.check.probes import Probe
-from xentcli.check.report import Fault
-from xentcli.formats import FORMATS
+from xentcli.check.report import CheckFinding
+from xentcli.formats import FORMATS, exact_sum, nearest
+from xentcli.frameworks.conventions import Convention
+from xentcli.judge.findings.finding import WRONG
+from xentcli.words import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from xentcli.process import Fields
 
-Asked = Sequence[tuple[Probe, "Fields"]]
-Rule = Callable[[Asked, Convention, float], list[Fault]]
-_RESIDUAL: Final = 0.01  # of the largest entry: where xent calls a gradient wrong
+_inf, _nan = math.inf, math.nan
+_DTYPES: Final = ("float32", "float64")
+
+Called = Sequence[tuple[Probe, "Fields"]]  # the batches that a loss was called with, and its responses
+Rule = Callable[[Called, float], list[CheckFinding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the inputs of a property depend on: how a loss is called, its parameters, the dtype."""
+
+    convention: Convention
+    parameters: tuple[str, ...]
+    dtype: str
+
+    @property
+    def binary(self) -> bool:
+        """Whether the loss expects one logit per example."""
+        return self.convention.binary
+
+    @property
+    def reductions(self) -> tuple[str, ...]:
+        """The reductions that can be requested."""
+        return ("mean", "sum") if "reduction" in self.parameters else ("none",)
+
+    def probe(self, logits: Any, labels: Any, **options: Any) -> Probe:  # noqa: ANN401 - as Probe.build
+        """Build a probe."""
+        return Probe.build(self.convention, logits, labels, self.dtype, **options)
 
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """A property: what it asserts and to what tolerance, and what is asked.
+    """A property: what it asserts and to what tolerance, and its inputs in a setting.
 
-    ``words`` are the kinds of faults against the exact loss that break it, None all; ``rule`` finds others.
+    ``kinds`` are those of the findings against the truth that break it, None all; ``rule`` detects others,
+    with the ulps allowed. ``logits_only``: it says nothing of probabilities.
     """
 
     name: str
     asserts: str
-    probes: Callable[[Convention, Sequence[str]], Iterable[Probe]]
-    words: frozenset[str] | None = None
+    inputs: Callable[[Setting], Iterable[Probe]]
+    kinds: frozenset[str] | None = None
     rule: Rule | None = None
+    logits_only: bool = False
+
+    def probes(self, convention: Convention, parameters: tuple[str, ...]) -> Iterator[Probe]:
+        """Yield its probes; a loss need not support each."""
+        if not (self.logits_only and convention.probabilities):
+            for dtype in _DTYPES:
+                yield from self.inputs(Setting(convention, parameters, dtype))
 
 
-def _unmoved(asked: Asked, convention: Convention, max_ulps: float) -> list[Fault]:
+def _shifted(setting: Setting) -> Iterable[Probe]:
+    """Rows, and the same rows with every logit moved by as much; all sums are exact."""
+    base = np.array([[0.25, -1.5, 3.0], [2.0, 2.0, 2.0], [-7.0, 0.0, 1.25]])
+    largest = {"float32": 20, "float64": 50}[setting.dtype]  # x + c is exact below 2^22 and 2^51
+    for sign in (1, -1):
+        for offset in (0.0, 100.0, *(sign * 2.0**n for n in range(10, largest + 1, 5))):
+            yield setting.probe(base + offset, [0, 1, 2])
+
+
+def _translation_findings(called: Called, max_ulps: float) -> list[CheckFinding]:
     """Compare every shifted batch with the first of its dtype, which is not."""
-    first: dict[str, tuple[Probe, Fields]] = {}
-    faults = []
-    for probe, answer in asked:
-        was = first.setdefault(probe.dtype, (probe, answer))
-        shift = float(probe.batch.logits[0, 0] - was[0].batch.logits[0, 0])
-        for row in range(len(probe.batch.logits)):
-            said = f"shifted by {shift:g}, the loss changes"
-            faults += disagreement(said, (*was, row), (probe, answer, row), convention, max_ulps)
-    return faults
+    findings = []
+    for first, *others in _by_dtype(called):
+        for probe, response in others:
+            message = (
+                f"shifted by {probe.batch.logits[0, 0] - first[0].batch.logits[0, 0]:g}, the loss changes"
+            )
+            for row in range(len(probe.batch.logits)):
+                findings += compare_rows(message, (*first, row), (probe, response, row), max_ulps)
+    return findings
 
 
-def _sums_to_zero(asked: Asked, _: Convention, __: float) -> list[Fault]:
-    for probe, answer in asked:
-        gradient = answer.get("gradient")
-        if not isinstance(gradient, list):
+def _gaps(setting: Setting) -> Iterable[Probe]:
+    """Put a label ahead of the others by more and more, and behind."""
+    gaps = {"float32": (0, 1, 5, 10, 20, 40), "float64": (0, 1, 10, 20, 40, 100)}[setting.dtype]
+    logits = [[gap, 0, 0.5] for gap in gaps]
+    yield setting.probe(logits, [0] * len(gaps))
+    yield setting.probe(logits, [1] * len(gaps))
+    yield setting.probe(logits, [[0.5, 0.25, 0.25]] * len(gaps))
+
+
+def _gradient_sum_findings(called: Called, _: float) -> list[CheckFinding]:
+    for probe, response in called:
+        if (gradient := response.get("gradient")) is None:
             continue
         values = np.array(gradient).reshape(probe.batch.logits.shape)
-        tolerance = max(_RESIDUAL, probe.batch.logits.shape[1] * 2.0 ** (1 - FORMATS[probe.dtype].precision))
         for row in values[np.isfinite(values).all(axis=1)]:
-            largest, residual = np.abs(row).max(), abs(math.fsum(row.tolist()))
-            if residual > tolerance * largest:
-                said = f"a gradient with the largest entry {largest:.3g} sums to {residual:.3g}"
-                return [Fault("gradient sum", f"{said} ({probe.dtype})")]
+            largest, residual = np.abs(row).max(), abs(nearest(exact_sum(row.tolist()), FORMATS["float64"]))
+            if residual > WRONG * largest:
+                message = f"a gradient with the largest entry {largest:.3g} sums to {residual:.3g}"
+                return [CheckFinding("gradient sum", message, probe.dtype)]
     return []
 
 
-def _unpermuted(asked: Asked, convention: Convention, max_ulps: float) -> list[Fault]:
-    said = "with the classes in another order, the loss changes"
+def _tails(setting: Setting) -> Iterable[Probe]:
+    """Losses down to the smallest number of the dtype."""
+    gaps = np.round(np.geomspace(1, {"float32": 100.0, "float64": 740.0}[setting.dtype], 24), 2)
+    if setting.binary:
+        yield setting.probe([*gaps, *-gaps], [1.0] * len(gaps) + [0.0] * len(gaps))
+    elif setting.convention.probabilities:
+        rest = 2.0 ** -np.arange(1, FORMATS[setting.dtype].precision + 1)
+        p = np.array([[1 - r, r] for r in rest])
+        yield setting.probe(np.log(p), [0] * len(rest), probabilities=p)
+    else:
+        yield setting.probe([[gap, 0, 0] for gap in gaps], [0] * len(gaps))
+
+
+def _masked(setting: Setting) -> Iterable[Probe]:
+    """Classes of no probability beside the label."""
+    yield setting.probe([[1, -_inf, 3], [-_inf, -_inf, 5], [1, 2, -_inf], [0.5, 0.25, 0]], [0, 2, 1, 0])
+
+
+def _unnormalised(setting: Setting) -> Iterable[Probe]:
+    """Label rows that sum to 2, 0.75, 1.5, 0 and 3."""
+    labels = [[2, 0, 0], [0.25, 0.25, 0.25], [0.5, 1, 0], [0, 0, 0], [1, 1, 1]]
+    yield setting.probe([[1, 2, 3]] * len(labels), labels)
+
+
+def _soft(setting: Setting) -> Iterable[Probe]:
+    """Spread labels over classes, near an offset, a mask and a gap too."""
+    if setting.binary:
+        x, y = np.meshgrid([-40.0, -6.0, -0.5, 0.25, 3.0, 30.0], [0.1, 0.3, 0.5, 0.9])
+        yield setting.probe(x.ravel(), y.ravel())
+        return
+    labels = [[0.9, 0.1, 0], [0.25, 0.25, 0.5], [0.6, 0.3, 0.1], [0.5, 0.5, 0]]
+    logits = np.array([[1, 0, 0], [0.5, -3, 2], [4, 4, 4], [-2, 6, 1]])
+    for x in (logits, logits + 2.0**16, 8 * logits):
+        yield setting.probe(x, labels)
+    if not setting.convention.probabilities:
+        yield setting.probe(np.where(np.array(labels) == 0, -_inf, logits), labels)
+
+
+def _ignored(setting: Setting) -> Iterable[Probe]:
+    """Ignored rows of numbers, nan and infinities among others; the index is a class in one case."""
+    if setting.convention.labels != "indices":
+        return
+    logits = [[1, 2, 3], [_nan] * 3, [0.5, 0, 0], [_inf, 0, -_inf], [-_inf] * 3, [2, 1, 0.5]]
+    for index in (-100, 255, 1):
+        for reduction in setting.reductions:
+            labels = [0, index, 2, index, index, 0]
+            yield setting.probe(logits, labels, ignore_index=index, reduction=reduction)
+
+
+def _weighted(setting: Setting) -> Iterable[Probe]:
+    """Weigh classes, smooth labels, and both."""
+    logits, labels = [[1, 2, 3], [0.5, -4, 0], [2, 1, 0.5], [0.5, 1.5, -1]], [0, 2, 1, 1]
+    for reduction in setting.reductions:
+        yield setting.probe(logits, labels, reduction=reduction, class_weights=[0.5, 2, 3])
+        yield setting.probe(logits, labels, reduction=reduction, label_smoothing=0.1)
+        yield setting.probe(logits, labels, reduction=reduction, label_smoothing=1.0)
+        both: dict[str, Any] = {"class_weights": [1, 0, 4], "label_smoothing": 0.25}
+        yield setting.probe(logits, labels, reduction=reduction, **both)
+
+
+def _invalid_labels(setting: Setting) -> Iterable[Probe]:
+    """Invalid labels, alone and beside a valid one."""
+    if setting.binary:
+        for value in (-1.0, 2.0):
+            yield setting.probe([10.0], [value])
+    if setting.convention.labels != "indices":
+        return
+    for label in (-1, 3):
+        yield setting.probe([[3, 0.5, 1], [0, 1, 2]], [1, label])
+    if setting.dtype == "float32":  # indices are cut to fewer bits whatever the dtype of the logits
+        wide = [sign * 2**bits + more for bits in (8, 16, 31, 32) for sign in (1, -1) for more in (0, 1)]
+        ignored = () if "ignore_index" in setting.parameters else (IGNORE_INDEX,)
+        for label in (-2, -3, 4, *wide, *ignored):
+            yield setting.probe([[3, 0.5, 1]], [label])
+
+
+def _permuted(setting: Setting) -> Iterable[Probe]:
+    """One row with its classes in six orders."""
+    row, label = np.array([0.5, -3.0, 12.0, 7.25, -40.0]), 3
+    orders = [np.roll(np.arange(5), shift) for shift in range(5)] + [np.array([4, 2, 0, 3, 1])]
+    labels = [int(np.flatnonzero(order == label)[0]) for order in orders]
+    yield setting.probe([row[order] for order in orders], labels)
+
+
+def _permutation_findings(called: Called, max_ulps: float) -> list[CheckFinding]:
+    message = "with the classes in another order, the loss changes"
     return [
-        fault
-        for probe, answer in asked
-        for row in range(len(probe.batch.logits))
-        for fault in disagreement(said, (probe, answer, 0), (probe, answer, row), convention, max_ulps)
+        finding
+        for each in called
+        for row in range(1, len(each[0].batch.logits))
+        for finding in compare_rows(message, (*each, 0), (*each, row), max_ulps)
     ]
 
 
-def _alone(asked: Asked, convention: Convention, max_ulps: float) -> list[Fault]:
-    """Compare the rows of the first batch of a dtype with those that follow it one by one."""
-    faults, row = [], 0
-    for probe, answer in asked:
-        if len(probe.batch.logits) > 1:
-            batch, row = (probe, answer), 0
-            continue
-        said = f"alone, the loss of example {row} changes"
-        faults += disagreement(said, (*batch, row), (probe, answer, 0), convention, max_ulps)
-        row += 1
-    return faults
+def _batch_and_rows(setting: Setting) -> Iterable[Probe]:
+    """Give a batch, then its rows one by one."""
+    logits, labels = _random_batch(setting, seed=0)
+    yield setting.probe(logits, labels)
+    for row in range(len(logits)):
+        yield setting.probe(logits[[row]], labels[[row]])
 
 
-def _is_plus_zero(asked: Asked, _: Convention, __: float) -> list[Fault]:
-    losses = [loss for _, answer in asked for loss in answer.get("losses", ())]
+def _batching_findings(called: Called, max_ulps: float) -> list[CheckFinding]:
+    """Compare the rows of the first batch of a dtype with the others, which are those rows."""
+    findings = []
+    for batch, *rows in _by_dtype(called):
+        for row, each in enumerate(rows):
+            message = f"alone, the loss of example {row} changes"
+            findings += compare_rows(message, (*batch, row), (*each, 0), max_ulps)
+    return findings
+
+
+def _by_dtype(called: Called) -> list[Called]:
+    dtypes = dict.fromkeys(probe.dtype for probe, _ in called)
+    return [[pair for pair in called if pair[0].dtype == dtype] for dtype in dtypes]
+
+
+def _sizes(setting: Setting) -> Iterable[Probe]:
+    """Batches and rows of sizes that blocks leave a rest of; many logits are equal."""
+    random = np.random.default_rng(2)
+    for examples, classes in ((257, 2), (65, 4), (33, 17), (17, 33), (5, 65), (3, 129), (2, 257)):
+        logits = random.integers(-6, 7, size=(examples, classes)) / 2
+        labels = random.integers(0, classes, examples)
+        if setting.dtype == "float32":  # how a block ends does not depend on the dtype
+            yield setting.probe(*((logits[:, 0], (labels > 0) * 1.0) if setting.binary else (logits, labels)))
+
+
+def _empty(setting: Setting) -> Iterable[Probe]:
+    """No rows; the mean of no losses is undefined."""
+    if setting.convention.reduction == "none":
+        yield setting.probe(np.zeros(0 if setting.binary else (0, 3)), np.zeros(0, int))
+
+
+def _one_class(setting: Setting) -> Iterable[Probe]:
+    """Rows of one class; of probabilities -log(1) is -0.0."""
+    yield setting.probe([[0.0], [3.5], [-1e30]], [0, 0, 0])
+
+
+def _one_class_findings(called: Called, _: float) -> list[CheckFinding]:
+    losses = [loss for _, response in called for loss in response.get("losses", ())]
     wrong = [loss for loss in losses if not (loss == 0 and math.copysign(1, loss) == 1)]
-    return [Fault("one class", f"the loss of one class is {wrong[0]}, not +0.0")] if wrong else []
+    return [CheckFinding("one class", f"the loss of one class is {wrong[0]}, not +0.0")] if wrong else []
+
+
+def _reduced(setting: Setting) -> Iterable[Probe]:
+    """Reduce the losses of a batch both ways."""
+    logits, labels = _random_batch(setting, seed=1)
+    for reduction in setting.reductions if "reduction" in setting.parameters else ():
+        yield setting.probe(logits, labels, reduction=reduction)
+
+
+def _random_batch(setting: Setting, seed: int) -> tuple[Any, Any]:
+    random = np.random.default_rng(seed)
+    logits, labels = random.normal(scale=5, size=(7, 3)), random.integers(0, 3, 7)
+    return (logits[:, 0], (labels > 0) * 1.0) if setting.binary else (logits, labels)
 
 
 _NONE: Final[frozenset[str]] = frozenset()
@@ -103,90 +281,96 @@ PROPERTIES: Final = (
     Property(
         "translation",
         "L(x + c) = L(x) where x + c is exact: to twice the allowed ulps, for each may be off by as many",
-        inputs.shifted,
+        _shifted,
         _NONE,
-        _unmoved,
+        _translation_findings,
+        logits_only=True,
     ),
     Property(
         "gradient-sum",
         "the gradient sums to 0 where the labels sum to 1: to 1 % of its largest entry, since p - 1 is "
-        "off by 100 % where it lost the label's entry; or to C roundings of the dtype, if that is more",
-        inputs.gaps,
+        "off by 100 % where it lost the label's entry",
+        _gaps,
         _NONE,
-        _sums_to_zero,
+        _gradient_sum_findings,
+        logits_only=True,
     ),
     Property(
         "no-collapse",
         "a loss that rounds to something positive is not 0, down to the dtype's smallest number (or C/2 of "
         f"those, where every term rounds to 0): {_WITHIN}",
-        inputs.tails,
+        _tails,
         frozenset({"collapsed", "negative", "nan", "off"}),
     ),
     Property(
         "one-hot",
         f"a one-hot row says the same as an index, beside masked classes (-inf) too: {_WITHIN}",
-        inputs.masked,
+        _masked,
+        logits_only=True,
     ),
     Property(
         "unnormalised-labels",
         f"labels that sum to s have the loss Σ y_j (log Σ exp x - x_j), {_WITHIN}, and the gradient s·p - y, "
         "to 1 % of its largest entry, where it counts as wrong",
-        inputs.unnormalised,
+        _unnormalised,
+        logits_only=True,
     ),
     Property(
         "soft-labels",
         f"labels may be spread over classes, at an offset, beside a mask, far from the maximum: {_WITHIN}",
-        inputs.soft,
+        _soft,
     ),
     Property(
         "ignored-rows",
         "an ignored row has loss 0 and gradient 0, exactly, even where it holds nan; the others are "
         f"{_WITHIN}, and the mean counts only them",
-        inputs.ignored,
+        _ignored,
     ),
     Property(
         "weights-and-smoothing",
         f"the targets are w_j ((1 - ε) y_j + ε / C), and a mean divides by the labels' weights, or by N "
         f"where labels are rows, as PyTorch has it: {_WITHIN}",
-        inputs.weighted,
+        _weighted,
+        logits_only=True,
     ),
     Property(
-        "bad-labels",
-        "a label out of range raises, or its loss is nan or inf: never a plausible number",
-        inputs.bad_labels,
+        "invalid-labels",
+        "an invalid label raises, or its loss is nan or inf: never a plausible number",
+        _invalid_labels,
         frozenset({"plausible"}),
     ),
     Property(
         "permutation",
         "the order of the classes changes no loss: to twice the allowed ulps, as sums round otherwise",
-        inputs.permuted,
+        _permuted,
         _NONE,
-        _unpermuted,
+        _permutation_findings,
     ),
     Property(
         "batching",
         "a row alone has the loss that it has in a batch: to twice the allowed ulps, as other vector lengths "
         "round otherwise",
-        inputs.batch_and_rows,
+        _batch_and_rows,
         _NONE,
-        _alone,
+        _batching_findings,
     ),
     Property(
         "sizes",
         f"no number of rows or classes is special, nor are logits that are equal: {_WITHIN}",
-        inputs.sizes,
+        _sizes,
     ),
-    Property("empty-batch", "no rows have no losses, and none is made up: shape (0,)", inputs.empty),
+    Property("empty-batch", "no rows have no losses, and none is made up: shape (0,)", _empty),
     Property(
         "one-class",
         "the loss of one class is +0.0, exactly, whatever its logit",
-        inputs.one_class,
+        _one_class,
         None,
-        _is_plus_zero,
+        _one_class_findings,
+        logits_only=True,
     ),
     Property(
         "reductions",
         "mean and sum are those of the losses: log2 N ulps more than a loss, for the sum",
-        inputs.reduced,
+        _reduced,
     ),
 )

@@ -1,41 +1,49 @@
-"""What a check found: faults, check by check."""
+"""What came of checking a loss: findings, check by check."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 SEARCH: Final = "search"  # the category of the one check that may end early
-UNANSWERED: Final = frozenset({"raised", "ended", "returned", "shape"})  # faults that leave nothing to judge
+UNANSWERED: Final = frozenset(
+    {"raised", "ended", "returned", "shape"}
+)  # findings that leave no loss to judge
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong: a word for its kind, and a sentence with the numbers."""
+class CheckFinding:
+    """One thing that is wrong: its kind, a sentence with the numbers, the example that it was seen in."""
 
-    word: str
-    said: str
+    name: str
+    statement: str
+    example: str = ""
+
+    @property
+    def message(self) -> str:
+        """The sentence with the example."""
+        return f"{self.statement} ({self.example})" if self.example else self.statement
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """One check: what it asserts, how many batches were asked, the largest error in ulps, the faults.
+class CheckResult:
+    """One check: what it asserts, how many batches the loss was called with, the largest error in ulps.
 
-    ``skipped`` is the reason where it was left out; ``reached`` is False where time ran out before its end.
+    ``skipped`` is the reason for which it was; ``reached`` is False where time ran out before its end.
     """
 
     category: str
     name: str
     asserts: str
-    asked: int = 0
+    batches: int = 0
     ulps: Decimal | None = None
-    faults: tuple[Fault, ...] = ()
+    findings: tuple[CheckFinding, ...] = ()
     skipped: str | None = None
     reached: bool = True
 
     @property
     def status(self) -> str:
         """A word for it."""
-        if self.faults:
+        if self.findings:
             return "failed"
         if self.skipped is not None:
             return "skipped"
@@ -43,8 +51,8 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A failure that the search found, shrunk: the text of a case file, and a name for it."""
+class Counterexample:
+    """A failure of the search, made small: the text of a case file, and a name for it."""
 
     name: str
     text: str
@@ -58,21 +66,19 @@ class Report:
     convention: str
     versions: str
     max_ulps: float
-    checks: tuple[Checked, ...]
-    found: tuple[Found, ...]
+    checks: tuple[CheckResult, ...]
+    counterexamples: tuple[Counterexample, ...]
 
     @property
     def only_raises(self) -> bool:
-        """Whether most checks failed, and by nothing but errors."""
-        failed = [{fault.word for fault in check.faults} for check in self.checks if check.faults]
-        return 2 * len(failed) > len(self.checks) and all(words == {"raised"} for words in failed)
+        """Whether most checks failed, and by nothing but exceptions."""
+        failed = [{finding.name for finding in check.findings} for check in self.checks if check.findings]
+        return 2 * len(failed) > len(self.checks) and all(names == {"raised"} for names in failed)
 
     @property
     def passed(self) -> bool:
         """Whether nothing failed, and time sufficed for all but the search."""
-        return all(c.status in {"passed", "skipped"} or _may_end_early(c) for c in self.checks)
-
-
-def _may_end_early(check: Checked) -> bool:
-    """Whether a check may end early: a search goes as far as time lets it."""
-    return check.category == SEARCH and not check.faults
+        return not any(
+            check.status == "failed" or (check.status == "not reached" and check.category != SEARCH)
+            for check in self.checks
+        )

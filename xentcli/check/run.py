@@ -1,33 +1,35 @@
-"""Check a loss: ask, judge, collect."""
+"""Check a loss: call it, judge what it returns, collect."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from xentcli import new
-from xentcli.check.conventions import versions
-from xentcli.check.faults import judged, may_refuse
-from xentcli.check.plan import CONDUCT, Check, plan
-from xentcli.check.report import SEARCH, Checked, Fault, Found, Report
-from xentcli.check.search import probe, search
-from xentcli.check.subjects import OutOfTime, Subject
+from xentcli.check.findings import judge_response
+from xentcli.check.plan import CONTRACT_CATEGORY, CheckSpec, plan
+from xentcli.check.report import SEARCH, CheckFinding, CheckResult, Counterexample, Report
+from xentcli.check.search import OutOfTime, SearchRow, probe, search
 from xentcli.errors import XentError, count, did_you_mean
+from xentcli.frameworks import versions
 from xentcli.judge.findings.finding import ACCURATE
 
 if TYPE_CHECKING:
     from xentcli.check.probes import Probe
+    from xentcli.frameworks.subject import Subject
     from xentcli.process import Fields
 
-BUDGET = 120.0  # seconds
+BUDGET = 120.0  # seconds; the slowest library checked, TensorFlow, takes half of it
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What is checked, and how strictly.
 
-    ``only`` and ``skip`` name checks or categories, and the latter says why.
+    ``only`` and ``skip`` name checks or categories; ``skip`` gives the reason for each.
     """
 
     max_ulps: float = ACCURATE
@@ -42,138 +44,147 @@ class Options:
             raise XentError(f"a seed is at least 0, not {self.seed}")
 
 
-def check(subject: Subject, options: Options, target: str) -> Report:
-    """Give a loss every check that it can take; raises XentError where ``only`` or ``skip`` names none."""
-    checks = plan(subject.convention, subject.keywords, gradient=subject.has_gradient)
-    _known(checks, [*options.only, *options.skip])
-    run = _Run(subject, options, target)
-    chosen = [each for each in checks if not options.only or {each.name, each.category} & set(options.only)]
-    manners = [each for each in chosen if each.category == CONDUCT]
-    # How a loss behaves shows in what else it is asked.
-    others = [each for each in chosen if each.category != CONDUCT]
-    asked = others or [each for each in checks if each.category not in {CONDUCT, SEARCH}]
-    done = [run.checked(each, _reason(each, options.skip)) for each in asked]
-    done = [*(done if others else ()), *(run.behaved(each, _reason(each, options.skip)) for each in manners)]
-    return Report(
-        target,
-        subject.convention.name,
-        versions(target, subject.convention),
-        options.max_ulps,
-        tuple(done),
-        tuple(run.found),
-    )
+def deadline(budget: float) -> float:
+    """Return when a budget in seconds is spent, by ``time.monotonic``; raises XentError for no such time."""
+    if not 0 < budget < math.inf:
+        raise XentError(f"a budget is a number of seconds above 0, not {budget:g}")
+    return time.monotonic() + budget
 
 
-def _reason(each: Check, skip: Mapping[str, str]) -> str | None:
-    return skip.get(each.name, skip.get(each.category))
+def check(subject: "Subject", options: Options, target: str, deadline: float) -> Report:
+    """Run the checks that suit a loss, until the deadline; raises XentError where an option names none."""
+    specs = plan(subject.convention, subject.parameters, gradient=subject.has_gradient)
+    _refuse_unknown(specs, [*options.only, *options.skip])
+    chosen = [spec for spec in specs if not options.only or {spec.name, spec.category} & set(options.only)]
+    contract = [spec for spec in chosen if spec.category == CONTRACT_CATEGORY]
+    others = [spec for spec in chosen if spec.category != CONTRACT_CATEGORY]
+    # The contract is checked in the calls of the others: where it alone is chosen, of all but the search.
+    run = _Run(subject, options, target, deadline)
+    for spec in others or [spec for spec in specs if spec.category not in {CONTRACT_CATEGORY, SEARCH}]:
+        run.check(spec)
+    results = (*(run.results if others else ()), *(run.check_contract(spec) for spec in contract))
+    convention = subject.convention
+    used = versions(target, convention)
+    return Report(target, convention.name, used, options.max_ulps, results, tuple(run.counterexamples))
 
 
-def _known(checks: Sequence[Check], names: Sequence[str]) -> None:
-    """Refuse a name that is none, or of a check that this loss cannot be given."""
-    known = dict.fromkeys(name for each in checks for name in (each.category, each.name))
+def _refuse_unknown(specs: Sequence[CheckSpec], names: Sequence[str]) -> None:
+    """Refuse the name of no check, or of one that does not suit the loss."""
+    known = dict.fromkeys(name for spec in specs for name in (spec.category, spec.name))
     for name in names:
         if name not in known:
-            near = did_you_mean(
-                name, list(known), "a check's name or its category is wanted, of those the loss can take"
-            )
+            near = did_you_mean(name, list(known), "expected a check or a category that suits this loss")
             raise XentError(f"no check is called '{name}'{near}")
 
 
 class _Run:
-    """One pass over the checks; what a loss does besides its answers is collected on the way."""
+    """One pass over the checks; what breaks the contract is collected on the way."""
 
-    def __init__(self, subject: Subject, options: Options, target: str) -> None:
-        self._subject, self._options, self._target = subject, options, target
-        self._conduct: dict[str, list[str]] = {}
-        self._answered = False
-        self.found: list[Found] = []
+    def __init__(self, subject: "Subject", options: Options, target: str, deadline: float) -> None:
+        self._subject, self._options, self._target, self._deadline = subject, options, target, deadline
+        self._broken: dict[
+            str, list[tuple[str, str]]
+        ] = {}  # by item of the contract: how, and in which check
+        self._returned = False
+        self.results: list[CheckResult] = []
+        self.counterexamples: list[Counterexample] = []
 
-    def checked(self, each: Check, skipped: str | None) -> Checked:
-        """Ask what one check asks; a check that time ran out in is not reached."""
-        blank = Checked(each.category, each.name, each.asserts, skipped=skipped)
-        if skipped is not None:
-            return blank
-        if each.category == SEARCH:
-            return self._searched(blank)
-        convention, bar = self._subject.convention, self._options.max_ulps
-        asked: list[tuple[Probe, Fields]] = []
-        faults: list[Fault] = []
+    def check(self, spec: CheckSpec) -> None:
+        """Run one check; one that time ran out in is not reached."""
+        result = self._blank(spec)
+        if result.skipped is None:
+            result = self._search(result) if spec.category == SEARCH else self._call_all(spec, result)
+        self.results.append(result)
+
+    def check_contract(self, spec: CheckSpec) -> CheckResult:
+        """Say whether all calls together kept to one item of the contract."""
+        result, broken = self._blank(spec), self._broken.get(spec.name, [])
+        findings = []
+        if broken and result.skipped is None:
+            how, name = broken[0]
+            more = f" and {count(len(broken) - 1, 'more call')}" if len(broken) > 1 else ""
+            findings = [CheckFinding(spec.name, how, f"in {name}{more}")]
+        return replace(result, findings=tuple(findings), reached=self._returned or spec.name == "quiet")
+
+    def _blank(self, spec: CheckSpec) -> CheckResult:
+        skip = self._options.skip
+        reason = skip.get(spec.name, skip.get(spec.category))
+        return CheckResult(spec.category, spec.name, spec.asserts, skipped=reason)
+
+    def _call_all(self, spec: CheckSpec, result: CheckResult) -> CheckResult:
+        called: list[tuple[Probe, Fields]] = []
+        findings: list[CheckFinding] = []
         errors: list[Decimal] = []
-        try:
-            for one in each.probes:
-                asked.append((one, self._asked(one, each.name)))
-                found, error = judged(*asked[-1], convention, bar)
-                faults += [fault for fault in found if each.counts(fault)]
-                errors += [] if error is None or each.words is not None else [error]
-        except OutOfTime:
-            pass
-        faults += [] if each.rule is None else each.rule(asked, convention, bar)
+        with suppress(OutOfTime):
+            for each in spec.probes:
+                called.append((each, self._call(each, spec.name)))
+                against_truth, error = judge_response(*called[-1], self._options.max_ulps)
+                findings += [finding for finding in against_truth if spec.counts(finding)]
+                errors += [] if error is None or spec.kinds is not None else [error]
+        findings += [] if spec.rule is None else spec.rule(called, self._options.max_ulps)
         return replace(
-            blank,
-            asked=len(asked),
+            result,
+            batches=len(called),
             ulps=max(errors, default=None),
-            faults=tuple(faults),
-            reached=len(asked) == len(each.probes),
+            findings=tuple(findings),
+            reached=len(called) == len(spec.probes),
         )
 
-    def behaved(self, each: Check, skipped: str | None) -> Checked:
-        """Say how the loss behaved in all calls together."""
-        said = self._conduct.get(each.name, [])
-        more = f" and {count(len(said) - 1, 'more call')})" if len(said) > 1 else ")"
-        faults = () if not said or skipped is not None else (Fault(each.name, said[0] + more),)
-        answered = self._answered or each.name == "quiet"
-        return Checked(each.category, each.name, each.asserts, 0, None, faults, skipped, answered)
+    def _search(self, result: CheckResult) -> CheckResult:
+        """Search; of each kind of finding one row is kept and made simple."""
+        state = search(self._judge, self._subject.convention, self._options.seed)
+        findings = [self._counterexample(name, row) for name, row in state.rows.items()]
+        return replace(
+            result, batches=state.batches, ulps=state.ulps, findings=tuple(findings), reached=state.ended
+        )
 
-    def _asked(self, one: "Probe", name: str) -> "Fields":
-        """Ask, and note how the loss behaves; ``name`` is the check's."""
-        convention = self._subject.convention
-        answer = self._subject.answer(one.question(convention))
-        examples = len(one.batch.logits)
-        if answer.get("printed"):
-            self._note("quiet", name, f"printed {answer['printed']!r}")
-        if answer.get("wrote"):
-            self._note("untouched", name, f"wrote into the {' and the '.join(answer['wrote'])}")
-        if "raised" in answer or "unusable" in answer:
-            return answer
-        self._answered = True
-        if answer["shape"] != [examples]:
-            reduced = "; a loss that is reduced needs --reduction" if not answer["shape"] else ""
-            said = f"returned shape {tuple(answer['shape'])} for {examples} examples{reduced}"
-            self._note("shape", name, said)
-        if answer["dtype"] not in {one.dtype, "float" if convention.reduction != "none" else one.dtype}:
-            self._note("dtype", name, f"returned {answer['dtype']} for logits of {one.dtype}")
-        if answer.get("gradient_dtype", one.dtype) != one.dtype:
-            self._note("dtype", name, f"the gradient is {answer['gradient_dtype']} for logits of {one.dtype}")
-        gradient = answer.get("gradient", [])
-        if gradient is None:
-            self._note("differentiable", name, "for autodiff the losses do not depend on the logits")
-        elif isinstance(gradient, str) and not may_refuse(one):
-            self._note("differentiable", name, f"the gradient {gradient}")
-        return answer
+    def _judge(self, one: "Probe") -> tuple[list[CheckFinding], Decimal | None]:
+        return judge_response(one, self._call(one, SEARCH), self._options.max_ulps)
 
-    def _note(self, manner: str, name: str, said: str) -> None:
-        self._conduct.setdefault(manner, []).append(f"{said} (in {name}")
+    def _counterexample(self, name: str, row: SearchRow) -> CheckFinding:
+        """Return the finding of a row, and keep the row as a case."""
+        one = probe([row], self._subject.convention)
+        finding = CheckFinding(name, f"{name}, and no time was left to simplify it")
+        with suppress(OutOfTime):
+            finding = next((each for each in self._judge(one)[0] if each.name == name), finding)
+        batch = one.batch
+        labels = batch.labels if batch.indices is None else batch.indices
+        arrays = (batch.logits[:, 0], labels[:, 0]) if batch.binary else (batch.logits, labels)
+        text = new.text(f"{self._target}: {finding.statement}", *arrays)
+        self.counterexamples.append(Counterexample(f"{name.replace(' ', '-')}-{row.dtype}", text))
+        return finding
 
-    def _searched(self, blank: Checked) -> Checked:
-        """Search; of each kind of fault one row is kept, and shrunk."""
-        convention = self._subject.convention
+    def _call(self, one: "Probe", name: str) -> "Fields":
+        """Call the loss, and note what breaks the contract; ``name`` is the check's."""
+        if time.monotonic() > self._deadline:
+            raise OutOfTime
+        response = self._subject.respond(one.request())
+        for item, how in _broken_items(one, response):
+            self._broken.setdefault(item, []).append((how, name))
+        self._returned |= "losses" in response
+        return response
 
-        def judge(one: "Probe") -> tuple[list[Fault], Decimal | None]:
-            return judged(one, self._asked(one, SEARCH), convention, self._options.max_ulps)
 
-        state = search(judge, convention, self._options.seed)
-        faults = []
-        for word, row in state.kinds.items():
-            one = probe([row], convention)
-            try:
-                said = next((fault.said for fault in judge(one)[0] if fault.word == word), word)
-            except OutOfTime:
-                said = f"{word}, and no time was left to shrink it"
-            title = f"{self._target}: {said.rpartition(' (')[0] or said}"
-            name = f"{word.replace(' ', '-')}-{row.dtype}"
-            faults.append(Fault(word, said))
-            batch = one.batch
-            labels = batch.labels if batch.indices is None else batch.indices
-            flat = (batch.logits[:, 0], labels[:, 0]) if batch.binary else (batch.logits, labels)
-            self.found.append(Found(name, new.text(title, *flat)))
-        return replace(blank, asked=state.asked, ulps=state.ulps, faults=tuple(faults), reached=state.ended)
+def _broken_items(probe: "Probe", response: "Fields") -> list[tuple[str, str]]:
+    """Return what of the contract a call broke, and how."""
+    broken = []
+    if response.get("printed"):
+        broken.append(("quiet", f"printed {response['printed']!r}"))
+    if response.get("wrote"):
+        broken.append(("untouched", f"wrote into the {' and the '.join(response['wrote'])}"))
+    if "losses" not in response:
+        return broken
+    examples, shape = len(probe.batch.logits), tuple(response["shape"])
+    if shape != (examples,):
+        hint = "" if shape else "; a loss that is reduced needs --reduction"
+        broken.append(("shape", f"returned shape {shape} for {count(examples, 'example')}{hint}"))
+    reduces = probe.convention.reduction != "none"
+    if response["dtype"] not in {probe.dtype, "float" if reduces else probe.dtype}:
+        broken.append(("dtype", f"returned {response['dtype']} for logits of {probe.dtype}"))
+    if response.get("gradient_dtype", probe.dtype) != probe.dtype:
+        broken.append(("dtype", f"the gradient is {response['gradient_dtype']} for logits of {probe.dtype}"))
+    if "gradient" in response and response["gradient"] is None:
+        broken.append(("differentiable", "for autodiff the losses do not depend on the logits"))
+    elif "gradient_failed" in response and not probe.may_be_refused:
+        broken.append(("differentiable", f"the gradient {response['gradient_failed']}"))
+    return broken

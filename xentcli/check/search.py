@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli import formats
-from xentcli.check.conventions import Convention
 from xentcli.check.probes import Probe
-from xentcli.check.report import Fault
-from xentcli.check.subjects import OutOfTime
+from xentcli.check.report import CheckFinding
+from xentcli.frameworks.conventions import Convention
 
 if TYPE_CHECKING:
     from xentcli.formats import FloatArray
 
-Judge = Callable[[Probe], tuple[list[Fault], Decimal | None]]
+Judge = Callable[[Probe], tuple[list[CheckFinding], Decimal | None]]
 
 ROUNDS: Final = 24
-_ROWS: Final = 16  # a round; one shape of array is compiled once by JAX
+_ROWS: Final = 16  # per round; JAX compiles one shape of array once
 _CLASSES: Final = (2, 3, 10)
 _LARGEST: Final = {"float16": 3.0, "float32": 30.0, "float64": 200.0}  # decimal exponents of logits
 _DIGITS: Final = (1, 2, 3, 5)
@@ -33,9 +32,13 @@ _TRIES: Final = 300
 _SOFT: Final = 0.5  # of the label rows
 
 
+class OutOfTime(Exception):  # noqa: N818 - it reads as what happened
+    """The budget is spent."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """One example: logits (C,), its label row (C,), both of the dtype; C = 1 of a binary one."""
+class SearchRow:
+    """One example: logits (C,) and a label row (C,), float64 numbers of the dtype; C = 1 of a binary one."""
 
     logits: "FloatArray"
     labels: "FloatArray"
@@ -43,63 +46,74 @@ class Row:
 
     @property
     def label(self) -> int:
-        """The class that the label says most of."""
+        """The class with the largest label."""
         return int(self.labels.argmax())
 
     @property
-    def is_hot(self) -> bool:
+    def is_one_hot(self) -> bool:
         """Whether the label is one class."""
         return bool((self.labels == np.eye(len(self.labels))[self.label]).all())
 
 
 @dataclass(slots=True)
-class Searched:
-    """How far a search came: batches asked, the largest error in ulps, a row of each kind of fault."""
+class SearchResult:
+    """How far a search came: batches, the largest error in ulps, a row per kind of finding."""
 
-    asked: int = 0
+    batches: int = 0
     ulps: Decimal | None = None
-    kinds: dict[str, Row] = field(default_factory=dict)
+    rows: dict[str, SearchRow] = field(default_factory=dict)
     ended: bool = False
 
 
+def search(judge: Judge, convention: Convention, seed: int) -> SearchResult:
+    """Search until the rounds or the time are up, then make each row that fails simpler."""
+    result = SearchResult()
+    try:
+        for rows, batch in _rounds(convention, seed):
+            findings, error = judge(batch)
+            result.batches += 1
+            result.ulps = max(filter(None, (result.ulps, error)), default=None)
+            for row in rows if findings else ():
+                for finding in judge(probe([row], convention))[0]:
+                    result.rows.setdefault(finding.name, row)
+        for name, row in result.rows.items():
+
+            def fails(row: SearchRow, name: str = name) -> bool:
+                return name in {finding.name for finding in judge(probe([row], convention))[0]}
+
+            result.rows[name] = shrink(row, fails)
+        result.ended = True
+    except OutOfTime:
+        pass
+    return result
+
+
+def probe(rows: Sequence[SearchRow], convention: Convention) -> Probe:
+    """Return the probe of several rows at once."""
+    logits, labels = np.array([row.logits for row in rows]), np.array([row.labels for row in rows])
+    dtype, reduction = rows[0].dtype, convention.reduction
+    if convention.binary:
+        logits, labels = logits[:, 0], labels[:, 0]
+    elif convention.labels == "indices":
+        labels = labels.argmax(axis=1)
+    return Probe.build(convention, logits, labels, dtype, reduction)
+
+
 @lru_cache(maxsize=8)  # a test suite searches again and again
-def _rounds(convention: Convention, seed: int) -> tuple[tuple[tuple[Row, ...], Probe], ...]:
+def _rounds(convention: Convention, seed: int) -> tuple[tuple[tuple[SearchRow, ...], Probe], ...]:
     """Draw the rows of every round; those of one round have one dtype and number of classes."""
     random = np.random.default_rng(seed)
     dtypes = list(_LARGEST)
-    drawn = []
+    rounds = []
     for number in range(ROUNDS):
         dtype = dtypes[number % len(dtypes)]
-        classes = 1 if convention.labels == "binary" else _CLASSES[number // len(dtypes) % len(_CLASSES)]
-        rows = tuple(_drawn(random, classes, dtype, convention) for _ in range(_ROWS))
-        drawn.append((rows, probe(rows, convention)))
-    return tuple(drawn)
+        classes = 1 if convention.binary else _CLASSES[number // len(dtypes) % len(_CLASSES)]
+        rows = tuple(_draw(random, classes, dtype, convention) for _ in range(_ROWS))
+        rounds.append((rows, probe(rows, convention)))
+    return tuple(rounds)
 
 
-def search(judge: Judge, convention: Convention, seed: int) -> Searched:
-    """Search until the rounds or the time are up, then shrink what was found."""
-    state = Searched()
-    try:
-        for rows, together in _rounds(convention, seed):
-            faults, error = judge(together)
-            state.asked += 1
-            state.ulps = max(filter(None, (state.ulps, error)), default=None)
-            for row in rows if faults else ():
-                for fault in judge(probe([row], convention))[0]:
-                    state.kinds.setdefault(fault.word, row)
-        for word, row in state.kinds.items():
-
-            def fails(row: Row, word: str = word) -> bool:
-                return word in {fault.word for fault in judge(probe([row], convention))[0]}
-
-            state.kinds[word] = shrunk(row, fails)
-        state.ended = True
-    except OutOfTime:
-        pass
-    return state
-
-
-def _drawn(random: np.random.Generator, classes: int, dtype: str, convention: Convention) -> Row:
+def _draw(random: np.random.Generator, classes: int, dtype: str, convention: Convention) -> SearchRow:
     """Draw a pattern, a scale and an offset, each of which is often nothing."""
     largest = _LARGEST[dtype]
     scale = 10.0 ** random.uniform(-2, random.choice([1.5, 2.5, largest]))
@@ -114,65 +128,55 @@ def _drawn(random: np.random.Generator, classes: int, dtype: str, convention: Co
     y = np.eye(classes)[label]
     if convention.labels == "rows" and random.random() < _SOFT:
         y = np.round(random.random(classes) * random.choice([1, 2]), 2)
-    if convention.labels == "binary":
+    if convention.binary:
         y, offset = random.choice([[0.0], [1.0], [0.1], [0.5]]), 0.0
-    return Row(_stored(x * scale + offset, dtype), _stored(y, dtype), dtype)
+    return SearchRow(_stored(x * scale + offset, dtype), _stored(y, dtype), dtype)
 
 
-def probe(rows: Sequence[Row], convention: Convention) -> Probe:
-    """Ask about several rows at once."""
-    logits, labels = np.array([row.logits for row in rows]), np.array([row.labels for row in rows])
-    dtype, reduction = rows[0].dtype, convention.held_to("none")
-    if convention.labels == "binary":
-        return Probe.of(logits[:, 0], labels[:, 0], dtype, reduction=reduction)
-    if convention.labels == "rows":
-        return Probe.of(logits, labels, dtype, reduction=reduction)
-    return Probe.of(logits, labels.argmax(axis=1), dtype, reduction=reduction)
-
-
-def shrunk(row: Row, fails: Callable[[Row], bool]) -> Row:
+def shrink(row: SearchRow, fails: Callable[[SearchRow], bool]) -> SearchRow:
     """Return the simplest row that still fails: fewer classes, no offset, fewer digits, rounder numbers."""
     tries, changed = 0, True
     while changed:
         changed = False
-        for smaller in _smaller(row):
+        for simpler in _simpler_rows(row):
             tries += 1
             if tries > _TRIES:
                 return row
-            pairs = ((smaller.logits, row.logits), (smaller.labels, row.labels))
-            if not all(np.array_equal(*pair) for pair in pairs) and fails(smaller):
-                row, changed = smaller, True
+            pairs = ((simpler.logits, row.logits), (simpler.labels, row.labels))
+            if not all(np.array_equal(*pair) for pair in pairs) and fails(simpler):
+                row, changed = simpler, True
                 break
     return row
 
 
-def _smaller(row: Row) -> Iterator[Row]:
+def _simpler_rows(row: SearchRow) -> Iterator[SearchRow]:
     """Yield rows simpler than this one, the simplest first."""
-    x, y, hot = row.logits, row.labels, row.is_hot
+    x, y, one_hot = row.logits, row.labels, row.is_one_hot
 
-    def made(logits: "FloatArray", labels: "FloatArray" = y) -> Row:
-        return Row(_stored(logits, row.dtype), _stored(labels, row.dtype), row.dtype)
+    def store(logits: "FloatArray", labels: "FloatArray" = y) -> SearchRow:
+        return SearchRow(_stored(logits, row.dtype), _stored(labels, row.dtype), row.dtype)
 
     if len(x) > 1:
-        if not hot:
-            yield made(x, np.eye(len(x))[row.label])
-        for dropped in range(len(x)):
-            if not (hot and dropped == row.label) and len(x) > 2:  # noqa: PLR2004 - one class loses nothing
-                yield made(np.delete(x, dropped), np.delete(y, dropped))
+        if not one_hot:
+            yield store(x, np.eye(len(x))[row.label])
+        for place in range(len(x)):
+            if not (one_hot and place == row.label) and len(x) > 2:  # noqa: PLR2004 - one class loses nothing
+                yield store(np.delete(x, place), np.delete(y, place))
         order = np.argsort(-y, kind="stable")
-        yield made(x[order], y[order])
-        yield made(x - x.min())
-        yield made(x - x.max())
-    for digits in () if hot else _DIGITS[:2]:
-        yield made(x, _rounded(y, digits))
-    for simpler in (*(x * factor for factor in _FACTORS), *(_rounded(x, digits) for digits in _DIGITS)):
-        yield made(simpler)
+        yield store(x[order], y[order])
+        yield store(x - x.min())
+        yield store(x - x.max())
+    for digits in () if one_hot else _DIGITS[:2]:
+        yield store(x, _round_digits(y, digits))
+    rounder = [_round_digits(x, digits) for digits in _DIGITS]
+    for logits in (*(x * factor for factor in _FACTORS), *rounder):
+        yield store(logits)
     for place in range(len(x)):
-        for simpler in (0 * x, *(_rounded(x, digits) for digits in _DIGITS)):
-            yield made(np.where(np.arange(len(x)) == place, simpler, x))
+        for logits in (0 * x, *rounder):
+            yield store(np.where(np.arange(len(x)) == place, logits, x))
 
 
-def _rounded(x: "FloatArray", digits: int) -> "FloatArray":
+def _round_digits(x: "FloatArray", digits: int) -> "FloatArray":
     """Round to as many significant digits."""
     return np.array([float(f"{value:.{digits - 1}e}") for value in x.tolist()])
 

@@ -11,7 +11,7 @@ from xentcli.errors import XentError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xentcli.check.report import Found
+    from xentcli.check.report import Counterexample
 
 _EXIT_FAILED = 1
 _EPILOG = """\b
@@ -21,7 +21,7 @@ Exit codes: 0 every check passed or was skipped, 1 one failed or was not reached
 
 def complete_conventions(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Complete the name of a convention."""
-    from xentcli.check.conventions import CONVENTIONS
+    from xentcli.frameworks.conventions import CONVENTIONS
 
     return [name for name in CONVENTIONS if name.startswith(incomplete)]
 
@@ -31,31 +31,39 @@ def complete_conventions(_: click.Context, __: click.Parameter, incomplete: str)
 @option(
     "--convention",
     metavar="NAME",
-    help="How it is called, such as torch or numpy.rows; else that of the library it is in, or numpy.",
+    help="How it is called, such as torch or numpy.rows; by default that of its library, or numpy.",
     shell_complete=complete_conventions,
 )
 @option(
     "--reduction",
     variable="XENT_CHECK_REDUCTION",
     type=click.Choice(("mean", "sum")),
-    help="It returns its losses reduced so; without, one loss an example.",
+    help="What the loss returns; by default one loss per example.",
 )
-@option("--gradient", metavar="TARGET", help="Its gradient (N, C), given what the loss is; else by autodiff.")
 @option(
-    "--max-ulps", type=click.FloatRange(min=0), help="The error allowed beyond what rounding must cost; 4."
+    "--gradient",
+    metavar="TARGET",
+    help="Its gradient (N, C), a function of the same arguments; by default autodiff's.",
 )
-@option("--only", multiple=True, metavar="NAME", help="Run this check or category only; may be repeated.")
 @option(
-    "--skip", multiple=True, metavar="NAME=REASON", help="Leave this check or category out; may be repeated."
+    "--max-ulps",
+    type=click.FloatRange(min=0),
+    help="The error allowed besides what rounding must cost; by default 4.",
 )
-@option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the search.")
+@option("--only", multiple=True, metavar="NAME", help="Run only this check or category; may be repeated.")
+@option("--skip", multiple=True, metavar="NAME=REASON", help="Skip this check or category; may be repeated.")
+@option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed of the search.")
 @option(
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Stop asking after so long; 120.",
+    help="Stop after this time; by default 120.",
 )
-@option("--save-failures", metavar="DIR", help="Write what the search finds into DIR, a case file each.")
+@option(
+    "--save-failures",
+    metavar="DIR",
+    help="Write the counterexamples of the search into DIR, a case file each.",
+)
 @format_option("table", "plain", "json", "junit", variable="XENT_CHECK_FORMAT")
 @output_option
 def check(  # noqa: PLR0913, PLR0917 - click hands over every option
@@ -83,27 +91,27 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent check torch.nn.functional:cross_entropy --skip one-class="-0.0 will do"
       xent check optax:softmax_cross_entropy --convention optax.rows --only cancellation
     """
-    from xentcli import show
     from xentcli.check import run
-    from xentcli.check.conventions import convention as named
-    from xentcli.check.subjects import Apart
     from xentcli.cli import output as outputs
-    from xentcli.show.checked import closing
+    from xentcli.frameworks.conventions import find_convention
+    from xentcli.frameworks.subject import InSubprocess
+    from xentcli.show.report import closing, render
 
     _note_bfloat16()
     options = run.Options(
         **({} if max_ulps is None else {"max_ulps": max_ulps}), only=only, skip=_reasons(skip), seed=seed
     )
-    called = named(convention, target, reduction)
-    _make(save_failures)
+    called = find_convention(convention, target, reduction)
+    _make_folder(save_failures)
     with outputs.opened(output) as write:
-        subject = Apart(target, gradient, called, budget or run.BUDGET)
+        deadline = run.deadline(budget or run.BUDGET)
+        subject = InSubprocess(target, gradient, called, deadline)
         try:
-            report = run.check(subject, options, target)
+            report = run.check(subject, options, target, deadline)
         finally:
             subject.stop()
-        write(show.check(report, form, screen(output)))
-    for path in _saved(report.found, save_failures):
+        write(render(report, form, screen(output)))
+    for path in _save(report.counterexamples, save_failures):
         click.echo(f"wrote {path}; 'xent run {path}' runs it", err=True)
     click.echo(closing(report), err=True)
     return 0 if report.passed else _EXIT_FAILED
@@ -115,7 +123,7 @@ def _note_bfloat16() -> None:
     try:
         formats.dtype("bfloat16")
     except XentError:
-        click.echo("what is of bfloat16 is left out: pip install ml_dtypes", err=True)
+        click.echo("bfloat16 is skipped: ml_dtypes is not installed (pip install ml_dtypes)", err=True)
 
 
 def _reasons(skip: tuple[str, ...]) -> dict[str, str]:
@@ -127,8 +135,8 @@ def _reasons(skip: tuple[str, ...]) -> dict[str, str]:
     return {name: reason.strip() for name, _, reason in pairs}
 
 
-def _make(folder: str | None) -> None:
-    """Make the folder that failures go to, before anything is run; raises XentError where that fails."""
+def _make_folder(folder: str | None) -> None:
+    """Make the folder for failures before anything is run; raises XentError where that fails."""
     import os
     from pathlib import Path
 
@@ -142,7 +150,7 @@ def _make(folder: str | None) -> None:
         raise XentError(f"{folder}: cannot be written to")
 
 
-def _saved(found: "Sequence[Found]", folder: str | None) -> list[str]:
+def _save(cases: "Sequence[Counterexample]", folder: str | None) -> list[str]:
     """Write cases under names that are free; one that is there already, word for word, is left."""
     from pathlib import Path
 
@@ -151,7 +159,7 @@ def _saved(found: "Sequence[Found]", folder: str | None) -> list[str]:
     paths: list[str] = []
     if folder is None:
         return paths
-    for case in found:
+    for case in cases:
         path, number = Path(folder, f"{case.name}.yaml"), 1
         while path.exists() and path.read_text(encoding="utf-8") != case.text:
             number += 1

@@ -56,7 +56,7 @@ def note_not_installed() -> None:
     """Say which frameworks are not installed."""
     from xentcli import frameworks
 
-    missing = dict.fromkeys(f"{m.library} (extra {m.extra})" for m in frameworks.not_installed())
+    missing = [f"{library.name} (extra {library.extra})" for library in frameworks.not_installed()]
     if missing:
         click.echo(f"not installed: {', '.join(missing)}", err=True)
 

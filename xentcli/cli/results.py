@@ -62,11 +62,11 @@ def evaluate_all(cases: tuple[str, ...], overrides: "Overrides", output: str | N
     note_skipped(len(files) - len(loaded))
     others: list[tuple[Outcome, ...]] = [()] * len(loaded)
     if theirs:
-        from xentcli.frameworks import bounded
+        from xentcli.frameworks import runner
 
         if frameworks.GROUP in map(str.strip, (overrides.methods or "").split(",")):
             note_not_installed()
-        others = bounded.run(loaded, theirs)
+        others = runner.run(loaded, theirs)
     methods = (
         None if overrides.methods is None else () if theirs and not rest else select(rest, frameworks.NAMES)
     )

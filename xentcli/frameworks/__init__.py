@@ -1,12 +1,14 @@
-"""The losses of real frameworks as methods: which there are, what they take, which are installed.
+"""The losses of real frameworks as methods: which there are, what they support, which are installed.
 
-Nothing of a framework is imported here; ``bounded.py`` has each run in a process of its own.
+Nothing of a framework is imported here: ``runner`` has ``worker`` call each in a process of its own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from xentcli.errors import XentError
+from xentcli.frameworks.conventions import CONVENTIONS, Convention
 
 if TYPE_CHECKING:
     from xentcli.model import Batch
@@ -15,33 +17,12 @@ GROUP: Final = "frameworks"
 
 
 @dataclass(frozen=True, slots=True)
-class FrameworkMethod:
-    """One function of a framework. ``distributions`` are the names under which pip may have installed it.
-
-    ``labels`` says what it takes: indices, rows or binary. ``weighted`` names what of weights, smoothing and
-    ignored rows it has a word for.
-    """
+class Library:
+    """A library, the extra that brings it, and the names under which pip may have installed it."""
 
     name: str
+    extra: str
     distributions: tuple[str, ...]
-    call: str
-    labels: str
-    weighted: frozenset[str] = frozenset()
-
-    @property
-    def library(self) -> str:
-        """The library, and the file of this folder that calls it."""
-        return self.name.partition(".")[0]
-
-    @property
-    def extra(self) -> str:
-        """The extra that brings the library."""
-        return _EXTRAS.get(self.library, self.library)
-
-    @property
-    def binary(self) -> bool:
-        """Whether it takes one logit an example."""
-        return self.labels == "binary"
 
     @property
     def version(self) -> str | None:
@@ -55,102 +36,168 @@ class FrameworkMethod:
                 continue
         return None
 
-    def unfit(self, batch: "Batch") -> str | None:
-        """Say why the function cannot take a batch, where it cannot."""
-        if (self.labels == "binary") != batch.binary:
-            return (
-                "takes one logit an example" if self.labels == "binary" else "takes a logit for every class"
-            )
-        if self.labels == "indices" and batch.indices is None:
-            return "takes one class an example, not soft labels"
-        weighting = batch.weighting
-        asked = {
-            "weights": weighting.class_weights is not None,
-            "smoothing": bool(weighting.smoothing),
-            "ignored": weighting.ignored is not None,
-        }
-        lacking = [word for word, wanted in asked.items() if wanted and word not in self.weighted]
-        return f"has no word for {_WORDS[lacking[0]]}" if lacking else None
+
+LIBRARIES: Final = {
+    library.name: library
+    for library in (
+        Library("tensorflow", "tensorflow", ("tensorflow", "tensorflow-cpu")),
+        Library("keras", "tensorflow", ("keras",)),
+        Library("torch", "torch", ("torch",)),
+        Library("optax", "jax", ("optax",)),
+        Library("scipy", "sklearn", ("scipy",)),
+        Library("sklearn", "sklearn", ("scikit-learn",)),
+        Library("onnxruntime", "onnx", ("onnxruntime",)),
+    )
+}
 
 
-_WORDS = {"weights": "class weights", "smoothing": "label smoothing", "ignored": "ignored examples"}
-_EXTRAS = {"keras": "tensorflow", "optax": "jax", "scipy": "sklearn", "onnxruntime": "onnx"}
-_TENSORFLOW = ("tensorflow", "tensorflow-cpu")
-_ALL = frozenset(_WORDS)
+@dataclass(frozen=True, slots=True)
+class FrameworkMethod:
+    """One function of a framework.
 
+    ``target`` names it as for ``xent check``, and ``convention`` how it is called; ``call`` is shown. Where a
+    function needs more than a convention, the target is one of this folder that calls it. ``supports`` names
+    what it supports of class weights, smoothing and ignored rows, by the keys of ``request.NAMES``.
+    """
+
+    name: str
+    target: str
+    convention: Convention
+    call: str
+    supports: tuple[str, ...] = ()
+
+    @property
+    def library(self) -> Library:
+        """The library that the name begins with."""
+        return LIBRARIES[self.name.partition(".")[0]]
+
+    def why_unsupported(self, batch: "Batch") -> str | None:
+        """Say why the function does not support a batch; None where it does."""
+        return self.convention.why_unsupported(batch, self.supports)
+
+
+_HERE: Final = "xentcli.frameworks"
 FRAMEWORK_METHODS: Final = (
-    FrameworkMethod("tensorflow.dense", _TENSORFLOW, "tf.nn.softmax_cross_entropy_with_logits(y, x)", "rows"),
     FrameworkMethod(
-        "tensorflow.sparse", _TENSORFLOW, "tf.nn.sparse_softmax_cross_entropy_with_logits(k, x)", "indices"
+        "tensorflow.dense",
+        "tensorflow.nn:softmax_cross_entropy_with_logits",
+        CONVENTIONS["tensorflow"],
+        "tf.nn.softmax_cross_entropy_with_logits(y, x)",
+    ),
+    FrameworkMethod(
+        "tensorflow.sparse",
+        "tensorflow.nn:sparse_softmax_cross_entropy_with_logits",
+        CONVENTIONS["tensorflow.indices"],
+        "tf.nn.sparse_softmax_cross_entropy_with_logits(k, x)",
     ),
     FrameworkMethod(
         "keras.categorical_crossentropy",
-        ("keras",),
+        f"{_HERE}.keras:categorical_crossentropy",
+        CONVENTIONS["tensorflow"],
         "keras.ops.categorical_crossentropy(y, softmax(x))",
-        "rows",
     ),
     FrameworkMethod(
         "keras.categorical_crossentropy_logits",
-        ("keras",),
+        f"{_HERE}.keras:categorical_crossentropy_logits",
+        CONVENTIONS["tensorflow"],
         "keras.ops.categorical_crossentropy(y, x, from_logits=True)",
-        "rows",
     ),
-    FrameworkMethod("torch.cross_entropy", ("torch",), "F.cross_entropy(x, k)", "indices", _ALL),
+    FrameworkMethod(
+        "torch.cross_entropy",
+        "torch.nn.functional:cross_entropy",
+        CONVENTIONS["torch"],
+        "F.cross_entropy(x, k)",
+        ("class_weights", "label_smoothing", "ignore_index"),
+    ),
     FrameworkMethod(
         "torch.cross_entropy_soft",
-        ("torch",),
+        "torch.nn.functional:cross_entropy",
+        CONVENTIONS["torch.rows"],
         "F.cross_entropy(x, y)",
-        "rows",
-        frozenset({"weights", "smoothing"}),
+        ("class_weights", "label_smoothing"),
     ),
     FrameworkMethod(
-        "torch.bce_with_logits", ("torch",), "F.binary_cross_entropy_with_logits(x, y)", "binary"
+        "torch.bce_with_logits",
+        "torch.nn.functional:binary_cross_entropy_with_logits",
+        CONVENTIONS["torch.binary"],
+        "F.binary_cross_entropy_with_logits(x, y)",
     ),
-    FrameworkMethod("optax.dense", ("optax",), "optax.softmax_cross_entropy(x, y)", "rows"),
     FrameworkMethod(
-        "optax.integer", ("optax",), "optax.softmax_cross_entropy_with_integer_labels(x, k)", "indices"
+        "optax.dense",
+        "optax:softmax_cross_entropy",
+        CONVENTIONS["optax.rows"],
+        "optax.softmax_cross_entropy(x, y)",
     ),
-    FrameworkMethod("optax.safe", ("optax",), "optax.safe_softmax_cross_entropy(x, y)", "rows"),
-    FrameworkMethod("scipy.log_softmax", ("scipy",), "-scipy.special.log_softmax(x)[k]", "indices"),
     FrameworkMethod(
-        "sklearn.log_loss", ("scikit-learn",), "sklearn.metrics.log_loss(k, softmax(x))", "indices"
+        "optax.integer",
+        "optax:softmax_cross_entropy_with_integer_labels",
+        CONVENTIONS["optax"],
+        "optax.softmax_cross_entropy_with_integer_labels(x, k)",
+    ),
+    FrameworkMethod(
+        "optax.safe",
+        "optax:safe_softmax_cross_entropy",
+        CONVENTIONS["optax.rows"],
+        "optax.safe_softmax_cross_entropy(x, y)",
+    ),
+    FrameworkMethod(
+        "scipy.log_softmax",
+        f"{_HERE}.scipy:log_softmax",
+        CONVENTIONS["numpy"],
+        "-scipy.special.log_softmax(x)[k]",
+    ),
+    FrameworkMethod(
+        "sklearn.log_loss",
+        f"{_HERE}.sklearn:log_loss",
+        CONVENTIONS["numpy"],
+        "sklearn.metrics.log_loss(k, softmax(x))",
     ),
     FrameworkMethod(
         "onnxruntime.softmax_cross_entropy",
-        ("onnxruntime",),
+        f"{_HERE}.onnxruntime:softmax_cross_entropy",
+        CONVENTIONS["numpy"],
         "SoftmaxCrossEntropyLoss, opset 13",
-        "indices",
-        frozenset({"weights", "ignored"}),
+        ("class_weights", "ignore_index"),
     ),
 )
-EXTRAS: Final = tuple(dict.fromkeys(method.extra for method in FRAMEWORK_METHODS))
-LIBRARIES: Final = tuple(dict.fromkeys(method.library for method in FRAMEWORK_METHODS))
+EXTRAS: Final = tuple(dict.fromkeys(library.extra for library in LIBRARIES.values()))
 NAMES: Final = (*(method.name for method in FRAMEWORK_METHODS), *LIBRARIES, GROUP)
 
 
 def select(names: str) -> tuple[tuple[FrameworkMethod, ...], str]:
     """Return the framework methods of a list such as ``all,torch``, and what is left of the list.
 
-    The group ``frameworks`` takes what is installed; XentError where nothing is, or where another name asks
-    for what is not.
+    The group ``frameworks`` takes what is installed. Raises XentError where nothing is, or where another name
+    is of a library that is not.
     """
-    wanted: set[str] = set()
-    rest = []
-    for name in filter(None, (part.strip() for part in names.split(","))):
-        if name not in NAMES:
-            rest.append(name)
-            continue
-        asked = [m for m in FRAMEWORK_METHODS if name in {m.name, m.library, GROUP}]
-        missing = [method for method in asked if method.version is None]
-        if name == GROUP and len(missing) == len(asked):
+    words = [word for word in (part.strip() for part in names.split(",")) if word]
+    chosen = {method.name for word in words if word in NAMES for method in _installed(word)}
+    rest = ",".join(word for word in words if word not in NAMES)
+    return tuple(method for method in FRAMEWORK_METHODS if method.name in chosen), rest
+
+
+def _installed(name: str) -> Sequence[FrameworkMethod]:
+    if name == GROUP:
+        if len(not_installed()) == len(LIBRARIES):
             raise XentError(f"no framework is installed; the extras {', '.join(EXTRAS)} bring one")
-        if name != GROUP and missing:
-            library, extra = missing[0].library, missing[0].extra
-            raise XentError(f"method {name}: {library} is not installed; the extra '{extra}' brings it")
-        wanted |= {method.name for method in asked if method not in missing}
-    return tuple(method for method in FRAMEWORK_METHODS if method.name in wanted), ",".join(rest)
+        return [method for method in FRAMEWORK_METHODS if method.library.version is not None]
+    methods = [method for method in FRAMEWORK_METHODS if name in {method.name, method.library.name}]
+    if (library := methods[0].library).version is None:
+        raise XentError(
+            f"method {name}: {library.name} is not installed; the extra '{library.extra}' brings it"
+        )
+    return methods
 
 
-def not_installed() -> tuple[FrameworkMethod, ...]:
-    """Return the methods whose library is missing."""
-    return tuple(method for method in FRAMEWORK_METHODS if method.version is None)
+def not_installed() -> tuple[Library, ...]:
+    """Return the libraries that are missing."""
+    return tuple(library for library in LIBRARIES.values() if library.version is None)
+
+
+def versions(target: str, convention: Convention) -> str:
+    """Return the versions of the target's library and the convention's: ``optax 0.2.8, jax 0.10.2``."""
+    where = target.partition(":")[0]
+    names = ("" if where.endswith(".py") else where.partition(".")[0], convention.library)
+    libraries = [LIBRARIES.get(name, Library(name, "", (name,))) for name in dict.fromkeys(names) if name]
+    shown = {library.name: library.version for library in libraries if library.name != "numpy"}
+    return ", ".join(f"{name} {version}" for name, version in shown.items() if version)

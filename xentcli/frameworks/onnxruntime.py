@@ -1,39 +1,26 @@
-"""ONNX's SoftmaxCrossEntropyLoss on ONNX Runtime, in a model made here."""
+"""ONNX's SoftmaxCrossEntropyLoss on ONNX Runtime, in a model of that one operator."""
 
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from onnx import TensorProto, helper
+from onnx import helper
 
-from xentcli import formats
-from xentcli.frameworks.given import Answer, Given
-
-_TYPES = {
-    "float16": TensorProto.FLOAT16,
-    "bfloat16": TensorProto.BFLOAT16,
-    "float32": TensorProto.FLOAT,
-    "float64": TensorProto.DOUBLE,
-}
-_OPSET, _IR = 13, 8
+_OPSET, _IR = 13, 8  # the operator's last version, and the format that goes with it
 
 
-def answer(given: Given) -> Answer:
-    """Run the operator on the CPU, unreduced and reduced."""
-    losses = _run(given, "none").reshape(-1)
-    return Answer(losses, None if given.reduction == "none" else _run(given, given.reduction))
-
-
-def _run(given: Given, reduction: str) -> Any:  # noqa: ANN401 - an array
-    kind, dtype = _TYPES[given.dtype], formats.dtype(given.dtype)
-    feeds = {"x": given.logits.astype(dtype), "k": given.indices}
-    shapes = {"x": (kind, given.logits.shape), "k": (TensorProto.INT64, given.indices.shape)}
-    if given.weights is not None:
-        feeds["w"], shapes["w"] = given.weights.astype(dtype), (kind, given.weights.shape)
-    inputs = [helper.make_tensor_value_info(name, *shape) for name, shape in shapes.items()]
-    output = helper.make_tensor_value_info("loss", kind, None)
+def softmax_cross_entropy(
+    logits: Any, labels: Any, class_weights: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Any:
+    """Run the operator on the CPU."""
+    feeds = {"logits": logits, "labels": labels}
+    if class_weights is not None:
+        feeds["weights"] = class_weights
+    types = {name: helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in feeds.items()}
+    inputs = [helper.make_tensor_value_info(name, types[name], feeds[name].shape) for name in feeds]
+    output = helper.make_tensor_value_info("loss", types["logits"], None)
     node = helper.make_node(
-        "SoftmaxCrossEntropyLoss", list(shapes), ["loss"], reduction=reduction, ignore_index=-100
+        "SoftmaxCrossEntropyLoss", list(feeds), ["loss"], reduction=reduction, ignore_index=ignore_index
     )
     graph = helper.make_graph([node], "loss", inputs, [output])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)

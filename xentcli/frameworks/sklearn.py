@@ -1,24 +1,19 @@
-"""scikit-learn's log_loss of the softmax; it returns Python floats."""
+"""scikit-learn's log_loss."""
 
-import warnings
+from typing import Any
 
 import numpy as np
 from scipy import special
-from sklearn.metrics import log_loss
-
-from xentcli import formats
-from xentcli.frameworks.given import Answer, Given
+from sklearn import metrics
 
 
-def answer(given: Given) -> Answer:
-    """Return the loss, and that of each example as a batch of one."""
-    x = given.logits.astype(formats.dtype(given.dtype))
-    given_p = given.probabilities
-    p = special.softmax(x, axis=1) if given_p is None else given_p.astype(x.dtype)
-    classes = list(range(x.shape[1]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of rows that do not sum to 1 within the rounding of a half format
-        pairs = zip(given.indices, p, strict=True)
-        losses = [log_loss([index], row[None], labels=classes) for index, row in pairs]
-        loss = log_loss(given.indices, p, labels=classes, normalize=given.reduction == "mean")
-    return Answer(np.array(losses), None if given.reduction == "none" else np.asarray(loss, np.float64))
+def log_loss(logits: Any, labels: Any, probabilities: Any = None, reduction: str = "mean") -> Any:
+    """Return the loss of probabilities, which are the softmax where there are none, in float64.
+
+    log_loss has no losses per example: each is that of a batch of one.
+    """
+    p = special.softmax(logits, axis=1) if probabilities is None else probabilities
+    classes = list(range(logits.shape[1]))
+    if reduction == "none":
+        return np.array([metrics.log_loss(labels[[row]], p[[row]], labels=classes) for row in range(len(p))])
+    return float(metrics.log_loss(labels, p, labels=classes, normalize=reduction == "mean"))

@@ -1,40 +1,31 @@
-"""TensorFlow's losses, with the gradients of its tape."""
+"""TensorFlow's tensors and the gradients of its tape."""
 
-import os
-from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import numpy as np
 import tensorflow as tf
 
-from xentcli.frameworks.given import Answer, Given
+from xentcli.frameworks.adapter import Loss
+
+ARRAY, ARRAY_NAME = (tf.Tensor, tf.Variable), "a tensor of TensorFlow"
+session = nullcontext
+REDUCE = {"mean": tf.reduce_mean, "sum": tf.reduce_sum}
 
 
-def answer(given: Given) -> Answer:
-    """Call the function of that name."""
-    if given.method == "tensorflow.sparse":
-        indices = tf.constant(given.indices)
-        return taped(given, lambda x, _: tf.nn.sparse_softmax_cross_entropy_with_logits(indices, x))
-    return taped(given, lambda x, y: tf.nn.softmax_cross_entropy_with_logits(y, x))
+def array(values: Any, dtype: str) -> Any:
+    """Make a tensor of the dtype."""
+    return tf.cast(tf.constant(values), dtype)
 
 
-def taped(given: Given, losses_of: Callable[[Any, Any], Any]) -> Answer:
-    """Return the losses of logits x and label rows y, reduced by TensorFlow, and their gradient."""
-    x, y = tf.Variable(tensor(given.logits, given.dtype)), tensor(given.labels, given.dtype)
+def to_numpy(array: Any) -> tuple[Any, str]:
+    """Copy the numbers; they are exact in float64."""
+    return tf.cast(array, tf.float64).numpy(), array.dtype.name
+
+
+def gradient(loss: Loss, x: Any) -> Any:
+    """Differentiate what the tape records."""
+    x = tf.Variable(x)
     with tf.GradientTape() as tape:
-        losses = losses_of(x, y)
-        total = tf.reduce_sum(losses)
-    gradient = tape.gradient(total, x)
-    reduced = {"none": None, "mean": tf.reduce_mean(losses), "sum": total}[given.reduction]
-    return Answer(
-        losses.numpy(),
-        None if reduced is None else np.asarray(reduced.numpy()),
-        None if gradient is None else tf.convert_to_tensor(gradient).numpy(),
-    )
-
-
-def tensor(array: Any, dtype: str) -> Any:  # noqa: ANN401 - of a library that may be missing
-    """Return a tensor of the dtype."""
-    return tf.cast(tf.constant(array, tf.float64), dtype)
+        total = tf.reduce_sum(loss(x))
+    slope = tape.gradient(total, x)
+    return None if slope is None else to_numpy(tf.convert_to_tensor(slope))[0]

@@ -1,39 +1,31 @@
-"""PyTorch's losses, with the gradients of its autograd."""
+"""PyTorch's tensors and its autograd."""
 
+from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
-from torch.nn import functional
 
-from xentcli.frameworks.given import Answer, Given
+from xentcli.frameworks.adapter import Loss
 
-
-def answer(given: Given) -> Answer:
-    """Call the function of that name."""
-    dtype = getattr(torch, given.dtype)
-    x = torch.tensor(given.logits, dtype=torch.float64).to(dtype).requires_grad_()
-    y = torch.tensor(given.labels, dtype=torch.float64).to(dtype)
-    weights = None if given.weights is None else torch.tensor(given.weights, dtype=torch.float64).to(dtype)
-
-    def loss(reduction: str) -> Any:  # noqa: ANN401 - a tensor, of a library that may be missing
-        if given.method == "torch.bce_with_logits":
-            return functional.binary_cross_entropy_with_logits(x, y, reduction=reduction)
-        target = y if given.method == "torch.cross_entropy_soft" else torch.tensor(given.indices)
-        return functional.cross_entropy(
-            x, target, weight=weights, label_smoothing=given.smoothing, reduction=reduction
-        )
-
-    losses = loss("none")
-    losses.sum().backward()
-    reduced = None if given.reduction == "none" else _array(loss(given.reduction))
-    return Answer(_array(losses).reshape(-1), reduced, _array(x.grad))
+ARRAY, ARRAY_NAME = torch.Tensor, "a torch.Tensor"
+session = nullcontext
+REDUCE = {"mean": torch.mean, "sum": torch.sum}
 
 
-def _array(tensor: Any) -> Any:  # noqa: ANN401 - as above
-    values = tensor.detach()
-    if values.dtype == torch.bfloat16:  # NumPy has no such type without another library
-        import ml_dtypes
+def array(values: Any, dtype: str) -> Any:
+    """Make a tensor of the dtype."""
+    return torch.tensor(values).to(getattr(torch, dtype))
 
-        return values.to(torch.float32).numpy().astype(ml_dtypes.bfloat16)
-    return np.asarray(values.numpy())
+
+def to_numpy(array: Any) -> tuple[Any, str]:
+    """Copy the numbers; they are exact in float64."""
+    return array.detach().to(torch.float64).numpy().copy(), str(array.dtype).removeprefix("torch.")
+
+
+def gradient(loss: Loss, x: Any) -> Any:
+    """Differentiate backwards."""
+    x = x.detach().clone().requires_grad_()
+    losses = loss(x)
+    if losses.requires_grad:
+        losses.sum().backward()
+    return None if x.grad is None else to_numpy(x.grad)[0]

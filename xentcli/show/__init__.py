@@ -11,7 +11,6 @@ from xentcli.show.screen import Screen
 __all__ = ["Screen", "render"]
 
 if TYPE_CHECKING:
-    from xentcli.check.report import Report
     from xentcli.diagnose.summary import Diagnosis
     from xentcli.show.sheet import Sheet
 
@@ -31,15 +30,6 @@ def render(sheets: Sequence["Sheet"], form: str, screen: Screen) -> str:
     else:
         from xentcli.show.plain import render as rendered
     return rendered(sheets)
-
-
-def check(report: "Report", form: str, screen: Screen) -> str:
-    """Render what ``xent check`` shows."""
-    from xentcli.show import checked
-
-    if form in {"json", "junit"}:
-        return checked.as_json(report) if form == "json" else checked.as_junit(report)
-    return render([checked.sheet(report)], form, screen) + checked.prose(report, screen.width)
 
 
 def diagnose(diagnosis: "Diagnosis", form: str, screen: Screen) -> str:

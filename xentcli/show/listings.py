@@ -24,7 +24,8 @@ def method_sheets() -> list[Sheet]:
     )
     own = Sheet("", ("method", "formula", "labels", "dtype", "runs by default"), rows)
     theirs = tuple(
-        (m.name, m.call, m.labels, m.version or f"not installed: extra {m.extra}") for m in FRAMEWORK_METHODS
+        (m.name, m.call, m.convention.labels, m.library.version or f"not installed: extra {m.library.extra}")
+        for m in FRAMEWORK_METHODS
     )
     return [own, Sheet("frameworks", ("method", "function", "labels", "version"), theirs)]
 

@@ -1,0 +1,158 @@
+"""A response beside the truth: what is wrong with it."""
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from xentcli.check.probes import Probe
+from xentcli.check.report import CheckFinding
+from xentcli.digits import text, three
+from xentcli.formats import FORMATS, nearest, ulp, ulps
+from xentcli.judge.verdicts import judge_gradient, verdict
+
+if TYPE_CHECKING:
+    from xentcli.formats import FloatArray
+    from xentcli.process import Fields
+
+_FEW: Final = 4  # entries of a gradient that are shown
+_BOTH: Final = 2  # two losses that should be equal may each be off by the allowance
+
+Row = tuple[Probe, "Fields", int]  # an example: the batch, the response, its place
+
+
+def judge_response(
+    probe: Probe, response: "Fields", max_ulps: float
+) -> tuple[list[CheckFinding], Decimal | None]:
+    """Return the findings of a response, and its largest error in ulps, None where there is no number.
+
+    ``max_ulps`` is the error allowed besides what rounding must cost. The mean or sum is judged where the
+    losses are right.
+    """
+    if (failure := _failure(probe, response)) is not None:
+        return failure, None
+    findings, errors = [], []
+    for row, true in zip(probe.truth.rows, probe.truth.losses, strict=True):
+        loss = response["losses"][row]
+        findings += _loss_findings(probe, row, loss, true, max_ulps)
+        errors.append(ulps(loss, true, FORMATS[probe.dtype]))
+    findings += _gradient_findings(probe, response)
+    if not findings and probe.truth.loss is not None and "loss" in response:
+        findings += _reduction_findings(probe, response, probe.truth.loss, max_ulps)
+        errors += [ulps(loss, probe.truth.loss, FORMATS[probe.dtype]) for loss in response["loss"]]
+    return findings, max((error for error in errors if error is not None), default=None)
+
+
+def compare_rows(message: str, one: Row, other: Row, max_ulps: float) -> list[CheckFinding]:
+    """Compare two losses that should be the same number; ``message`` says what they differ by."""
+    losses = [response.get("losses", ())[row : row + 1] for _, response, row in (one, other)]
+    if not all(losses):
+        return []  # reported as such
+    (a,), (b,) = losses
+    probe, _, row = other
+    true = probe.truth.losses[probe.truth.rows.index(row)]
+    if a == b or (math.isnan(a) and math.isnan(b)):
+        return []
+    if math.isfinite(a) and math.isfinite(b) and true.is_finite():
+        most = (
+            _BOTH * Fraction(probe.allowance(row, true, max_ulps)) * ulp(Fraction(true), FORMATS[probe.dtype])
+        )
+        if abs(Fraction(a) - Fraction(b)) <= most:
+            return []
+    numbers = f"{text(a, probe.dtype)} and {text(b, probe.dtype)}"
+    return [CheckFinding("differs", f"{message}: {numbers}", probe.dtype)]
+
+
+def _failure(probe: Probe, response: "Fields") -> list[CheckFinding] | None:
+    """Return what is wrong with a response that holds no losses to judge; None where it holds them."""
+    if response.get("ended"):
+        return [CheckFinding("ended", response["raised"])]
+    if "raised" in response:
+        return [] if probe.may_be_refused else [CheckFinding("raised", f"raised {response['raised']}")]
+    if "unusable" in response:
+        return [CheckFinding("returned", response["unusable"])]
+    examples = len(probe.batch.logits)
+    if len(response["losses"]) != examples:
+        return [CheckFinding("shape", f"returned shape {tuple(response['shape'])}; expected ({examples},)")]
+    return None
+
+
+def _loss_findings(probe: Probe, row: int, loss: float, true: Decimal, max_ulps: float) -> list[CheckFinding]:
+    """Judge one loss by its verdict, but with the example's allowance in the place of 4 ulps."""
+    word, form = verdict(loss, true, probe.dtype, capped=False), FORMATS[probe.dtype]
+    shown, example = text(loss, probe.dtype), probe.describe
+    if word == "undefined":
+        if not math.isfinite(loss):
+            return []
+        why = "its label is invalid" if probe.batch.is_invalid(row) else "there is no true loss"
+        return [CheckFinding("plausible", f"example {row} is {shown}, though {why}", example(row))]
+    error = ulps(loss, true, form)
+    if word in {"accurate", "off"}:
+        word = "off"
+        right = error is not None and float(error) <= probe.allowance(row, true, max_ulps)
+    else:
+        right = word == "nan" and probe.is_poisoned(row)
+        right |= word == "collapsed" and _may_collapse(probe, true, error)
+    if right:
+        return []
+    distance = f", {three(error)} ulps off" if word == "off" and error is not None else ""
+    truth = text(nearest(true, form), probe.dtype)
+    message = f"{word}: example {row} is {shown}, where the loss is {truth}{distance}"
+    return [CheckFinding(word, message, example(row))]
+
+
+def _may_collapse(probe: Probe, true: Decimal, error: Decimal | None) -> bool:
+    """Whether a loss may be 0: every term rounds to 0, or the library has no subnormal numbers.
+
+    C terms of half the smallest number each are a loss of C/2 of them, as many ulps.
+    """
+    if probe.convention.flushes and abs(true) < Decimal(FORMATS[probe.dtype].smallest_normal):
+        return True
+    return error is not None and error <= probe.batch.logits.shape[1] / 2
+
+
+def _gradient_findings(probe: Probe, response: "Fields") -> list[CheckFinding]:
+    exact, gradient = probe.truth, response.get("gradient")
+    if gradient is None or not exact.gradients or not exact.rows:
+        return []
+    values = np.array(gradient, np.float64).reshape(probe.batch.logits.shape)
+    result = judge_gradient(values, exact, binary=probe.batch.binary)
+    findings = []
+    for row, state, true in zip(exact.rows, result.states, exact.gradients, strict=True):
+        if state not in {"nan", "wrong", "dead"} or (state == "nan" and probe.is_poisoned(row)):
+            continue
+        numbers = f"{_first(values[row])}, where it is {_first(true)}"
+        message = f"the gradient of example {row} is {state}: {numbers}"
+        findings.append(CheckFinding(f"gradient {state}", message))
+    return findings
+
+
+def _reduction_findings(
+    probe: Probe, response: "Fields", true: Decimal, max_ulps: float
+) -> list[CheckFinding]:
+    """Judge the mean or sum; nan and 0 are both taken for the mean of nothing."""
+    reduction, form = probe.reduction, FORMATS[probe.dtype]
+    if len(response["loss"]) != 1:
+        shape = tuple(response["loss_shape"])
+        return [CheckFinding("shape", f"returned shape {shape} for the {reduction}; expected ()")]
+    (loss,), exact = response["loss"], probe.truth
+    may_be_nan = true.is_nan() or any(probe.is_poisoned(row) for row in exact.rows)
+    of_nothing = reduction == "mean" and probe.batch.divisor == 0
+    if (math.isnan(loss) and (may_be_nan or of_nothing)) or (loss == 0 and of_nothing):
+        return []
+    pairs = zip(exact.rows, exact.losses, strict=True)
+    allowances = [probe.allowance(row, each, max_ulps) for row, each in pairs]
+    # That of a loss, and log2 N for a pairwise sum of them.
+    allowance = max(allowances, default=max_ulps) + math.log2(max(2, len(exact.rows)))
+    error = ulps(loss, true, form)
+    if error is not None and float(error) <= allowance:
+        return []
+    truth = text(nearest(true, form), probe.dtype)
+    return [CheckFinding(reduction, f"the {reduction} is {text(loss, probe.dtype)}, where it is {truth}")]
+
+
+def _first(values: "FloatArray") -> str:
+    shown = ", ".join(f"{value:.4g}" for value in values[:_FEW].tolist())
+    return f"[{shown}, …]" if len(values) > _FEW else f"[{shown}]"

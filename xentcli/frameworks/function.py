@@ -1,0 +1,248 @@
+"""A call of somebody's loss: numbers in, numbers out, and what else it did."""
+
+import importlib
+import importlib.util
+import inspect
+import io
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xentcli.errors import XentError
+from xentcli.frameworks.adapter import Adapter, adapter
+from xentcli.frameworks.conventions import NAMES, Convention
+from xentcli.frameworks.request import arrays
+from xentcli.process import Fields, describe
+from xentcli.words import IGNORE_INDEX
+
+Function = Callable[..., Any]
+Rows = tuple[Any, Any]  # scores and labels of some examples, as NumPy arrays
+_SHOWN = 60  # characters of what a loss printed: they stay on a line
+_SUBNORMAL = 1e-40  # in float32
+
+
+def load(target: str) -> Function:
+    """Import ``module:function`` or ``path/to/file.py:function``.
+
+    Raises XentError where there is no such thing, or where what is imported raises.
+    """
+    where, _, name = target.rpartition(":")
+    if not where or not name:
+        raise XentError(f"{target}: name a function: module:function or path/to/file.py:function")
+    try:
+        module = _import(where)
+    except XentError:
+        raise
+    except BaseException as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == where.partition(".")[0]:
+            raise XentError(f"{target}: {error}; a file ends in .py: path/to/file.py:function") from error
+        raise XentError(f"{target}: cannot be imported: {describe(error)}") from error
+    try:
+        function = attrgetter(name)(module)
+    except AttributeError as error:
+        raise XentError(f"{target}: {error}") from error
+    if not callable(function):
+        raise XentError(f"{target}: is {type(function).__name__}, not a function")
+    return function
+
+
+def _import(where: str) -> Any:
+    if not where.endswith(".py"):
+        return importlib.import_module(where)
+    path = Path(where)
+    if not path.is_file():
+        raise XentError(f"{where}: {'is a folder' if path.is_dir() else 'no such file'}")
+    sys.path.insert(0, str(path.parent.resolve()))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise XentError(f"{where}: cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class _Unusable(Exception):  # noqa: N818 - it never leaves this file
+    """What a function returned is no array of numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossFunction:
+    """A loss, perhaps with a function for its gradient, and how it is called.
+
+    ``parameters`` are those of the loss by our names: which of NAMES it supports, and ``reduction``.
+    """
+
+    loss: Function
+    gradient: Function | None
+    convention: Convention
+    adapter: Adapter
+    parameters: tuple[str, ...]
+
+    @classmethod
+    def build(cls, loss: Function, gradient: Function | None, convention: Convention) -> "LossFunction":
+        """Import the library and complete the convention; raises XentError where it is not installed.
+
+        A loss with a parameter ``reduction`` returns losses too; whether a library has subnormal numbers is
+        tried.
+        """
+        names = _parameters(loss)
+        parameters = tuple(name for name in (*NAMES, "reduction") if convention.parameter(name) in names)
+        try:
+            library = adapter(convention.library)
+        except ImportError as error:
+            raise XentError(f"convention {convention.name}: {convention.library} is not installed") from error
+        with library.session():
+            flushes = not library.to_numpy(library.array(np.array([_SUBNORMAL]), "float32"))[0].all()
+        reduction = "none" if "reduction" in parameters else convention.reduction
+        return cls(
+            loss, gradient, replace(convention, reduction=reduction, flushes=flushes), library, parameters
+        )
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether there is a gradient with respect to logits."""
+        return (self.gradient is not None or self.convention.library != "numpy") and (
+            not self.convention.probabilities
+        )
+
+    def respond(self, request: Fields) -> Fields:
+        """Call the loss with a batch; what it returns, raises, prints and writes into is the response.
+
+        ``losses`` and their ``shape`` and ``dtype``; ``loss`` and ``loss_shape`` where one is asked for;
+        ``gradient`` (flat) and ``gradient_dtype``, or ``gradient_failed``; or ``raised`` or ``unusable``.
+        """
+        printed, call = io.StringIO(), _Call(self, request)
+        with (
+            redirect_stdout(printed),
+            redirect_stderr(printed),
+            warnings.catch_warnings(),
+            self.adapter.session(),
+        ):
+            warnings.simplefilter("ignore")  # nan and infinity are results here
+            try:
+                response = call.losses()
+            except _Unusable as error:
+                response = {"unusable": str(error)}
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a loss raises is its response
+                response = {"raised": describe(error)}
+            if self.has_gradient and "losses" in response:
+                try:
+                    response |= call.gradient()
+                except _Unusable as error:
+                    response["gradient_failed"] = str(error)
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
+                    response["gradient_failed"] = f"raised {describe(error)}"
+        return {**response, "printed": printed.getvalue()[:_SHOWN], "wrote": sorted(call.wrote)}
+
+
+class _Call:
+    """One request to a loss; ``wrote`` collects the arguments that a function wrote into."""
+
+    def __init__(self, function: LossFunction, request: Fields) -> None:
+        self._function, self._convention, self._adapter = function, function.convention, function.adapter
+        self._request = request
+        self._batch = arrays(request)
+        self.wrote: set[str] = set()
+
+    def losses(self) -> Fields:
+        """Return the losses, and the loss: reduced by the function where it can, else by its library.
+
+        The losses of a function that only reduces are those of batches of one example.
+        """
+        returned, reduction = self._loss(self._batch), self._request["reduction"]
+        (losses, dtype), loss = self._numbers(returned), None
+        if self._convention.reduction != "none":
+            rows = [self._numbers(self._loss(row))[0].ravel() for row in self._rows()]
+            losses, loss = np.concatenate([np.zeros(0), *rows]), losses
+        elif reduction != "none":
+            can_reduce = "reduction" in self._function.parameters
+            reduce = self._adapter.REDUCE[reduction]
+            loss, _ = self._numbers(self._loss(self._batch, reduction) if can_reduce else reduce(returned))
+        response = {"dtype": dtype, "shape": losses.shape, "losses": losses.ravel().tolist()}
+        return response | ({} if loss is None else {"loss": loss.ravel().tolist(), "loss_shape": loss.shape})
+
+    def gradient(self) -> Fields:
+        """Return the gradient of each example's loss; None where autodiff finds none."""
+        batches = [self._batch] if self._convention.reduction == "none" else self._rows()
+        each = [self._slope(batch) for batch in batches]
+        if any(values is None for values, _ in each):
+            return {"gradient": None}
+        numbers = [number for values, _ in each for number in values.ravel().tolist()]
+        return {"gradient": numbers, "gradient_dtype": each[0][1] if each else self._request["dtype"]}
+
+    def _rows(self) -> list[Rows]:
+        """Return every example as a batch of its own."""
+        scores, labels = self._batch
+        return [(scores[[row]], labels[[row]]) for row in range(len(scores))]
+
+    def _loss(self, batch: Rows, reduction: str = "none") -> Any:
+        return self._watch(self._function.loss, *self._arguments(batch), self._keywords(reduction))
+
+    def _slope(self, batch: Rows) -> tuple[Any, str]:
+        x, y = self._arguments(batch)
+        theirs = self._function.gradient
+        if theirs is None:
+            loss, keywords = self._function.loss, self._keywords("none")
+            slope = self._adapter.gradient(lambda x: loss(*self._in_order(x, y), **keywords), x)
+            return slope, self._request["dtype"]
+        values, dtype = self._numbers(self._watch(theirs, x, y, self._keywords("none", theirs)))
+        if values.shape != batch[0].shape:
+            raise _Unusable(f"has shape {values.shape}; expected {batch[0].shape}")
+        return values, dtype
+
+    def _watch(self, function: Function, x: Any, y: Any, keywords: dict[str, Any]) -> Any:
+        """Call a function, and note which of its arguments it wrote into."""
+        before = [self._adapter.to_numpy(array)[0].copy() for array in (x, y)]
+        try:
+            return function(*self._in_order(x, y), **keywords)
+        finally:
+            for name, was, now in zip(("logits", "labels"), before, (x, y), strict=True):
+                if not np.array_equal(was, self._adapter.to_numpy(now)[0], equal_nan=True):
+                    self.wrote.add(name)
+
+    def _numbers(self, returned: Any) -> tuple[Any, str]:
+        """Return what a function returned in float64, and its dtype."""
+        if not isinstance(returned, self._adapter.ARRAY):
+            name = type(returned).__name__
+            raise _Unusable(f"returned {name}; expected {self._adapter.ARRAY_NAME}")
+        try:
+            return self._adapter.to_numpy(returned)
+        except TypeError as error:
+            raise _Unusable(str(error)) from error
+
+    def _in_order(self, x: Any, y: Any) -> tuple[Any, Any]:
+        return (y, x) if self._convention.labels_first else (x, y)
+
+    def _arguments(self, batch: Rows) -> tuple[Any, Any]:
+        """Make new arrays: a function may have written into the last ones."""
+        dtypes = (self._request["dtype"], self._request["labels_dtype"])
+        x, y = (self._adapter.array(*pair) for pair in zip(batch, dtypes, strict=True))
+        return x, y
+
+    def _keywords(self, reduction: str, function: Function | None = None) -> dict[str, Any]:
+        """Return the keyword arguments, of those requested, that the loss or another function takes."""
+        names = _parameters(function or self._function.loss)
+        values = {"ignore_index": IGNORE_INDEX, **self._request["keywords"], "reduction": reduction}
+        for name, value in values.items():
+            if isinstance(value, list):
+                values[name] = self._adapter.array(np.array(value, np.float64), self._request["dtype"])
+        renamed = {self._convention.parameter(name): value for name, value in values.items()}
+        if self._convention.classes is not None:
+            renamed[self._convention.classes] = list(range(self._request["shape"][-1]))
+        return {name: value for name, value in renamed.items() if name in names}
+
+
+def _parameters(function: Function) -> frozenset[str]:
+    """Name the parameters of a function after the first two; a builtin may not tell."""
+    try:
+        return frozenset(list(inspect.signature(function).parameters)[2:])
+    except (TypeError, ValueError):
+        return frozenset()

@@ -1,0 +1,32 @@
+"""JAX's arrays and its autodiff."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+import numpy as np
+
+from xentcli.frameworks.adapter import Loss
+
+ARRAY, ARRAY_NAME = jax.Array, "a jax.Array"
+REDUCE = {"mean": jax.numpy.mean, "sum": jax.numpy.sum}
+
+
+def array(values: Any, dtype: str) -> Any:
+    """Make an array of the dtype."""
+    return jax.numpy.asarray(values).astype(dtype)
+
+
+def to_numpy(array: Any) -> tuple[Any, str]:
+    """Copy the numbers; they are exact in float64."""
+    return np.asarray(array).astype(np.float64), str(array.dtype)
+
+
+def gradient(loss: Loss, x: Any) -> Any:
+    """Differentiate; what does not depend on x has a gradient of zeros."""
+    return to_numpy(jax.grad(lambda logits: loss(logits).sum())(x))[0]
+
+
+def session() -> AbstractContextManager[Any]:
+    """Turn 64-bit types on: without them float64 is float32."""
+    return jax.enable_x64(True)

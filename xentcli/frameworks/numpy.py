@@ -1,0 +1,36 @@
+"""NumPy's arrays; there is no autodiff."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from xentcli import formats
+from xentcli.frameworks.adapter import Loss
+
+ARRAY = (np.ndarray, np.generic, float)  # a float is a loss reduced, such as scikit-learn's
+ARRAY_NAME = "a NumPy array"
+REDUCE = {"mean": np.mean, "sum": np.sum}
+
+
+def array(values: Any, dtype: str) -> Any:
+    """Convert to the dtype."""
+    return values.astype(dtype if dtype == "int64" else formats.dtype(dtype))
+
+
+def to_numpy(array: Any) -> tuple[Any, str]:
+    """Convert to float64; raises TypeError for what holds no real numbers."""
+    dtype = type(array).__name__ if isinstance(array, float) else str(array.dtype)
+    if np.asarray(array).dtype.kind not in "fiub" and dtype != "bfloat16":
+        raise TypeError(f"returned numbers of dtype {dtype}")
+    return np.asarray(array).astype(np.float64), dtype
+
+
+def gradient(loss: Loss, x: Any) -> Any:  # noqa: ARG001 - the arguments are those of every adapter
+    """Return None."""
+    return None
+
+
+def session() -> AbstractContextManager[Any]:
+    """Turn warnings off: nan and infinity are results here."""
+    return np.errstate(all="ignore")

@@ -1,0 +1,56 @@
+"""A batch as a request for its losses: plain values that travel between processes as JSON."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xentcli import formats
+from xentcli.frameworks.conventions import Convention, keywords
+
+if TYPE_CHECKING:
+    from xentcli.formats import FloatArray
+    from xentcli.model import Batch
+    from xentcli.process import Fields
+
+
+def request(batch: "Batch", dtype: str, reduction: str, convention: Convention) -> "Fields":
+    """Return the request for the losses of a batch, which the convention supports, and for the loss.
+
+    Numbers are those of ``dtype``.
+    """
+    scores = probabilities(batch, dtype) if convention.probabilities else batch.logits
+    labels = batch.class_labels if convention.labels == "indices" else batch.labels
+    assert labels is not None  # noqa: S101 - Convention.why_unsupported says so
+    if batch.binary:
+        scores, labels = scores[:, 0], labels[:, 0]
+    return {
+        "dtype": dtype,
+        "shape": scores.shape,
+        "scores": _as_lists(scores.ravel()),
+        "labels_shape": labels.shape,
+        "labels_dtype": "int64" if convention.labels == "indices" else dtype,
+        "labels": _as_lists(labels.ravel()),
+        "keywords": keywords(batch),
+        "reduction": reduction,
+    }
+
+
+def arrays(fields: "Fields") -> "tuple[Any, Any]":
+    """Return the scores in float64, and the labels in int64 where they are indices, else float64."""
+    scores = np.array(fields["scores"], np.float64).reshape(fields["shape"])
+    kind = np.int64 if fields["labels_dtype"] == "int64" else np.float64
+    return scores, np.array(fields["labels"], kind).reshape(fields["labels_shape"])
+
+
+def probabilities(batch: "Batch", dtype: str) -> "FloatArray":
+    """Return the probabilities (N, C): the case's, else the softmax in float64, rounded to the dtype."""
+    if batch.probabilities is not None:
+        return batch.probabilities
+    with np.errstate(all="ignore"):
+        x = batch.logits.astype(np.float64)
+        e = np.exp(x - x.max(axis=1, keepdims=True, initial=-np.inf))
+        return formats.stored(e / e.sum(axis=1, keepdims=True), dtype)
+
+
+def _as_lists(values: Any) -> Any:
+    return (values if values.dtype.kind in "iu" else values.astype(np.float64)).tolist()

@@ -1,0 +1,54 @@
+"""A loss that responds to requests: a LossFunction in this process, or one in a process of its own."""
+
+import time
+from dataclasses import replace
+
+from xentcli.errors import XentError
+from xentcli.frameworks.conventions import Convention
+from xentcli.frameworks.function import LossFunction
+from xentcli.process import Fields, Process
+
+_TO_IMPORT = 120.0  # seconds; TensorFlow alone may take ten
+_TO_RESPOND = 10.0  # seconds for a batch of a few rows, the first of its shape compiled
+_LEAST = 1.0  # seconds that a request is given however near the deadline is: most batches take less
+
+
+class InSubprocess:
+    """A loss in a process of its own, which is started again after it ended or was too slow.
+
+    ``deadline`` is the time of ``time.monotonic`` to respond by. Raises XentError where the target cannot be
+    imported.
+    """
+
+    def __init__(self, target: str, gradient: str | None, convention: Convention, deadline: float) -> None:
+        names = {"gradient": gradient, "convention": convention.name, "returns": convention.reduction}
+        self._name, self._deadline = {"target": target, **names}, deadline
+        self._process = Process("-m", "xentcli.frameworks.worker")
+        described = self._start()
+        self.parameters, self.has_gradient = tuple(described["parameters"]), bool(described["has_gradient"])
+        self.convention = replace(convention, reduction=described["reduction"], flushes=described["flushes"])
+
+    def respond(self, request: Fields) -> Fields:
+        """Send the request to the process."""
+        if not self._process.is_running:
+            self._start()
+        return self._process.request({**self._name, **request}, self._seconds(_TO_RESPOND))
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.stop()
+
+    def _start(self) -> Fields:
+        """Have the loss imported; raises XentError where that fails."""
+        response = self._process.request(self._name, self._seconds(_TO_IMPORT))
+        if "refused" in response or "raised" in response:
+            self.stop()
+            while_imported = f"{self._name['target']}: while it was imported: {response.get('raised')}"
+            raise XentError(response.get("refused", while_imported))
+        return response
+
+    def _seconds(self, most: float) -> float:
+        return max(_LEAST, min(most, self._deadline - time.monotonic()))
+
+
+Subject = LossFunction | InSubprocess
