@@ -1,15 +1,13 @@
-"""explain and identify: the step that made the nan, and what a stuck loss means."""
+"""explain: the step that made the nan, its cause and its remedy."""
 
 import json
-import math
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from conftest import Xent, assert_golden
 
 from xentcli import words
-from xentcli.identify import FLOORS, identify
+from xentcli.identify import identify
 from xentcli.methods.arithmetic import Arithmetic
 from xentcli.methods.table import METHOD_NAMES
 from xentcli.methods.trace import NOTATION
@@ -103,62 +101,6 @@ def test_explain_refuses(xent: Xent, arguments: list[str], message: str) -> None
     assert message in done.err
 
 
-# identify: typed as a log prints it, the epsilon or number of classes it comes from, the share of examples
-
-
-@pytest.mark.parametrize(
-    ("typed", "definition", "share"),
-    [
-        ("103.2789", "2^-149", "1"),
-        ("100", "the bound of a clamped log", "1"),
-        ("87.3365", "FLT_MIN", "1"),
-        ("87.336545", "FLT_MIN", "1"),
-        ("82.893", "1e-36", "1"),
-        ("82.89307", "1e-36", "1"),
-        ("46.0517", "1e-20", "1"),
-        ("36.8414", "1e-16", "1"),
-        ("36.0437", "2^-52", "1"),
-        ("34.5388", "1e-15", "1"),
-        ("27.631", "1e-12", "1"),
-        ("23.02585", "1e-10", "1"),
-        ("18.42068", "1e-8", "1"),
-        ("16.118", "1e-7", "1"),
-        ("16.118095", "1e-7", "1"),
-        ("15.9424", "2^-23", "1"),
-        ("15.942385", "2^-23", "1"),
-        ("15.42495", "2e-7", "1"),
-        ("15.33324", "1e-7 + 2^-23", "1"),
-        ("13.8155", "1e-6", "1"),
-        ("6.93147", "2^-10", "1"),
-        ("0.693147", "ln(2)", "1"),
-        ("2.302585", "ln(10)", "1"),
-        ("6.907755", "ln(1000)", "1"),
-        ("10.3735", "ln(32000)", "1"),
-        ("0.313262", "ln(e + 1) - 1", "1"),
-        ("0.7437", "ln(e + 3) - 1", "1"),
-        ("1.4612", "ln(e + 9) - 1", "1"),
-        ("5.9095", "ln(e + 999) - 1", "1"),
-        ("8.05904787", "1e-7", "1/2"),
-        ("8.634694", "1e-15", "1/4"),
-        ("9.010913", "2^-52", "1/4"),
-    ],
-)
-def test_constants_as_threads_print_them(typed: str, definition: str, share: str) -> None:
-    first = identify(typed)[0]
-
-    assert definition in first.constant.definition
-    assert first.share == Fraction(share)
-
-
-@pytest.mark.parametrize(
-    "typed", ["3.14159", "1.2345", "16.119", "16.1182", "7.123", "87.3366", "5.01e-3", "99.9"]
-)
-def test_nothing_is_claimed_when_nothing_fits(xent: Xent, typed: str) -> None:
-    assert identify(typed) == ()
-    done = xent("identify", typed)
-    assert (done.code, done.out) == (1, f"{typed}: nothing known fits these digits.\n")
-
-
 @pytest.mark.parametrize(
     ("name", "about"),
     [
@@ -170,44 +112,6 @@ def test_nothing_is_claimed_when_nothing_fits(xent: Xent, typed: str) -> None:
 )
 def test_explain_begins_with_what_the_case_is_about(xent: Xent, name: str, about: str) -> None:
     assert about in xent("explain", name).out
-
-
-def test_identify_of_0_is_the_tail_and_of_nan_no_constant(xent: Xent) -> None:
-    (zero,) = identify("0.000")
-    assert zero.constant.bundled == "tail-collapse"
-    assert zero.case is not None
-
-    done = xent("identify", "nan")
-    assert (done.code, done.out) == (2, "")
-    assert "'xent explain CASE' finds where it was born" in done.err
-
-
-@pytest.mark.parametrize("typed", ["abc", "-16.118", "1e999", "16", "9" * 1000])
-def test_identify_refuses_what_is_no_loss(xent: Xent, typed: str) -> None:
-    done = xent("identify", "--", typed)
-
-    assert done.code == 2
-    assert "Traceback" not in done.err
-    assert "write the number as it was printed" in done.err or "too few digits" in done.err
-
-
-def test_the_case_of_a_constant_shows_that_constant(xent: Xent, tmp_path: Path) -> None:
-    for constant in (*FLOORS, *(c.constant for c in (*identify("2.302585"), *identify("1.4612")))):
-        if constant.case is None:
-            continue
-        path = tmp_path / "shown.yaml"
-        path.write_text(constant.case, encoding="utf-8")
-        options = ["--dtype", "float64", "--methods", "clipped", "--format", "json"]
-        (case,) = json.loads(xent("run", path, *options).out)["cases"]
-        # One rounding of the epsilon and one of its log.
-        assert math.isclose(case["methods"][0]["loss"], constant.value, rel_tol=2**-50), constant
-
-
-def test_identify_is_written_as_kept(xent: Xent) -> None:
-    shown = [xent("identify", value).out for value in ("16.118", "8.05904787", "100", "10.3735")]
-    assert_golden("identify.plain", "\n".join(shown))
-    document = json.loads(xent("identify", "8.05904787", "--format", "json").out)
-    assert (document["schema"], document["candidates"][0]["share"]) == ("xent.identify/1", "1/2")
 
 
 def test_every_operation_of_an_arithmetic_can_be_recorded() -> None:

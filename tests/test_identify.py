@@ -1,0 +1,130 @@
+"""identify: what a loss that does not move means, at the digits that were printed."""
+
+import json
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from conftest import Xent, assert_golden
+
+from xentcli.identify import FLOORS, Candidate, identify
+
+# A loss as a log prints it, the epsilon or number of classes it comes from, the share of examples
+
+
+@pytest.mark.parametrize(
+    ("typed", "definition", "share"),
+    [
+        ("103.2789", "2^-149", "1"),
+        ("100", "the bound of a clamped log", "1"),
+        ("87.3365", "FLT_MIN", "1"),
+        ("87.336545", "FLT_MIN", "1"),
+        ("82.893", "1e-36", "1"),
+        ("82.89307", "1e-36", "1"),
+        ("46.0517", "1e-20", "1"),
+        ("36.8414", "1e-16", "1"),
+        ("36.0437", "2^-52", "1"),
+        ("34.5388", "1e-15", "1"),
+        ("27.631", "1e-12", "1"),
+        ("23.02585", "1e-10", "1"),
+        ("18.42068", "1e-8", "1"),
+        ("16.118", "1e-7", "1"),
+        ("16.118095", "1e-7", "1"),
+        ("15.9424", "2^-23", "1"),
+        ("15.942385", "2^-23", "1"),
+        ("15.42495", "2e-7", "1"),
+        ("15.33324", "1e-7 + 2^-23", "1"),
+        ("13.8155", "1e-6", "1"),
+        ("6.93147", "2^-10", "1"),
+        ("0.693147", "ln(2)", "1"),
+        ("2.302585", "ln(10)", "1"),
+        ("6.907755", "ln(1000)", "1"),
+        ("10.3735", "ln(32000)", "1"),
+        ("0.313262", "ln(e + 1) - 1", "1"),
+        ("0.7437", "ln(e + 3) - 1", "1"),
+        ("1.4612", "ln(e + 9) - 1", "1"),
+        ("5.9095", "ln(e + 999) - 1", "1"),
+        ("8.05904787", "1e-7", "1/2"),
+        ("8.634694", "1e-15", "1/4"),
+        ("9.010913", "2^-52", "1/4"),
+    ],
+)
+def test_constants_as_threads_print_them(typed: str, definition: str, share: str) -> None:
+    first = identify(typed)[0]
+
+    assert definition in first.constant.definition
+    assert first.share == Fraction(share)
+
+
+@pytest.mark.parametrize(
+    "typed", ["3.14159", "1.2345", "16.119", "16.1182", "7.123", "87.3366", "5.01e-3", "99.9"]
+)
+def test_nothing_is_claimed_when_nothing_fits(xent: Xent, typed: str) -> None:
+    assert identify(typed) == ()
+    done = xent("identify", typed)
+    assert (done.code, done.out) == (1, f"{typed}: nothing known fits these digits.\n")
+
+
+@pytest.mark.parametrize(
+    ("inside", "share", "outside"),
+    [
+        ("8.0590", "1/2", "8.059"),  # a mean needs five digits
+        ("2.0148", "1/8", "1.7909"),  # of one example in nine it would be 1.7909
+        ("6.907755", "1", "6.908755"),  # ln 1000 and ln 1001
+    ],
+)
+def test_what_is_rare_is_not_claimed(inside: str, share: str, outside: str) -> None:
+    assert identify(inside)[0].share == Fraction(share)
+    assert identify(outside) == ()
+
+
+def test_of_many_means_three_are_shown_the_smallest_batches_first() -> None:
+    candidates = identify("9.2103")  # a share of seven floors
+
+    assert [candidate.share for candidate in candidates] == [Fraction(1, 2), Fraction(1, 3), Fraction(2, 3)]
+
+
+def test_a_case_of_twelve_classes_is_written_and_none_of_thirteen() -> None:
+    (twelve,), (thirteen,) = identify("2.484907"), identify("2.564949")
+
+    assert twelve.case == f"{{title: one row, logits: [{[0] * 12}], labels: [0]}}"
+    assert thirteen.case is None
+
+
+def test_identify_of_0_is_the_tail_and_of_nan_no_constant(xent: Xent) -> None:
+    (zero,) = identify("0.000")
+    assert zero.constant.bundled == "tail-collapse"
+    assert zero.case is not None
+
+    done = xent("identify", "nan")
+    assert (done.code, done.out) == (2, "")
+    assert "'xent explain CASE' finds the step that made it" in done.err
+
+
+@pytest.mark.parametrize("typed", ["abc", "-16.118", "1e999", "16", "9" * 1000])
+def test_identify_refuses_what_is_no_loss(xent: Xent, typed: str) -> None:
+    done = xent("identify", "--", typed)
+
+    assert done.code == 2
+    assert "Traceback" not in done.err
+    assert "write the number as it was printed" in done.err or "too few digits" in done.err
+
+
+def test_the_case_of_a_constant_shows_that_constant(xent: Xent, tmp_path: Path) -> None:
+    for candidate in (*map(Candidate, FLOORS), *identify("2.302585"), *identify("1.4612")):
+        if candidate.case is None:
+            continue
+        path = tmp_path / "shown.yaml"
+        path.write_text(candidate.case, encoding="utf-8")
+        options = ["--dtype", "float64", "--methods", "clipped", "--format", "json"]
+        (case,) = json.loads(xent("run", path, *options).out)["cases"]
+        # One rounding of the epsilon and one of its log.
+        assert math.isclose(case["methods"][0]["loss"], candidate.constant.value, rel_tol=2**-50), candidate
+
+
+def test_identify_is_written_as_kept(xent: Xent) -> None:
+    shown = [xent("identify", value).out for value in ("16.118", "8.05904787", "100", "10.3735")]
+    assert_golden("identify.plain", "\n".join(shown))
+    document = json.loads(xent("identify", "8.05904787", "--format", "json").out)
+    assert (document["schema"], document["candidates"][0]["share"]) == ("xent.identify/1", "1/2")
