@@ -7,7 +7,8 @@ FRAMEWORKS := torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 scip
 	onnx==1.23.2 onnxruntime==1.32.0
 
 # The tests that write what they compare, when they are asked to.
-GOLDEN := tests/test_show.py tests/test_explain.py tests/test_index.py tests/test_docs.py
+GOLDEN := tests/test_show.py tests/test_explain.py tests/test_identify.py tests/test_check_command.py \
+	tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py
 
 .PHONY: check format lint types test frameworks compatibility fuzz mutants golden upgrade help
 
@@ -47,7 +48,7 @@ fuzz: .venv/.dev  ## 20,000 broken case files, none of which may end in a traceb
 mutants: .venv/.dev  ## 300 small faults in the code: which of them does no test notice? (half an hour)
 	$(BIN)/python tests/mutants.py
 
-golden: .venv/.dev  ## rewrite tests/golden, console blocks and the index; read the difference before you commit it
+golden: .venv/.dev  ## rewrite all that is generated and tests/golden; read the difference before you commit it
 	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet $(GOLDEN)
 
 # $(call resolve,FILE,ENVIRONMENT,REQUIREMENTS): the oldest Python resolves, so that the versions suit all.

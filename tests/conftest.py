@@ -84,8 +84,12 @@ def wrong(tmp_path: Path) -> Path:
 
 
 def assert_golden(name: str, text: str) -> None:
-    """Compare with a file under golden/; UPDATE_GOLDEN=1 writes it instead, to be read before it is kept."""
-    path = GOLDEN / name
+    """Compare with a file under golden/."""
+    assert_current(GOLDEN / name, text)
+
+
+def assert_current(path: Path, text: str) -> None:
+    """Compare with a file; UPDATE_GOLDEN=1 writes it instead, to be read before it is kept."""
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text, encoding="utf-8")
 

@@ -1,7 +1,7 @@
 """Broken case files by the thousand: none may end in a traceback, only in 0, 1 or 2.
 
 python tests/fuzz.py [number] [seed]: half are the bundled and bad cases with bytes mutated, half are made by
-Hypothesis of the words that a case is written with. A file that fails is printed, ready to be kept.
+Hypothesis from the table of keys. A file that fails is printed, ready to be kept.
 """
 
 import io
@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xentcli import __main__, load, words
+from xentcli.load.keys import ARRAY, Key
 from xentcli.methods import table as methods
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +28,7 @@ CORPUS = [
 TOKENS = [
     *(
         f"{key}: "
-        for key in (*load.KEYS, *methods.METHOD_NAMES, "softmax", "softmax_matches", "class_indices")
+        for key in (*load.KEY_NAMES, *methods.METHOD_NAMES, "softmax", "softmax_matches", "class_indices")
     ),
     *words.DTYPES,
     *words.ARITHMETICS,
@@ -113,39 +114,54 @@ NUMBERS = st.floats(width=32).map(str) | st.sampled_from(
 def cases(draw: st.DrawFn) -> str:
     """Write a case that is nearly right: good shapes, any numbers, now and then a line of anything."""
     rows, classes = draw(st.integers(1, 3)), draw(st.integers(1, 9))
+    binary = draw(st.sampled_from([False, False, True]))
+    if binary:
+        logits, labels = draw(numbers(rows)), draw(numbers(rows))
+    else:
+        indices = st.lists(st.integers(0, classes - 1).map(str), min_size=rows, max_size=rows).map(listed)
+        logits, labels = draw(matrix(rows, classes)), draw(indices | matrix(rows, classes))
+    lines = [f"title: t{draw(st.text(max_size=3))}", f"logits: {logits}", f"labels: {labels}"]
+    keys = [key for key in load.KEYS if not (key.required or (binary and key.rows_only))]
+    some = draw(st.lists(st.sampled_from(keys), max_size=5, unique_by=lambda key: key.name))
+    lines += [f"{key.name}: {draw(value(key, rows, classes))}" for key in some]
+    anything = draw(st.lists(st.sampled_from(TOKENS), max_size=20)) if draw(st.booleans()) else []
+    return "\n".join([*lines, "".join(anything)])
 
-    def matrix() -> str:
-        return (
-            "["
-            + ", ".join(f"[{', '.join(draw(NUMBERS) for _ in range(classes))}]" for _ in range(rows))
-            + "]"
-        )
 
-    indices = ", ".join(str(draw(st.integers(0, classes - 1))) for _ in range(rows))
-    if draw(st.sampled_from([False, False, True])):  # a binary case
-        several = [f"[{', '.join(draw(NUMBERS) for _ in range(rows))}]" for _ in range(2)]
-        return f"title: t\nlogits: {several[0]}\nlabels: {several[1]}\nbad_labels: as_is"
-    lines = [
-        f"title: t{draw(st.text(max_size=3))}",
-        f"logits: {matrix()}",
-        f"labels: {draw(st.sampled_from([f'[{indices}]', matrix()]))}",
-        f"dtype: {draw(st.sampled_from(words.DTYPES))}",
-        f"arithmetic: {draw(st.sampled_from(words.ARITHMETICS))}",
-        f"reduction: {draw(st.sampled_from(words.REDUCTIONS))}",
-        f"class_weights: [{', '.join(draw(NUMBERS) for _ in range(classes))}]",
-        f"label_smoothing: {draw(NUMBERS)}",
-        f"ignore_index: {draw(st.integers(-1, 2))}",
-        f"bad_labels: {draw(st.sampled_from(words.BAD_LABELS))}",
-        f"accumulate: [{draw(st.sampled_from([*words.ACCUMULATES, words.SEQUENTIAL]))}]",
-        f"flush_subnormals: {draw(st.sampled_from(['true', 'false']))}",
-        f"tile: {draw(st.integers(0, 5))}",
-        f"probabilities: {matrix()}",
-        f"clip: [{draw(NUMBERS)}, {draw(NUMBERS)}]",
-        f"expect: {{naive: {draw(NUMBERS)}, softmax: {matrix()}, softmax_matches: {draw(NUMBERS)}}}",
-        draw(st.lists(st.sampled_from(TOKENS), max_size=20).map("".join)),
-    ]
-    kept = draw(st.integers(3, len(lines)))
-    return "\n".join(lines[:3] + draw(st.permutations(lines[3:]))[: kept - 3])
+def value(key: Key, rows: int, classes: int) -> st.SearchStrategy[str]:
+    """Return values of a key that have the form of its schema, most of them."""
+    schema = key.kind.schema
+    by_reference = {
+        "#/$defs/weights": numbers(classes),
+        "#/$defs/expectations": st.builds(
+            "{{naive: {}, softmax: {}}}".format, NUMBERS, matrix(rows, classes)
+        ),
+    }
+    by_type = {
+        "boolean": st.sampled_from(["true", "false"]),
+        "integer": st.integers(-1, 5).map(str),
+        "number": NUMBERS,
+        "array": numbers(2),
+    }
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    if "$ref" in schema:
+        return by_reference[schema["$ref"]]
+    if key.kind is ARRAY:
+        return matrix(rows, classes) | numbers(rows)
+    return by_type.get(schema.get("type", ""), st.just(key.example)) | st.just(key.example)
+
+
+def numbers(length: int) -> st.SearchStrategy[str]:
+    return st.lists(NUMBERS, min_size=length, max_size=length).map(listed)
+
+
+def matrix(rows: int, classes: int) -> st.SearchStrategy[str]:
+    return st.lists(numbers(classes), min_size=rows, max_size=rows).map(listed)
+
+
+def listed(items: list[str]) -> str:
+    return f"[{', '.join(items)}]"
 
 
 FORMATS = st.sampled_from(words.FORMATS)

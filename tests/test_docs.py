@@ -112,7 +112,7 @@ def test_the_format_page_names_every_key_quantity_and_arithmetic() -> None:
 
     quantities = [quantity.name for quantity in methods.QUANTITIES]
     for word in (
-        *load.KEYS,
+        *load.KEY_NAMES,
         *quantities,
         *methods.METHOD_NAMES,
         *words.ARITHMETICS,

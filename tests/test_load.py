@@ -1,4 +1,4 @@
-"""Case files: numbers as written, every refusal with its place, and the schema of the same opinion."""
+"""Case files: numbers as written, and every refusal with its place."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from xentcli import load
 from xentcli.errors import Refused
-from xentcli.load import document
+from xentcli.load import document, fields
 from xentcli.load.sources import Source
 from xentcli.model import Case
 
@@ -95,11 +95,11 @@ GOOD = case().encode()
         (GOOD.decode().encode("utf-16"), "1:1: byte 0xff is not UTF-8; save the file as UTF-8"),
         (
             GOOD + b"\0",
-            "4:1: a NUL byte has no place in a case file; remove it\n 4 | �\n   | ^",
+            "4:1: a NUL byte is not allowed in a case file; remove it\n 4 | �\n   | ^",
         ),
         (
             b"title: \x1b[31mred\n",
-            "1:8: the control character '\\x1b' has no place in a case file; remove it",
+            "1:8: the control character '\\x1b' is not allowed in a case file; remove it",
         ),
         (b"\xed\xa0\x80", "1:1: byte 0xed is not UTF-8; save the file as UTF-8"),
     ],
@@ -191,6 +191,23 @@ def test_nesting_is_refused_inside_a_long_document_and_eight_levels_are_not(
     assert TOO_DEEP not in problem(7)  # the document itself is the first level
     for depth in (8, 500, 1001):
         assert problem(depth).startswith(f"case.yaml:502:{3 + 7 * len(opening)}: {TOO_DEEP}\n")
+
+
+@pytest.mark.parametrize(("logits", "number"), [("[[0 x 5], [0 x 5]]", 12), ("[[1, 2], [3, 4 x 1]]", 6)])
+def test_the_numbers_of_a_file_are_counted_together(
+    monkeypatch: pytest.MonkeyPatch, logits: str, number: int
+) -> None:
+    monkeypatch.setattr(fields, "_MOST_NUMBERS", number)
+    assert len(read(case(logits=logits)).batch.logits) == 2
+
+    monkeypatch.setattr(fields, "_MOST_NUMBERS", number - 1)
+    assert "numbers; a case is a batch of a few rows" in refusal(case(logits=logits))
+
+
+def test_a_key_that_is_like_no_other_is_answered_with_all_of_them() -> None:
+    message = refusal(case(quaternion="2"))
+
+    assert f"unknown key 'quaternion'; known are {', '.join(load.KEY_NAMES)}" in message
 
 
 # Numbers

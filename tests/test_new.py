@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from xentcli import formats, load, new, words
+from xentcli.load.keys import KEYS, Key
 from xentcli.load.sources import Source
 
 
@@ -35,24 +36,26 @@ def test_a_new_case_runs_and_says_what_it_shows(xent: Xent, tmp_path: Path) -> N
     written, ran = xent("new", path), xent("run", path)
 
     assert (written.code, written.out) == (0, "")
-    assert "wrote" in written.err
+    assert written.err == f"wrote {path}; 'xent run {path}' runs it\n"
     assert (ran.code, ran.err) == (0, "2 of 2 printed numbers reproduced\n")
     assert xent("new", "-").out == path.read_text(encoding="utf-8") == new.TEMPLATE
 
 
-def test_every_commented_line_of_the_template_may_be_uncommented() -> None:
-    lines = new.TEMPLATE.splitlines()
-    keys = [
-        line
-        for line in lines
-        if line.startswith("# ") and line.split("#")[1].strip().partition(":")[0] in load.KEYS
-    ]
-    for line in keys:
-        text = new.TEMPLATE.replace(line, line.removeprefix("# "))
-        if line.startswith("# derived:"):
-            text = text.replace("#   log1p", "  log1p")
-        load.load(Source("case.yaml", "case", text.encode()))
-    assert len(keys) >= 10
+@pytest.mark.parametrize(
+    "key", [key for key in KEYS if f"\n# {key.name}: " in new.TEMPLATE], ids=lambda k: k.name
+)
+def test_every_commented_line_of_the_template_may_be_uncommented(key: Key) -> None:
+    text = new.TEMPLATE.replace(f"\n# {key.name}: ", f"\n{key.name}: ")
+
+    load.load(Source("case.yaml", "case", text.encode()))
+
+
+def test_the_template_shows_every_key_once_with_its_summary() -> None:
+    lines = [line.removeprefix("# ") for line in new.TEMPLATE.splitlines()]
+
+    for key in KEYS:
+        assert sum(line.startswith(f"{key.name}: {key.example}") for line in lines) == 1
+        assert sum(line.endswith(key.summary.replace("`", "")) for line in lines) == 1
 
 
 def test_a_file_that_is_there_is_not_replaced(xent: Xent, tmp_path: Path) -> None:
@@ -93,13 +96,13 @@ def test_what_a_program_dumps(tmp_path: Path) -> None:
     assert "\nignore_index: -100\n" in ignored
     assert "[1.0, -inf, 0.0]" in ignored
     assert "[-0.0, 2.0, 3.0]" in ignored
-    assert "\nbad_labels: nan # out of range: 7\n" in new.from_dump(
+    assert "\nbad_labels: nan # invalid: 7\n" in new.from_dump(
         str(dumped(tmp_path, logits=logits, labels=np.array([7, 2], np.uint8)))
     )
     soft = new.from_dump(str(dumped(tmp_path, logits=logits, labels=np.full((2, 3), 1 / 3, np.float16))))
     assert "  - [0.3333, 0.3333, 0.3333]" in soft
     mixed = new.from_dump(str(dumped(tmp_path, logits=logits, labels=np.array([-100, 7]))))
-    assert "\nignore_index: -100\nbad_labels: nan # out of range: 7\n" in mixed
+    assert "\nignore_index: -100\nbad_labels: nan # invalid: 7\n" in mixed
     huge = new.from_dump(str(dumped(tmp_path, logits=logits, labels=np.array([2**64 - 1, 0], np.uint64))))
     assert "labels: [18446744073709551615, 0]\nbad_labels: nan" in huge
     wide = new.from_dump(str(dumped(tmp_path, logits=np.zeros((1, 5000), ml_dtypes.bfloat16), labels=[0])))

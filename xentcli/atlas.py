@@ -1,4 +1,4 @@
-"""The bundled cases as a collection: by folder, by a phrase, by library, by what goes wrong in them."""
+"""The bundled cases as a collection: search by words, by library, by finding."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from xentcli.model import Case
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One bundled case: the folder it stands in ('' for the blog's own), and its file as text."""
+    """One bundled case, its folder ('' for the cases of the blog), and the text of its file."""
 
     case: Case
     folder: str
@@ -22,16 +22,16 @@ class Entry:
 
     @property
     def libraries(self) -> set[str]:
-        """Which libraries the case names."""
+        """The libraries that the case names."""
         about = self.case.about
         return {entry.library for entry in about.affects} | {entry.library for entry in about.prints}
 
     def result(self) -> Result:
-        """Run what the case runs by default."""
+        """Return the result of the default methods and of those that the case expects something of."""
         return run.evaluate(self.case)
 
     def findings(self) -> set[str]:
-        """Name what is found in the methods that the case is about: those it expects something of."""
+        """Return the findings of the methods that the case expects something of."""
         result = self.result()
         about = {expectation.quantity for expectation in self.case.expectations}
         pairs = zip(result.outcomes, result.judgements, strict=True)
@@ -40,39 +40,39 @@ class Entry:
 
 
 def entries() -> tuple[Entry, ...]:
-    """Return every bundled case that runs here, folder by folder."""
-    found, problems = sources.read_all(())
-    texts = {source.path: source.data.decode() for source in found}
-    cases = load.load_all(found, problems)
+    """Return every bundled case whose libraries are installed, folder by folder."""
+    files, problems = sources.read_all(())
+    texts = {source.path: source.data.decode() for source in files}
+    cases = load.load_all(files, problems)
     return tuple(Entry(case, sources.folder_of(Path(case.path)), texts[case.path]) for case in cases)
 
 
-def search(among: Iterable[Entry], phrase: str) -> tuple[tuple[Entry, ...], bool]:
-    """Return the cases in whose folder, name or file most words of a phrase stand, and whether all do."""
-    words = _plain(phrase).split()
-    texts = {entry: _plain(f"{entry.folder} {entry.case.name} {entry.text}") for entry in among}
-    found = {entry: sum(word in text for word in words) for entry, text in texts.items()}
-    most = max(found.values(), default=0)
-    return tuple(entry for entry, number in found.items() if number == most > 0), most == len(words)
+def search(cases: Iterable[Entry], phrase: str) -> tuple[tuple[Entry, ...], bool]:
+    """Return the cases whose folder, name or file has most words of a phrase, and whether they have all."""
+    words = _normalise(phrase).split()
+    texts = {entry: _normalise(f"{entry.folder} {entry.case.name} {entry.text}") for entry in cases}
+    hits = {entry: sum(word in text for word in words) for entry, text in texts.items()}
+    most = max(hits.values(), default=0)
+    return tuple(entry for entry, number in hits.items() if number == most > 0), most == len(words)
 
 
-def of_library(among: Iterable[Entry], name: str) -> tuple[Entry, ...]:
-    """Return the cases that name a library; raises XentError where none does."""
-    among = tuple(among)
-    known = sorted({library for entry in among for library in entry.libraries}, key=str.casefold)
-    wanted = next((library for library in known if library.casefold() == name.casefold()), None)
-    if wanted is None:
-        raise XentError(f"no case is of a library '{name}'{did_you_mean(name, known)}")
-    return tuple(entry for entry in among if wanted in entry.libraries)
+def by_library(cases: Iterable[Entry], name: str) -> tuple[Entry, ...]:
+    """Return the cases that name a library; raises XentError where no bundled case does."""
+    matches = tuple(entry for entry in cases if name.casefold() in map(str.casefold, entry.libraries))
+    names = () if matches else sorted({library for entry in entries() for library in entry.libraries})
+    if not matches and name.casefold() not in map(str.casefold, names):
+        raise XentError(f"no case names a library '{name}'{did_you_mean(name, names)}")
+    return matches
 
 
-def showing(among: Iterable[Entry], finding: str) -> tuple[Entry, ...]:
-    """Return the cases in which something is found; raises XentError where that is no finding."""
-    known = [entry.name for entry in FINDINGS]
-    if finding not in known:
-        raise XentError(f"unknown finding '{finding}'{did_you_mean(finding, known)}")
-    return tuple(entry for entry in among if finding in entry.findings())
+def by_finding(cases: Iterable[Entry], name: str) -> tuple[Entry, ...]:
+    """Return the cases that show a finding; raises XentError where there is none of that name."""
+    names = [finding.name for finding in FINDINGS]
+    if name not in names:
+        raise XentError(f"unknown finding '{name}'{did_you_mean(name, names)}")
+    return tuple(entry for entry in cases if name in entry.findings())
 
 
-def _plain(text: str) -> str:
+def _normalise(text: str) -> str:
+    """Make words comparable: no capitals, hyphens or underscores."""
     return text.casefold().replace("_", " ").replace("-", " ")

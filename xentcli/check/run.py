@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from xentcli import new
 from xentcli.check.findings import judge_response
 from xentcli.check.plan import CONTRACT_CATEGORY, CheckSpec, plan
 from xentcli.check.report import SEARCH, CheckFinding, CheckResult, Counterexample, Report
@@ -16,6 +15,7 @@ from xentcli.check.search import OutOfTime, SearchRow, probe, search
 from xentcli.errors import XentError, count, did_you_mean
 from xentcli.frameworks import versions
 from xentcli.judge.findings.finding import ACCURATE
+from xentcli.load.write import case_yaml
 
 if TYPE_CHECKING:
     from xentcli.check.probes import Probe
@@ -150,7 +150,7 @@ class _Run:
         batch = one.batch
         labels = batch.labels if batch.indices is None else batch.indices
         arrays = (batch.logits[:, 0], labels[:, 0]) if batch.binary else (batch.logits, labels)
-        text = new.text(f"{self._target}: {finding.statement}", *arrays)
+        text = case_yaml(f"{self._target}: {finding.statement}", *arrays)
         self.counterexamples.append(Counterexample(f"{name.replace(' ', '-')}-{row.dtype}", text))
         return finding
 

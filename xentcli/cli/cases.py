@@ -43,9 +43,9 @@ def cases(
             few = "these have most" if entries else "none has one"
             click.echo(f"no case has all the words of '{search}'; {few} of them", err=True)
     if library is not None:
-        entries = atlas.of_library(entries, library)
+        entries = atlas.by_library(entries, library)
     if finding is not None:
-        entries = atlas.showing(entries, finding)
+        entries = atlas.by_finding(entries, finding)
     to_stdout(render(case_sheets(entries, form), form, screen(None)))
     return 0 if entries else 1
 

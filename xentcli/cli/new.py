@@ -34,7 +34,7 @@ def new(file: str, dump: str | None) -> None:
     text = new.TEMPLATE if dump is None else new.from_dump(dump)
     with output.opened(file) as write:
         write(text)
-    if "bad_labels:" in text:
+    if "\nbad_labels:" in text:
         click.echo("some labels are invalid; bad_labels in the case says what they count for", err=True)
     if file != "-":
         click.echo(f"wrote {file}; 'xent run {file}' runs it", err=True)

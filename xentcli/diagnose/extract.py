@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xentcli import new
 from xentcli.diagnose.dumps import Shard
 from xentcli.diagnose.summary import Diagnosis, numbers_of
 from xentcli.diagnose.survey import Survey, survey
 from xentcli.errors import XentError, count
 from xentcli.load.sources import MAX_BYTES
+from xentcli.load.write import case_yaml
 from xentcli.words import IGNORE_INDEX
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def _text(diagnosis: Diagnosis, of_all: Survey, rows: Sequence[int]) -> str:
     title = f"{count(len(rows), 'row')} of a dump: {', '.join(names)}"
     source = f"rows {where}; {len(columns)} of {x.shape[1]} classes"
     clips = [float(name.removeprefix("clip ")) for name in names if name.startswith(("clip 0", "clip 1"))]
-    extra = f"clip: [{max(clips)!r}, 1.0]\n" if clips else ""
-    return new.text(title, x[:, columns], labels, source) + extra
+    clip = (max(clips), 1.0) if clips else None
+    return case_yaml(title, x[:, columns], labels, source, clip)
 
 
 def shrunk(x: "FloatArray", k: "IntArray", of_all: Survey) -> "IntArray":

@@ -45,7 +45,7 @@ def build_batch(  # noqa: PLR0913 - each is a key of a case file
         rows, indices, class_labels, ignored = _stored(y, dtype), None, None, None
     elif np.ndim(labels) > 1:
         rows, invalid, ignored = _stored(labels, dtype), np.zeros(len(x), bool), None
-        indices = class_labels = _one_hot_indices(rows)
+        indices = class_labels = one_hot_indices(rows)
     else:
         rows, indices, class_labels, invalid, ignored = _index_rows(labels, x, ignore_index, wrap=wrap)
     weights = None if class_weights is None else _stored(class_weights, dtype)[:, 0]
@@ -83,7 +83,7 @@ def _index_rows(
     return read_only(rows), read_only(indices), read_only(typed), ~valid & ~ignored, skipped
 
 
-def _one_hot_indices(rows: "FloatArray") -> "IntArray | None":
+def one_hot_indices(rows: "FloatArray") -> "IntArray | None":
     """Return class indices (N,) where every row is a 1 and zeros; None where a row is not."""
     if not (((rows == 0) | (rows == 1)).all() and ((rows == 1).sum(axis=1) == 1).all()):
         return None

@@ -1,7 +1,7 @@
-"""YAML text → nodes that know their place. The only file that imports yaml.
+"""YAML text → nodes with line and column. The only file that imports yaml.
 
-Nodes are built from PyYAML's events, not with its loader: numbers stay as they are written (PyYAML reads
-``1e31`` as text and ``no`` as false), nothing is ever expanded or constructed, and depth is bounded.
+Nodes are built from PyYAML's events, not with its loader: numbers stay as written (PyYAML reads ``1e31`` as
+text and ``no`` as false), nothing is expanded or constructed, and depth is bounded.
 """
 
 import re
@@ -15,9 +15,9 @@ from xentcli.errors import CaseError, Refused
 _MAX_DEPTH = 8
 _TOO_DEEP = f"nested more than {_MAX_DEPTH} deep; a case needs 3"
 _MOST_NODES = 1_000_000
-_MOST_PROBLEMS = 1000  # after which nothing more is read
+_MOST_PROBLEMS = 1000  # then reading stops
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it
-# What YAML 1.1 calls printable, turned round.
+# All but the printable characters of YAML 1.1.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -32,44 +32,39 @@ class Node:
 
 @dataclass(slots=True)
 class Scalar(Node):
-    """A value as written; ``plain`` says that it stands without quotes."""
+    """A value as written; ``plain``: without quotes."""
 
     text: str
     plain: bool
 
 
 @dataclass(slots=True)
-class Sequence(Node):
-    """A list."""
+class Collection(Node):
+    """The items of a list; the keys and values of a mapping, in turn."""
 
     items: list[Node] = field(default_factory=list)
 
-    def add(self, node: Node) -> None:
-        """Append an item."""
-        self.items.append(node)
+
+@dataclass(slots=True)
+class Sequence(Collection):
+    """A list."""
 
 
 @dataclass(slots=True)
-class Mapping(Node):
-    """Keys with values, in the order written, repeated keys and all."""
+class Mapping(Collection):
+    """Keys with values, in the order written, repeated keys too."""
 
-    pairs: list[tuple[Node, Node]] = field(default_factory=list)
-    key: Node | None = None
-
-    def add(self, node: Node) -> None:
-        """Take a key, then its value."""
-        if self.key is None:
-            self.key = node
-        else:
-            self.pairs.append((self.key, node))
-            self.key = None
+    @property
+    def pairs(self) -> list[tuple[Node, Node]]:
+        """Each key with its value."""
+        return list(zip(self.items[::2], self.items[1::2], strict=True))
 
 
 class Document:
-    """One YAML text: its tree and the problems found in it so far."""
+    """One YAML text: its tree, and the problems noted in it so far."""
 
     def __init__(self, path: str, data: bytes) -> None:
-        """Parse the text; raises Refused where no tree can be made of it."""
+        """Parse the text; raises Refused where it is not YAML."""
         self.path = path
         self.problems: list[CaseError] = []
         self._lines: list[str] = []
@@ -98,7 +93,9 @@ class Document:
         self._lines = text.splitlines()
         if wrong := _UNPRINTABLE.search(text):
             name = "a NUL byte" if wrong[0] == "\0" else f"the control character {wrong[0]!r}"
-            raise self._stop(_place(text[: wrong.start()]), f"{name} has no place in a case file; remove it")
+            raise self._stop(
+                _place(text[: wrong.start()]), f"{name} is not allowed in a case file; remove it"
+            )
         return text
 
     def _parse(self, text: str) -> Node:
@@ -109,7 +106,7 @@ class Document:
             if mark and (node := _too_deep(text[: mark.index])):
                 raise self._stop(node, _TOO_DEEP) from error
             if error.context_mark and mark and mark.line >= len(self._lines):
-                mark = error.context_mark  # found at the end of the file: show what was left open
+                mark = error.context_mark  # the problem is at the end of the file: show what is open
             place = Node(mark.line + 1, mark.column + 1, 1) if mark else Node(1, 1, 1)
             raise self._stop(place, self._explain(error, place.line)) from error
         if root is None:
@@ -119,36 +116,36 @@ class Document:
     def _explain(self, error: yaml.MarkedYAMLError, line: int) -> str:
         source = self._lines[line - 1] if line <= len(self._lines) else ""
         if "\t" in source[: len(source) - len(source.lstrip())]:
-            return "a tab in the indentation; YAML wants spaces"
+            return "a tab in the indentation; YAML expects spaces"
         if "mapping values are not allowed" in (error.problem or ""):
-            return "not YAML: a second ': ' on this line; put text that holds one in quotes"
+            return "not YAML: a second ': ' on this line; put text with a colon in quotes"
         what = ", ".join(part for part in (error.problem, error.context) if part)
         return f"not YAML: {what}"
 
     def _build(self, text: str) -> Node | None:
         """Build the tree from PyYAML's events, without recursion."""
         root: Node | None = None
-        above: list[Sequence | Mapping] = []
+        above: list[Collection] = []
         for number, event in enumerate(yaml.parse(text, Loader=_PARSER)):
             if number > _MOST_NODES:
                 raise self._stop(_span(event), "more than a million values; a case is a batch of a few rows")
             if isinstance(event, yaml.CollectionEndEvent):
                 above.pop()
             elif isinstance(event, yaml.DocumentStartEvent) and root is not None:
-                raise self._stop(_span(event), "a second document starts here; one case a file")
+                raise self._stop(_span(event), "a second document starts here; write one case per file")
             elif isinstance(event, yaml.NodeEvent):
                 node = self._node(event)
                 root = root or node
                 if above:
-                    above[-1].add(node)
-                if isinstance(node, Sequence | Mapping):
+                    above[-1].items.append(node)
+                if isinstance(node, Collection):
                     above.append(node)
                 if len(above) > _MAX_DEPTH:
                     raise self._stop(node, _TOO_DEEP)
         return root
 
     def _node(self, event: yaml.NodeEvent) -> Node:
-        """Make the node of an event; an alias and a tagged scalar are refused and leave a bare place."""
+        """Return the node of an event; an alias and a tagged scalar are refused and become a bare place."""
         span = _span(event)
         place = span.line, span.column, span.width
         if isinstance(event, yaml.AliasEvent):
@@ -156,8 +153,8 @@ class Document:
             return span
         tag: str | None = getattr(event, "tag", None)
         if tag is not None:
-            shown = tag.replace("tag:yaml.org,2002:", "!!")
-            self.refuse(span, f"the tag {shown} has no meaning here; remove it")
+            short = tag.replace("tag:yaml.org,2002:", "!!")
+            self.refuse(span, f"the tag {short} is not supported; remove it")
         if isinstance(event, yaml.SequenceStartEvent):
             return Sequence(*place)
         if isinstance(event, yaml.MappingStartEvent):

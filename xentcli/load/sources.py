@@ -1,4 +1,4 @@
-"""What a person names on the command line → the bytes of case files: paths, folders, bundled names, stdin."""
+"""Paths, folders, names of bundled cases and - → the bytes of case files."""
 
 import os
 import stat
@@ -15,9 +15,9 @@ _SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One case file, read: ``path`` as messages show it, ``name`` as the case is called.
+    """The bytes of one case file: its ``path`` in messages, the ``name`` of the case.
 
-    ``named`` says that it was asked for by itself, not as one of a folder.
+    ``named``: the file itself was named, not its folder.
     """
 
     path: str
@@ -27,43 +27,46 @@ class Source:
 
 
 def home() -> Path:
-    """Return the folder of the cases that ship with xent: inside the package, or beside it in a checkout."""
+    """Return the folder of the bundled cases: inside the package, or beside it in a checkout."""
     package = Path(__file__).parent.parent
     return package / "cases" if (package / "cases").is_dir() else package.parent / "cases"
 
 
 def bundled() -> tuple[Path, ...]:
-    """Return the files of the cases that ship with xent."""
+    """Return the files of the bundled cases."""
     return tuple(_files(home()))
 
 
 def folder_of(path: Path) -> str:
-    """Return the folder that a bundled case stands in, '' for the blog's own."""
+    """Return the folder of a bundled case, '' for the cases of the blog."""
     return path.parent.relative_to(home()).as_posix().removeprefix(".")
 
 
 def read_all(arguments: Sequence[str]) -> tuple[list[Source], list[CaseError]]:
-    """Read everything that is named, all bundled cases where nothing is; tell what could not be read."""
+    """Read the files that are named, all bundled cases where none is; return the problems too."""
     sources: list[Source] = []
     problems: list[CaseError] = []
     # Standard input can be read once, however often it is named.
     once = [name for at, name in enumerate(arguments) if name != "-" or at == arguments.index("-")]
     for argument in once or [str(home())]:
         try:
-            paths: Sequence[Path | None] = [None] if argument == "-" else _paths(argument)
+            if argument == "-":
+                sources.append(_read_stdin())
+                continue
+            paths = _paths(argument)
         except Refused as refused:
             problems.extend(refused.problems)
             continue
         for path in paths:
             try:
-                sources.append(_of_stdin() if path is None else _of_file(path, named=len(paths) == 1))
+                sources.append(_read_file(path, named=len(paths) == 1))
             except Refused as refused:
                 problems.extend(refused.problems)
     return sources, problems
 
 
 def find_bundled(name: str) -> Path:
-    """Return the file of a bundled case; raises Refused where there is none of that name."""
+    """Return the file of a bundled case; raises Refused where none has that name."""
     files = {file.stem: file for file in bundled()}
     if name not in files:
         near = did_you_mean(name, list(files), "'xent cases' lists them")
@@ -91,13 +94,13 @@ def _paths(argument: str) -> Sequence[Path]:
     return files
 
 
-def _of_stdin() -> Source:
+def _read_stdin() -> Source:
     if sys.stdin is None:
         raise Refused([CaseError("-", "standard input is closed")])
     return Source("-", "stdin", _bounded("-", sys.stdin.buffer.read(MAX_BYTES + 1)))
 
 
-def _of_file(path: Path, *, named: bool) -> Source:
+def _read_file(path: Path, *, named: bool) -> Source:
     try:
         with path.open("rb") as file:
             return Source(str(path), path.stem, _bounded(str(path), file.read(MAX_BYTES + 1)), named)
@@ -106,28 +109,24 @@ def _of_file(path: Path, *, named: bool) -> Source:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the case files of a folder and those below it, but nothing hidden and nothing that is no file."""
+    """Yield the case files of a folder and of those below it, but no hidden ones."""
 
     def refuse(error: OSError) -> None:
         raise _unreadable(str(error.filename or folder), error) from error
 
-    for where, folders, names in os.walk(folder, onerror=refuse):
+    for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names, key=lambda name: Path(name).stem):
-            path = Path(where, name)
-            if (
-                name.endswith(_SUFFIXES)
-                and not name.startswith(".")
-                and (path.is_file() or path.is_symlink())
-            ):
+            path = Path(parent, name)
+            is_case = name.endswith(_SUFFIXES) and not name.startswith(".")
+            if is_case and (path.is_file() or path.is_symlink()):
                 yield path
 
 
 def _bounded(path: str, data: bytes) -> bytes:
     if len(data) > MAX_BYTES:
-        raise Refused(
-            [CaseError(path, f"larger than {MAX_BYTES // 2**20} MiB; a case is a batch of a few rows")]
-        )
+        problem = f"larger than {MAX_BYTES // 2**20} MiB; a case is a batch of a few rows"
+        raise Refused([CaseError(path, problem)])
     return data
 
 

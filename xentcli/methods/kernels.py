@@ -385,8 +385,14 @@ def class_indices(ar: "Arithmetic", batch: "Batch") -> "IntArray":  # noqa: ARG0
 
 
 QUANTITIES: Final = (
-    Quantity("softmax", softmax, ("N", "C")),
-    Quantity("softmax_sum", softmax_sum, ()),
-    Quantity("softmax_matches", softmax_matches, (), needs_probabilities=True),
-    Quantity("class_indices", class_indices, ("N",), dtype="int64"),
+    Quantity("softmax", softmax, ("N", "C"), "the probabilities"),
+    Quantity("softmax_sum", softmax_sum, (), "the mean over the rows of the softmax's sum"),
+    Quantity(
+        "softmax_matches",
+        softmax_matches,
+        (),
+        "how many entries are within 1e-6 of `probabilities`",
+        needs_probabilities=True,
+    ),
+    Quantity("class_indices", class_indices, ("N",), "the class of the largest label", dtype="int64"),
 )

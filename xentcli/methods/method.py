@@ -44,6 +44,7 @@ class Quantity:
     name: str
     kernel: QuantityKernel
     shape: tuple[str, ...]
+    summary: str
     dtype: str | None = None
     needs_probabilities: bool = False
 
