@@ -291,3 +291,23 @@ def test_a_request_gets_10_seconds_but_no_more_than_are_left_and_1_at_least(
     InSubprocess("loss", None, NUMPY, 1000.0 + left).respond({})
 
     assert given == [max(1.0, min(120.0, left)), seconds]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(59.0, "failed"), (61.0, "not reached")])
+def test_a_call_that_the_deadline_ends_is_not_reached_and_no_finding(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, status: str
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    subject = InSubprocess.__new__(InSubprocess)
+    subject.convention, subject.parameters, subject.has_gradient = NUMPY, (), False
+
+    def respond(_: Fields) -> Fields:
+        clock[0] += seconds
+        return {"raised": "no answer", "ended": True}
+
+    monkeypatch.setattr(subject, "respond", respond)
+
+    (one,) = check(subject, Options(only=["one-hot"]), "loss", 1060.0).checks
+
+    assert one.status == status
