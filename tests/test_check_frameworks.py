@@ -38,34 +38,34 @@ def findings(target: str, convention: str | None = None, *only: str) -> dict[str
 
 
 def test_optax_loses_ln_2_to_an_offset_and_takes_minus_1_for_a_class() -> None:
-    found = findings(OPTAX, None, "cancellation", "labels", "translation", "invalid-labels", "contract")
+    names = findings(OPTAX, None, "cancellation", "labels", "translation", "invalid-labels", "contract")
 
-    assert found["common-offset"] == {"collapsed"}
-    assert found["negative-label-wraps"] == {"plausible"}
-    assert found["translation"] == {"differs"}
-    assert found["invalid-labels"] == {"plausible"}
-    assert found["untouched"] == found["shape"] == found["dtype"] == found["differentiable"] == set()
+    assert names["common-offset"] == {"collapsed"}
+    assert names["negative-label-wraps"] == {"plausible"}
+    assert names["translation"] == {"differs"}
+    assert names["invalid-labels"] == {"plausible"}
+    assert names["untouched"] == names["shape"] == names["dtype"] == names["differentiable"] == set()
 
 
 def test_torch_loses_a_tail_and_its_gradient() -> None:
-    found = findings(TORCH)
+    names = findings(TORCH)
 
-    assert {"collapsed", "gradient wrong"} <= found["tail-collapse"]
-    assert "collapsed" in found["no-collapse"]
-    assert found["gradient-sum"] == {"gradient sum"}
-    assert found["ignored-rows"] == {"gradient nan"}
-    assert "collapsed" in found["search"]
+    assert {"collapsed", "gradient wrong"} <= names["tail-collapse"]
+    assert "collapsed" in names["no-collapse"]
+    assert names["gradient-sum"] == {"gradient sum"}
+    assert names["ignored-rows"] == {"gradient nan"}
+    assert "collapsed" in names["search"]
     for name in ("blog", "translation", "invalid-labels", "permutation", "batching", "weights-and-smoothing"):
-        assert not found.get(name)
+        assert not names.get(name)
 
 
 def test_tensorflow_is_nan_on_a_mask_and_wrong_where_labels_do_not_sum_to_1() -> None:
-    found = findings(TENSORFLOW, None, "infinities", "labels", "one-hot", "unnormalised-labels")
+    names = findings(TENSORFLOW, None, "infinities", "labels", "one-hot", "unnormalised-labels")
 
-    assert found["masked-class"] == {"nan"}
-    assert found["one-hot"] == {"nan"}
-    assert found["labels-sum-to-two"] == {"gradient wrong"}
-    assert found["unnormalised-labels"] == {"gradient wrong"}
+    assert names["masked-class"] == {"nan"}
+    assert names["one-hot"] == {"nan"}
+    assert names["labels-sum-to-two"] == {"gradient wrong"}
+    assert names["unnormalised-labels"] == {"gradient wrong"}
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_a_mean_is_differentiated_example_by_example() -> None:
 
 
 def test_a_library_without_subnormal_numbers_is_not_asked_for_them() -> None:
-    found = findings("tests/losses/jaxed.py:log1p", "optax", "no-collapse", "infinities", "properties")
+    names = findings("tests/losses/jaxed.py:log1p", "optax", "no-collapse", "infinities", "properties")
 
-    assert not any(found.values())
+    assert not any(names.values())
 
 
 @pytest.mark.parametrize("function", ["detached", "by_numpy"])

@@ -228,9 +228,9 @@ def test_nan_and_infinities_are_the_same_only_as_themselves(
 def test_a_gradient_may_sum_to_1_percent_of_its_largest_entry(
     share: float, names: set[str], sign: int
 ) -> None:
-    found = result("gradient-sum", right.log1p, near.gradient_with_a_rest(sign * share)).findings
+    findings = result("gradient-sum", right.log1p, near.gradient_with_a_rest(sign * share)).findings
 
-    assert {finding.name for finding in found} == names
+    assert {finding.name for finding in findings} == names
 
 
 def test_a_gradient_has_the_dtype_of_the_logits() -> None:
@@ -279,10 +279,10 @@ def test_a_mean_of_several_numbers_is_of_the_wrong_shape() -> None:
 def test_a_request_gets_10_seconds_but_no_more_than_are_left_and_1_at_least(
     monkeypatch: pytest.MonkeyPatch, left: float, seconds: float
 ) -> None:
-    given: list[float] = []
+    limits: list[float] = []
 
     def respond(_: Process, fields: Fields, seconds: float) -> Fields:
-        given.append(seconds)
+        limits.append(seconds)
         return {"parameters": [], "has_gradient": False, "reduction": "none", "flushes": False, **fields}
 
     monkeypatch.setattr(Process, "request", respond)
@@ -290,4 +290,24 @@ def test_a_request_gets_10_seconds_but_no_more_than_are_left_and_1_at_least(
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
     InSubprocess("loss", None, NUMPY, 1000.0 + left).respond({})
 
-    assert given == [max(1.0, min(120.0, left)), seconds]
+    assert limits == [max(1.0, min(120.0, left)), seconds]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(59.0, "failed"), (61.0, "not reached")])
+def test_a_call_that_the_deadline_ends_is_not_reached_and_no_finding(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, status: str
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    subject = InSubprocess.__new__(InSubprocess)
+    subject.convention, subject.parameters, subject.has_gradient = NUMPY, (), False
+
+    def respond(_: Fields) -> Fields:
+        clock[0] += seconds
+        return {"raised": "no answer", "ended": True}
+
+    monkeypatch.setattr(subject, "respond", respond)
+
+    (one,) = check(subject, Options(only=["one-hot"]), "loss", 1060.0).checks
+
+    assert one.status == status

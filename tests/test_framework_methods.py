@@ -318,7 +318,7 @@ WEIGHTED = {"class_weights": "[20, 10]", "ignore_index": "-100"}
 CASES = {
     **{f"rows {dtype}": case("[[0.5, 2, 1], [0, -1, 1]]", "[1, 0]", dtype=dtype) for dtype in DTYPES},
     **{f"binary {dtype}": case("[1.5, -0.5]", "[1, 0]", dtype=dtype) for dtype in DTYPES},
-    **{str(given): case(*given) for _, given, _, _ in REPORTED},
+    **{str(keys): case(*keys) for _, keys, _, _ in REPORTED},
     "bad": case("[[0.2, 0.1, 0.4, 0.6]]", "[4]", bad_labels="nan"),
     "weighted": case("[[-100, 100], [-100, 100], [0, 1]]", "[0, 1, -100]", **WEIGHTED),
     "smoothed": case("[[-inf, 0, 1]]", "[2]", label_smoothing="0.1"),
@@ -327,7 +327,7 @@ CASES = {
 
 @lru_cache
 def of_library(library: str) -> dict[tuple[str, str], Outcome]:
-    """Run everything that is asked of a library at once, for it takes seconds to import."""
+    """Run all cases of a library at once, for it takes seconds to import."""
     methods = [method for method in FRAMEWORK_METHODS if method.library.name == library]
     several = zip(CASES, runner.run(list(CASES.values()), methods), strict=True)
     return {(outcome.method, name): outcome for name, outcomes in several for outcome in outcomes}
@@ -344,11 +344,11 @@ def outcome_of(method: str, name: str) -> Outcome:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_an_ordinary_batch_has_its_true_loss_and_gradient(method: FrameworkMethod, dtype: str) -> None:
     name = f"binary {dtype}" if method.convention.binary else f"rows {dtype}"
-    outcome, given = outcome_of(method.name, name), CASES[name]
+    outcome = outcome_of(method.name, name)
 
-    result = judge(given, (outcome,), ())
+    result = judge(CASES[name], (outcome,), ())
 
-    # A log-sum-exp of 2.5 is subtracted from, which leaves 8 of its ulps in a loss of 0.3; sklearn is given a
+    # A log-sum-exp of 2.5 is subtracted from, which leaves 8 of its ulps in a loss of 0.3; sklearn takes a
     # softmax in the dtype and answers in float64.
     pairs = zip(outcome.losses, result.exact.losses, strict=True)
     errors = [ulps(loss, true, FORMATS[dtype]) for loss, true in pairs]
@@ -361,11 +361,11 @@ def test_an_ordinary_batch_has_its_true_loss_and_gradient(method: FrameworkMetho
 
 
 @pytest.mark.frameworks
-@pytest.mark.parametrize(("name", "given", "loss", "gradient"), REPORTED)
+@pytest.mark.parametrize(("name", "keys", "loss", "gradient"), REPORTED)
 def test_what_the_reports_say_of_frameworks_is_seen(
-    name: str, given: tuple[str, str], loss: float, gradient: list[float] | None
+    name: str, keys: tuple[str, str], loss: float, gradient: list[float] | None
 ) -> None:
-    outcome = outcome_of(name, str(given))
+    outcome = outcome_of(name, str(keys))
 
     assert outcome.loss is not None
     assert np.array_equal(round(outcome.loss, 4), loss, equal_nan=True)

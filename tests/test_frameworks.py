@@ -25,7 +25,7 @@ inf = math.inf
 def examples(number: int) -> list[tuple[list[float], int]]:
     """Make examples: ordinary and tiny logits, gaps that underflow, ties, masks, infinities, nan."""
     rng = random.Random(0)
-    made = []
+    rows = []
     for _ in range(number):
         classes = rng.randint(2, 6)
         scale = rng.choice([0.1, 1.0, 10.0, 100.0, 1e4, 1e31])
@@ -34,19 +34,19 @@ def examples(number: int) -> list[tuple[list[float], int]]:
             logits[rng.randrange(classes)] = rng.choice([-inf, -inf, inf, math.nan])
         if rng.random() < 0.15:
             logits = [logits[0]] * classes
-        made.append((logits, rng.randrange(classes)))
-    return made
+        rows.append((logits, rng.randrange(classes)))
+    return rows
 
 
 EXAMPLES = examples(240)
 
 
 def ours(name: str, logits: Sequence[float], label: int, arithmetic_name: str) -> Any:
-    given = build_batch([logits], [label], "float32", clip=CLIP)
+    batch = build_batch([logits], [label], "float32", clip=CLIP)
     (method,) = methods.select(name)
     assert method.gradient
     with np.errstate(all="ignore"):
-        return method.gradient(arithmetic.get(arithmetic_name, "float32"), given)[0]
+        return method.gradient(arithmetic.get(arithmetic_name, "float32"), batch)[0]
 
 
 def with_torch(name: str, logits: Sequence[float], label: int) -> Any:
@@ -85,19 +85,19 @@ def with_tensorflow(name: str, logits: Sequence[float], label: int) -> Any:
     return tf.convert_to_tensor(tape.gradient(loss, x)).numpy()[0]
 
 
-def agree(got: Any, wanted: Any) -> bool:
+def agree(got: Any, expected: Any) -> bool:
     """Whether gradients are nan in the same places and elsewhere within 16 ulps of the largest entry or 1.
 
     A softmax and its chain are a dozen operations of at most an ulp each, in another order in each library
     and on each processor; among them is a difference of numbers of the size of 1, y / p and its mean.
     """
-    if not np.array_equal(np.isnan(got), np.isnan(wanted)):
+    if not np.array_equal(np.isnan(got), np.isnan(expected)):
         return False
-    finite = wanted[np.isfinite(wanted)]
+    finite = expected[np.isfinite(expected)]
     unit = np.spacing(np.float32(max(1, np.abs(finite).max()))) if finite.size else np.float32(0)
     with np.errstate(all="ignore"):
-        near = np.abs(got - wanted) <= 16 * unit
-    return bool((near | (got == wanted) | np.isnan(wanted)).all())
+        near = np.abs(got - expected) <= 16 * unit
+    return bool((near | (got == expected) | np.isnan(expected)).all())
 
 
 # TensorFlow takes subnormal numbers for zero, as our eigen arithmetic does; torch keeps them, as NumPy does.

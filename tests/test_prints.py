@@ -4,7 +4,6 @@ Marked ``frameworks``: .ci/run installs torch, TensorFlow with Keras, JAX and op
 """
 
 import os
-import re
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any
@@ -34,21 +33,17 @@ def need(library: str, version: str) -> None:
     except metadata.PackageNotFoundError:
         installed = "not installed"
     if installed != version:
-        pytest.skip(f"{library} {version} is wanted, here it is {installed}; .ci/run tests with it")
+        pytest.skip(f"expected {library} {version}, here it is {installed}; .ci/run tests with it")
 
 
-def names(library: str, entry: Entry) -> dict[str, Any]:
+def names_of(library: str, entry: Entry) -> dict[str, Any]:
     """Return what calls are written with: x the logits, y the labels, h label rows, w class weights."""
-    batch, weighting = entry.case.batch, entry.case.batch.weighting
-    indices = re.search(r"^labels: \[([^\[]*)\]$", entry.text, re.MULTILINE)
-    x, y = batch.logits, batch.labels
+    batch = entry.case.batch
+    x, y = batch.logits, batch.labels if batch.label_rows else batch.class_labels
     if batch.binary:
-        x, y = x[:, 0], y[:, 0]
-    elif indices:
-        y = np.array([int(word) for word in indices[1].split(",")])
-    weights = weighting.class_weights
+        x, y = x[:, 0], batch.labels[:, 0]
     makers = {"torch": with_torch, "tensorflow": with_tensorflow, "keras": with_tensorflow}
-    return makers.get(library, with_jax)(x, y, batch.labels, weights, entry.case.dtype)
+    return makers.get(library, with_jax)(x, y, batch.labels, batch.weighting.class_weights, entry.case.dtype)
 
 
 def with_torch(x: Any, y: Any, h: Any, w: Any, dtype: str) -> dict[str, Any]:
@@ -115,7 +110,7 @@ def as_text(value: Any) -> str:
     return " ".join(str(value).split())
 
 
-def test_most_of_what_is_printed_is_run_here() -> None:
+def test_at_least_40_calls_of_the_atlas_are_run_here() -> None:
     assert len(RUN_HERE) >= 40
     assert {printed.library for _, printed in RUN_HERE} == set(TODAY)
 
@@ -124,22 +119,22 @@ def test_most_of_what_is_printed_is_run_here() -> None:
 def test_a_library_still_prints_what_the_case_says(entry: Entry, printed: LibraryOutput) -> None:
     need(printed.library, printed.version)
 
-    value = eval(printed.call, names(printed.library, entry))  # noqa: S307 - from our own case files
+    value = eval(printed.call, names_of(printed.library, entry))  # noqa: S307 - from our own case files
 
     assert as_text(value) == printed.text, entry.case.name
 
 
-def agree(got: Any, wanted: Any) -> bool:
+def agree(got: Any, expected: Any) -> bool:
     """Whether numbers are nan and infinite in the same places, else within 16 ulps of the largest or of 1.
 
     The sums and functions are the same but for their order and the last bit of each.
     """
-    got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
-    finite = wanted[np.isfinite(wanted)]
+    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    finite = expected[np.isfinite(expected)]
     unit = np.spacing(np.float32(max(1, np.abs(finite).max()) if finite.size else 1))
     with np.errstate(invalid="ignore"):
-        near = np.abs(got - wanted) <= 16 * unit
-    return bool((near | (got == wanted) | (np.isnan(got) & np.isnan(wanted))).all())
+        near = np.abs(got - expected) <= 16 * unit
+    return bool((near | (got == expected) | (np.isnan(got) & np.isnan(expected))).all())
 
 
 PLAIN = [
@@ -155,8 +150,8 @@ PLAIN = [
 @pytest.mark.parametrize("entry", PLAIN, ids=lambda entry: entry.case.name)
 def test_losses_of_the_atlas_are_those_of_torch(entry: Entry) -> None:
     need("torch", TODAY["torch"])
-    given = names("torch", entry)
-    functional, x, y = given["F"], given["x"], given["y"]
+    names = names_of("torch", entry)
+    functional, x, y = names["F"], names["x"], names["y"]
     weighting = entry.case.batch.weighting
     if entry.case.batch.binary:
         theirs = {
@@ -164,9 +159,8 @@ def test_losses_of_the_atlas_are_those_of_torch(entry: Entry) -> None:
             "bce_with_logits": functional.binary_cross_entropy_with_logits(x, y, reduction="none"),
         }
     else:
-        ignored = re.search(r"^ignore_index: (.*)$", entry.text, re.MULTILINE)
-        options = {} if weighting is None else {"weight": given["w"], "label_smoothing": weighting.smoothing}
-        options |= {"ignore_index": int(ignored[1])} if ignored else {}
+        options = {"weight": names["w"], "label_smoothing": weighting.smoothing}
+        options |= {} if weighting.ignored is None else {"ignore_index": weighting.ignore_index}
         name = "sparse" if not y.dtype.is_floating_point else "dense"
         theirs = {name: functional.cross_entropy(x, y, reduction="none", **options)}
 
@@ -177,11 +171,11 @@ def test_losses_of_the_atlas_are_those_of_torch(entry: Entry) -> None:
 
 @pytest.mark.parametrize("entry", PLAIN, ids=lambda entry: entry.case.name)
 def test_losses_of_the_atlas_are_those_of_tensorflow_and_optax(entry: Entry) -> None:
-    if entry.case.batch.binary or entry.case.batch.weighting is not None:
+    if entry.case.batch.binary or not entry.case.batch.weighting.is_plain:
         pytest.skip("neither has weights, smoothing or ignored rows; binary losses are compared with torch")
     need("tensorflow", TODAY["tensorflow"])
     need("optax", TODAY["optax"])
-    here, there = names("tensorflow", entry), names("optax", entry)
+    here, there = names_of("tensorflow", entry), names_of("optax", entry)
     labels = entry.case.batch.indices
     theirs = {
         "dense": [

@@ -1,7 +1,7 @@
 """A Python process that handles requests; one that aborts, hangs or prints costs a response, not the run.
 
-A request and its response are a line of JSON each. ``Process`` is the side that asks, ``serve`` the side that
-responds; there whatever is printed is discarded, and standard input is empty.
+A request and its response are a line of JSON each. ``Process`` sends requests, and ``serve`` handles
+them in the other process, where what is printed is discarded and standard input is empty.
 """
 
 import json

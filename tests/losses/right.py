@@ -142,7 +142,7 @@ def gradient(logits: Floats, labels: Ints) -> Floats:
 
 
 def binary(logits: Floats, labels: Floats) -> Floats:
-    """Take one logit an example: y softplus(-x) + (1 - y) softplus(x), no term of weight 0."""
+    """Take one logit per example: y softplus(-x) + (1 - y) softplus(x), no term of weight 0."""
     x, y = logits.astype(np.float64), labels.astype(np.float64)
     tail = np.log1p(np.exp(-np.abs(x)))
     positive = np.where(y > 0, y * (tail + np.maximum(-x, 0)), 0)

@@ -40,7 +40,7 @@ def column(logits: Floats, labels: Ints) -> Floats:
 
 
 def reduced(logits: Floats, labels: Ints) -> Floats:
-    """Return the mean though losses are asked for."""
+    """Return the mean in the place of losses."""
     return np.asarray(log1p(logits, labels).sum(), logits.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Cross-entropies with one fault each; the checks have to find every one."""
+"""Cross-entropies with one mistake each; the checks have to find every one."""
 
 import numpy as np
 

@@ -66,7 +66,7 @@ class Probe:
 
     @cached_property
     def truth(self) -> Exact:
-        """The true losses of what the loss is given, and where it is given logits the true gradients."""
+        """The true losses of what the loss receives, and where it receives logits the true gradients."""
         if self.convention.probabilities:
             return exact_from_probabilities(self.batch, self._scores, self.reduction)
         return exact(self.batch, self.dtype, self.reduction)

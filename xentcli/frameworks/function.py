@@ -116,7 +116,7 @@ class LossFunction:
     def respond(self, request: Fields) -> Fields:
         """Call the loss with a batch; what it returns, raises, prints and writes into is the response.
 
-        ``losses`` and their ``shape`` and ``dtype``; ``loss`` and ``loss_shape`` where one is asked for;
+        ``losses`` and their ``shape`` and ``dtype``; ``loss`` and ``loss_shape`` where the request has a reduction;
         ``gradient`` (flat) and ``gradient_dtype``, or ``gradient_failed``; or ``raised`` or ``unusable``.
         """
         printed, call = io.StringIO(), _Call(self, request)

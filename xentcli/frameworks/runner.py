@@ -12,7 +12,7 @@ from xentcli.process import Fields, Process
 if TYPE_CHECKING:
     from xentcli.frameworks import FrameworkMethod
 
-SECONDS = 120.0  # for an answer; the first has to import the library, which takes TensorFlow ten alone
+SECONDS = 120.0  # for a response; the first has to import the library, which takes TensorFlow ten alone
 
 
 def run(
@@ -20,7 +20,7 @@ def run(
 ) -> list[tuple[Outcome, ...]]:
     """Run the methods on every case, library by library; the outcomes of each case in the order of methods.
 
-    Softmax functions are left out of binary cases, and binary ones out of the others.
+    A binary case runs the binary functions alone, another case the others.
     """
     outcomes: dict[tuple[int, str], Outcome] = {}
     for library in dict.fromkeys(method.library for method in methods):

@@ -10,7 +10,7 @@ from xentcli.process import Fields, Process
 
 _TO_IMPORT = 120.0  # seconds; TensorFlow alone may take ten
 _TO_RESPOND = 10.0  # seconds for a batch of a few rows, the first of its shape compiled
-_LEAST = 1.0  # seconds that a request is given however near the deadline is: most batches take less
+_LEAST = 1.0  # seconds for a request, however near the deadline: most batches take less
 
 
 class InSubprocess:
