@@ -109,15 +109,15 @@ class LossFunction:
     @property
     def has_gradient(self) -> bool:
         """Whether there is a gradient with respect to logits."""
-        return (self.gradient is not None or self.convention.library != "numpy") and (
-            not self.convention.probabilities
-        )
+        differentiable = self.gradient is not None or self.convention.library != "numpy"
+        return differentiable and not self.convention.probabilities
 
     def respond(self, request: Fields) -> Fields:
         """Call the loss with a batch; what it returns, raises, prints and writes into is the response.
 
-        ``losses`` and their ``shape`` and ``dtype``; ``loss`` and ``loss_shape`` where the request has a reduction;
-        ``gradient`` (flat) and ``gradient_dtype``, or ``gradient_failed``; or ``raised`` or ``unusable``.
+        ``losses`` and their ``shape`` and ``dtype``; where the request has a reduction, ``loss`` and
+        ``loss_shape``; ``gradient`` (flat) and ``gradient_dtype``, or ``gradient_failed``. Without losses
+        ``raised`` or ``unusable`` says why.
         """
         printed, call = io.StringIO(), _Call(self, request)
         with (
