@@ -202,7 +202,7 @@ def signs() -> Schema:
 
 
 def index(atlas: Sequence[Entry]) -> str:
-    """Write a table per folder: the case, what it shows, what is found, where it is reported."""
+    """Write a table per folder: the case, what it shows, its findings, where it is reported."""
     parts = []
     for folder in dict.fromkeys(entry.folder for entry in atlas):
         rows = [row(entry) for entry in atlas if entry.folder == folder]
@@ -215,8 +215,8 @@ def index(atlas: Sequence[Entry]) -> str:
 
 def row(entry: Entry) -> str:
     case = entry.case
-    found = entry.findings()
-    findings = ", ".join(finding.name for finding in FINDINGS if finding.name in found)
+    names = entry.findings()
+    findings = ", ".join(finding.name for finding in FINDINGS if finding.name in names)
     links = ", ".join(f"[{short(source.url)}]({source.url})" for source in case.about.sources)
     return f"| [{case.name}]({entry.folder}/{case.name}.yaml) | {case.title} | {findings} | {links} |\n"
 

@@ -34,8 +34,8 @@ KINDS_OF_STATE = ("open", "closed", "fixed", "intended", "not reported", "the de
 
 def key(entry: Entry, name: str) -> str:
     """Return the text of a key of the file."""
-    found = re.search(rf"^{name}:(.*(\n[ -].*)*)", entry.text, re.MULTILINE)
-    return found[1] if found else ""
+    match = re.search(rf"^{name}:(.*(\n[ -].*)*)", entry.text, re.MULTILINE)
+    return match[1] if match else ""
 
 
 # Valid, minimal, sourced, titled
@@ -55,7 +55,7 @@ def test_no_two_cases_have_the_same_name() -> None:
 
 
 @every_result
-def test_everything_expected_of_a_case_comes_out(result: Result) -> None:
+def test_every_expectation_of_a_case_is_reproduced(result: Result) -> None:
     assert result.numbers
     assert result.reproduced == result.numbers
 
@@ -91,12 +91,12 @@ def test_a_title_is_a_statement_on_one_line(entry: Entry) -> None:
 
 
 @every_case
-def test_a_file_says_where_each_expectation_is_from(entry: Entry) -> None:
-    said = re.findall(r"^(expect|derived): # (.*)$", entry.text, re.MULTILINE)
+def test_a_comment_says_where_each_expectation_is_from(entry: Entry) -> None:
+    comments = re.findall(r"^(expect|derived): # (.*)$", entry.text, re.MULTILINE)
 
     origins = {"expect": "printed by the source", "derived": "from the definition, checked with mpmath"}
-    assert said
-    assert all(origins[name] == origin for name, origin in said)
+    assert comments
+    assert all(origins[name] == origin for name, origin in comments)
 
 
 # True
@@ -109,18 +109,18 @@ def losses_by_mpmath(entry: Entry) -> list[mpmath.mpf]:
     weighting = batch.weighting
     losses = []
     for row, (logits, labels) in enumerate(zip(batch.logits.tolist(), batch.labels.tolist(), strict=True)):
-        given = weighting.class_weights
-        weights = [1.0] * classes if given is None else given.tolist()
+        class_weights = weighting.class_weights
+        weights = [1.0] * classes if class_weights is None else class_weights.tolist()
         smoothing = mpmath.mpf(weighting.smoothing)
         x, y = [mpmath.mpf(value) for value in logits], [mpmath.mpf(value) for value in labels]
         if batch.binary:
             x, y, weights = [mpmath.mpf(0), *x], [1 - y[0], *y], [1.0, 1.0]
         ignored = batch.is_ignored(row)
-        bad = batch.is_invalid(row)
+        invalid = batch.is_invalid(row)
         targets = [
             w * ((1 - smoothing) * label + smoothing / classes) for w, label in zip(weights, y, strict=True)
         ]
-        losses.append(mpmath.mpf(0) if ignored else mpmath.nan if bad else one_loss(x, targets))
+        losses.append(mpmath.mpf(0) if ignored else mpmath.nan if invalid else one_loss(x, targets))
     return losses
 
 
@@ -151,9 +151,9 @@ def test_the_truth_is_that_of_mpmath(entry: Entry) -> None:
             total = total / divisor if divisor else mpmath.nan
 
     dtype = case.numerics.loss_dtype
-    got = [nearest(value, FORMATS[dtype]) for value in (*exact.losses, exact.loss or Decimal(0))]
-    wanted = [float("nan") if mpmath.isnan(value) else rounded(value, dtype) for value in (*losses, total)]
-    assert np.array_equal(got, wanted, equal_nan=True)
+    rounded_losses = [nearest(value, FORMATS[dtype]) for value in (*exact.losses, exact.loss or Decimal(0))]
+    expected = [float("nan") if mpmath.isnan(value) else rounded(value, dtype) for value in (*losses, total)]
+    assert np.array_equal(rounded_losses, expected, equal_nan=True)
 
 
 # What an inaccurate method makes of a case, in closed form.
@@ -207,12 +207,12 @@ def in_format(value: mpmath.mpf | int, dtype: str) -> float:
 # No two alike, and none missing
 
 
-def test_no_two_cases_say_the_same() -> None:
+def test_no_two_cases_show_the_same() -> None:
     titles = Counter(entry.case.title.casefold() for entry in ENTRIES)
     assert max(titles.values()) == 1
     inputs = [key.name for key in (*NUMERICS, *BATCH)] + ["reduction"]
-    said = Counter(tuple(key(entry, name).split("#")[0].strip() for name in inputs) for entry in ATLAS)
-    assert max(said.values()) == 1
+    cases = Counter(tuple(key(entry, name).split("#")[0].strip() for name in inputs) for entry in ATLAS)
+    assert max(cases.values()) == 1
     stories = Counter(story(RESULTS[entry.case.name]) for entry in ATLAS)
     assert [names for names, number in stories.items() if number > 1] == []
 

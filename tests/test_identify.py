@@ -62,8 +62,8 @@ def test_constants_as_threads_print_them(typed: str, definition: str, share: str
 )
 def test_nothing_is_claimed_when_nothing_fits(xent: Xent, typed: str) -> None:
     assert identify(typed) == ()
-    done = xent("identify", typed)
-    assert (done.code, done.out) == (1, f"{typed}: nothing known fits these digits.\n")
+    run = xent("identify", typed)
+    assert (run.code, run.out) == (1, f"{typed}: nothing known fits these digits.\n")
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,18 @@ def test_identify_of_0_is_the_tail_and_of_nan_no_constant(xent: Xent) -> None:
     assert zero.constant.bundled == "tail-collapse"
     assert zero.case is not None
 
-    done = xent("identify", "nan")
-    assert (done.code, done.out) == (2, "")
-    assert "'xent explain CASE' finds the step that made it" in done.err
+    run = xent("identify", "nan")
+    assert (run.code, run.out) == (2, "")
+    assert "'xent explain CASE' finds the step that made it" in run.err
 
 
 @pytest.mark.parametrize("typed", ["abc", "-16.118", "1e999", "16", "9" * 1000])
 def test_identify_refuses_what_is_no_loss(xent: Xent, typed: str) -> None:
-    done = xent("identify", "--", typed)
+    run = xent("identify", "--", typed)
 
-    assert done.code == 2
-    assert "Traceback" not in done.err
-    assert "write the number as it was printed" in done.err or "too few digits" in done.err
+    assert run.code == 2
+    assert "Traceback" not in run.err
+    assert "write the number as it was printed" in run.err or "too few digits" in run.err
 
 
 def test_the_case_of_a_constant_shows_that_constant(xent: Xent, tmp_path: Path) -> None:

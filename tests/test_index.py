@@ -23,10 +23,10 @@ ATLAS = [entry for entry in ENTRIES if entry.folder]
     ],
 )
 def test_cases_are_found(xent: Xent, options: list[str], names: set[str]) -> None:
-    done = xent("cases", *options, "--format", "csv")
+    run = xent("cases", *options, "--format", "csv")
 
-    assert done.code == 0
-    assert {line.split(",")[1] for line in done.out.splitlines()[1:]} == names
+    assert run.code == 0
+    assert {line.split(",")[1] for line in run.out.splitlines()[1:]} == names
 
 
 @pytest.mark.parametrize(
@@ -38,22 +38,22 @@ def test_cases_are_found(xent: Xent, options: list[str], names: set[str]) -> Non
     ],
 )
 def test_a_search_without_a_match_says_so(xent: Xent, options: list[str], code: int, message: str) -> None:
-    done = xent("cases", *options)
+    run = xent("cases", *options)
 
-    assert (done.code, done.out.strip(), done.err) == (code, "", message)
+    assert (run.code, run.out.strip(), run.err) == (code, "", message)
 
 
 def test_no_case_may_be_left_of_a_library_that_others_name(xent: Xent) -> None:
-    done = xent("cases", "--finding", "empty-tile", "--library", "torch")
+    run = xent("cases", "--finding", "empty-tile", "--library", "torch")
 
-    assert (done.code, done.out.strip(), done.err) == (1, "", "")
+    assert (run.code, run.out.strip(), run.err) == (1, "", "")
 
 
 def test_a_word_too_many_leaves_the_cases_that_have_most(xent: Xent) -> None:
-    done = xent("cases", "--search", "loss stuck zebra", "--format", "csv")
+    run = xent("cases", "--search", "loss stuck zebra", "--format", "csv")
 
-    assert (done.code, done.out.splitlines()[1].split(",")[1]) == (0, "caffe-floor")
-    assert done.err == "no case has all the words of 'loss stuck zebra'; these have most of them\n"
+    assert (run.code, run.out.splitlines()[1].split(",")[1]) == (0, "caffe-floor")
+    assert run.err == "no case has all the words of 'loss stuck zebra'; these have most of them\n"
 
 
 def test_a_folder_of_the_atlas_runs_by_its_name(
@@ -61,18 +61,18 @@ def test_a_folder_of_the_atlas_runs_by_its_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    done = xent("run", "reductions", "binary/clamp-leaps", "clamp-leaps")
+    run = xent("run", "reductions", "binary/clamp-leaps", "clamp-leaps")
 
-    assert done.code == 2
-    assert "binary/clamp-leaps: no such file, folder or bundled case" in done.err
+    assert run.code == 2
+    assert "binary/clamp-leaps: no such file, folder or bundled case" in run.err
     assert xent("run", "reductions").code == 0
 
 
 def test_the_atlas_runs_as_a_folder_with_one_line_a_case(xent: Xent) -> None:
-    done = xent("run", "cases/")
+    run = xent("run", "cases/")
 
-    assert done.code == 0
-    assert [line.split()[0] for line in done.out.splitlines()] == ["case", *(e.case.name for e in ENTRIES)]
+    assert run.code == 0
+    assert [line.split()[0] for line in run.out.splitlines()] == ["case", *(e.case.name for e in ENTRIES)]
 
 
 def test_a_case_of_a_folder_that_needs_a_library_is_left_out(

@@ -44,18 +44,18 @@ def case(**keys: str) -> str:
 # Bad files
 
 
-def deserved(path: Path) -> list[str]:
+def expected_messages(path: Path) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines()
     return [line.removeprefix("# ") for line in lines if re.match(r"# \d+:\d+: ", line)]
 
 
 @every_bad_case
-def test_says_what_is_wrong_and_where(path: Path) -> None:
+def test_a_bad_case_is_refused_with_its_messages(path: Path) -> None:
     with pytest.raises(Refused) as caught:
         load.load(Source("case.yaml", "case", path.read_bytes()))
 
-    said = [str(problem).removeprefix("case.yaml:") for problem in caught.value.problems]
-    assert said == deserved(path) != []
+    messages = [str(problem).removeprefix("case.yaml:") for problem in caught.value.problems]
+    assert messages == expected_messages(path) != []
 
 
 @every_bad_case
@@ -120,11 +120,11 @@ def test_a_caret_stands_under_wide_characters_and_far_columns() -> None:
     assert shown[carets.index("^")] == "x"
 
 
-def test_tells_ten_problems_of_a_file_and_how_many_more() -> None:
-    said = refusal(case(logits=f"[{'[x, y], ' * 20}]", labels="[0]"))
+def test_ten_problems_of_a_file_are_shown_and_the_rest_counted() -> None:
+    messages = refusal(case(logits=f"[{'[x, y], ' * 20}]", labels="[0]"))
 
-    assert said.count("is not a number") == 10
-    assert said.endswith("case.yaml: and 30 more problems")
+    assert messages.count("is not a number") == 10
+    assert messages.endswith("case.yaml: and 30 more problems")
 
 
 def test_aliases_are_refused_before_they_multiply() -> None:
@@ -271,14 +271,14 @@ def test_the_dtype_of_the_command_line_decides_what_is_too_large() -> None:
 
 
 def test_defaults() -> None:
-    given = read(case())
+    loaded = read(case())
 
-    assert (given.dtype, given.numerics.arithmetic, given.reduction) == ("float32", "numpy", "mean")
-    assert given.batch.clip == (1e-36, 1.0)
-    assert given.about.sources == ()
-    assert given.batch.probabilities is None
-    assert given.expectations == ()
-    assert given.overridden == ()
+    assert (loaded.dtype, loaded.numerics.arithmetic, loaded.reduction) == ("float32", "numpy", "mean")
+    assert loaded.batch.clip == (1e-36, 1.0)
+    assert loaded.about.sources == ()
+    assert loaded.batch.probabilities is None
+    assert loaded.expectations == ()
+    assert loaded.overridden == ()
 
 
 @pytest.mark.parametrize("labels", ["[1, 0]", "[1.0, 0e0]", "[[0, 1], [1, 0]]"])
@@ -306,9 +306,9 @@ def test_arrays_of_a_case_are_read_only() -> None:
 
 
 def test_expectations_keep_their_digits() -> None:
-    given = read(case(expect="{naive: 1.50, dense: [1e3, .inf], softmax: [[1., 0], [0.250, NaN]]}"))
+    loaded = read(case(expect="{naive: 1.50, dense: [1e3, .inf], softmax: [[1., 0], [0.250, NaN]]}"))
 
-    assert [(e.quantity, e.texts, e.shape) for e in given.expectations] == [
+    assert [(e.quantity, e.texts, e.shape) for e in loaded.expectations] == [
         ("naive", ("1.50",), ()),
         ("dense", ("1e3", "inf"), (2,)),
         ("softmax", ("1.", "0", "0.250", "nan"), (2, 2)),

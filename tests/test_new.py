@@ -62,9 +62,9 @@ def test_a_file_that_is_there_is_not_replaced(xent: Xent, tmp_path: Path) -> Non
     path = tmp_path / "mine.yaml"
     path.write_text("mine", encoding="utf-8")
 
-    done = xent("new", path)
+    run = xent("new", path)
 
-    assert (done.code, done.err) == (2, f"{path}: exists already; name a new file\n")
+    assert (run.code, run.err) == (2, f"{path}: exists already; name a new file\n")
     assert path.read_text(encoding="utf-8") == "mine"
 
 
@@ -169,11 +169,11 @@ NARROW = np.zeros((1, 2), np.float32)
 def test_a_dump_that_makes_no_case_is_refused(
     xent: Xent, tmp_path: Path, arrays: dict[str, Any], message: str
 ) -> None:
-    done = xent("new", "--from", dumped(tmp_path, **arrays), tmp_path / "mine.yaml")
+    run = xent("new", "--from", dumped(tmp_path, **arrays), tmp_path / "mine.yaml")
 
-    assert done.code == 2
-    assert message in done.err
-    assert done.err.count("\n") == 1
+    assert run.code == 2
+    assert message in run.err
+    assert run.err.count("\n") == 1
     assert not (tmp_path / "mine.yaml").exists()
 
 
@@ -181,10 +181,10 @@ def test_a_dump_that_makes_no_case_is_refused(
 def test_a_file_that_is_no_dump_is_refused(xent: Xent, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "dump.npz").write_bytes(data)
 
-    done = xent("new", "--from", tmp_path / "dump.npz", tmp_path / "mine.yaml")
+    run = xent("new", "--from", tmp_path / "dump.npz", tmp_path / "mine.yaml")
 
-    assert done.code == 2
-    assert "is no .npz of plain arrays; save one with numpy.savez(file, logits=…, labels=…)" in done.err
+    assert run.code == 2
+    assert "is no .npz of plain arrays; save one with numpy.savez(file, logits=…, labels=…)" in run.err
     assert not (tmp_path / "mine.yaml").exists()
 
 
