@@ -1,11 +1,13 @@
 """Measure losses of large arrays: xentcli.bulk beside frameworks, and beside reading the array once.
 
-    python benchmarks/bulk.py [--only NAME,…] [--sizes 4096x32000:float32,…] [--rounds 7]
+    python benchmarks/bulk.py [--only NAME,…] [--sizes 4096x32000:float32[:KIND],…] [--rounds 7]
 
-Frameworks are taken where they are installed; `make .venv-frameworks/.done` installs them. Every competitor
-runs in a process of its own on the same arrays, and they take turns: in each round every one is called once,
-and medians over the rounds are compared. Extra memory is what the first call on the array adds at its peak,
-without the gradient returned, to a process that has called the function on 128 rows; ulps are of those rows.
+Logits are normal numbers. Of KIND ``trained`` they are 2.5 times as large and the label is ahead, for losses
+of 0 to 5; of KIND ``offset`` 500 is added to them. Frameworks are measured if they are installed; `make
+.venv-frameworks/.done` installs them. Every competitor runs in a process of its own on the same arrays, and
+they take turns: in each round every one is called once, and medians over the rounds are compared. Extra
+memory is what the first call on the array adds at its peak, without the gradient returned, to a process that
+has called the function on 128 rows; ulps are of those rows.
 """
 
 import argparse
@@ -22,7 +24,7 @@ import numpy as np
 
 from xentcli import bulk, formats
 from xentcli.process import Fields, Process, serve
-from xentcli.threads import in_threads, processors
+from xentcli.threads import for_each, processors
 
 SIZES = "4096x32000:float32,1024x131072:float32,16384x1000:float32,4096x32000:float16"
 PEERS = ("reading", "xent", "numpy", "scipy", "torch", "torch.compile", "optax", "tensorflow")
@@ -40,23 +42,29 @@ def main() -> None:
     options.add_argument("--only", default=",".join(PEERS))
     options.add_argument("--sizes", default=SIZES)
     options.add_argument("--rounds", type=int, default=7)
-    given = options.parse_args()
-    for size in given.sizes.split(","):
-        shape, _, dtype = size.partition(":")
+    arguments = options.parse_args()
+    for size in arguments.sizes.split(","):
+        shape, dtype, kind = [*size.split(":"), ""][:3]
         examples, classes = map(int, shape.split("x"))
         with tempfile.TemporaryDirectory() as folder:
-            make(Path(folder), examples, classes, dtype)
-            measure(size, Path(folder), given.only.split(","), given.rounds)
+            make(Path(folder), (examples, classes), dtype, kind)
+            measure(size, Path(folder), arguments.only.split(","), arguments.rounds)
 
 
-def make(folder: Path, examples: int, classes: int, dtype: str) -> None:
-    """Write normal logits, and rows to be judged on, in which the label is ahead by more and more."""
-    random = np.random.default_rng(0)
-    x = np.lib.format.open_memmap(folder / "x.npy", "w+", dtype, (examples, classes))
-    for start in range(0, examples, 256):
-        part = x[start : start + 256]
-        part[...] = random.standard_normal(part.shape, dtype=np.float32)
+def make(folder: Path, shape: tuple[int, int], dtype: str, kind: str) -> None:
+    """Write logits, and rows to be judged on, in which the label is ahead by more and more."""
+    random, (examples, classes) = np.random.default_rng(0), shape
+    x = np.lib.format.open_memmap(folder / "x.npy", "w+", dtype, shape)
     k = random.integers(0, classes, examples)
+    for start in range(0, examples, 256):
+        logits = random.standard_normal(x[start : start + 256].shape, dtype=np.float32)
+        if kind == "trained":
+            logits *= 2.5
+            log_sum = np.log(np.exp(logits).sum(axis=1))
+            logits[np.arange(len(logits)), k[start : start + 256]] = log_sum + random.normal(
+                1, 2, len(logits)
+            )
+        x[start : start + 256] = logits + 500 * (kind == "offset")
     np.save(folder / "k.npy", k)
     y, of_y = np.array(x[:_ROWS_JUDGED]), np.array(k[:_ROWS_JUDGED])
     y[np.arange(len(y)), of_y] += np.linspace(0, 33 if dtype == "float32" else 20, len(y)).astype(dtype)
@@ -180,22 +188,7 @@ def resident() -> int:
 
 def reading(x: Any, _: Any, __: bool) -> Call:
     """Read the array once, block by block, as many threads as processors."""
-
-    def work() -> None:
-        starts = iter(range(0, len(x), 16))
-        lock = threading.Lock()
-
-        def run() -> None:
-            while True:
-                with lock:
-                    start = next(starts, None)
-                if start is None:
-                    return
-                x[start : start + 16].max()
-
-        in_threads(run, lambda: None, processors())
-
-    return work
+    return lambda: for_each(range(0, len(x), 16), lambda start: x[start : start + 16].max())
 
 
 def ours(x: Any, k: Any, gradient: bool) -> Call:

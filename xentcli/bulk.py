@@ -1,37 +1,49 @@
 """Losses and gradients of large arrays of logits, at the speed of exp.
 
-NumPy only. Rows are taken in blocks that stay in the cache, by as many threads as there are processors: NumPy
-lets go of the interpreter while it computes. A block costs one exp and one sum: nothing is shifted by its
-maximum unless exp leaves the format's range, for exp(x) of |x| < 80 is as exact as exp(x - m), and more so
-where x - m would round.
+NumPy only. Rows are evaluated in blocks that stay in the cache, by as many threads as there are processors:
+NumPy releases the GIL during ufuncs. A block costs one exp and one sum. Logits near 0 are not shifted by
+their maximum: exp(x) is as exact as exp(x - m), and more so where x - m would round.
+
+The loss and the gradient of a row depend on its logits, its label and the dtype alone: not on the rows beside
+it, the number of threads, the memory layout or the byte order. Threads share nothing that is written, whether
+a row is shifted or refined follows from its own numbers, and each operation is elementwise or a reduction of
+one row of a C-contiguous array, whose order of additions follows from C.
 """
 
 import math
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from xentcli import formats
+from xentcli import formats, halves
 from xentcli.errors import XentError
-from xentcli.threads import in_threads, processors
+from xentcli.threads import for_each
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from xentcli.formats import FloatArray, IntArray
 
-    Places = IntArray | slice  # rows of an array
+    Positions = IntArray | slice  # of rows in a block
 
-_BLOCK: Final = 2**22  # bytes of a block
-_AGAIN: Final = 2**20  # bytes of what is evaluated again at once: there are temporaries
-_SHORT: Final = {"float32": 256, "float64": 16}  # numbers that are added in the format of exp
-_LEADING: Final = 4096  # a term above the sum's 1/4096 is a leading one,
-_SAMPLE: Final = 1024  # of the other terms, at most, from which the error of their exp is estimated
-_LARGE: Final = math.expm1(8)  # tail / label's of a loss of 8, of which an ulp is more than 3 errors of exp
-_LOST: Final = {name: math.ldexp(1, formats.FORMATS[name].emin + 20) for name in ("float32", "float64")}
-_SAFE: Final = (1e-25, 1e30)  # sums of exp(x) beside which nothing that matters was lost
+_BLOCK_BYTES: Final = 2**22  # of a block, so that it stays in the cache
+_REFINE_BYTES: Final = 2**20  # of the rows evaluated again at once: their temporaries are wider
+# Up to this |x_k| exp is tried without a shift. Any bound up to 82 is as exact: where the loss is above 8 and
+# so not refined, a term of a sum over at most 2^18 classes is e^(8 - 82 - 12.5) on average, still a normal
+# float32.
+_UNSHIFTED: Final = 57.0
+_LARGEST_SUM: Final = 2.0**126  # its reciprocal, by which the gradient is multiplied, is a normal float32
+_REFINED: Final = math.expm1(8)  # the other terms / the label's of a loss of 8, whose ulp is 3 errors of exp
+_LEADING: Final = 4096  # terms above the sum / 4096 are refined one by one
+_SAMPLE: Final = 1024  # terms from which the error of the remaining ones is estimated
+_PARTIAL_SUM: Final = {"float32": 256, "float64": 16}  # terms added in exp's format; their sums are wider
+_REFINED_PARTIAL_SUM: Final = {"float32": 32, "float64": 1}
+# Below, terms may be subnormal, with fewer digits: 2^20 times the smallest normal number, for 2^18 terms.
+_TINY_SUM: Final = {name: math.ldexp(1, formats.FORMATS[name].emin + 20) for name in ("float32", "float64")}
+# x86's 80 bits; where long double is no wider than float64, float64 has to do.
+_WIDER: Final = {"float32": np.float64, "float64": np.longdouble}
 
 
 def losses(
@@ -41,8 +53,8 @@ def losses(
 
     Any float dtype (float16, bfloat16, float32, float64), byte order and memory layout; any N and C ≥ 1.
     The loss of a row is log Σ_j exp(x_j) - x_k as the sparse form defines it: a class of -inf has no part,
-    the label's -inf makes inf, nan and +inf make nan, so do a row of nothing but -inf and a label out of
-    range; a label ``ignore_index`` makes 0. float16 and bfloat16 are computed in float32 and rounded once.
+    the label's -inf makes inf, nan and +inf make nan, so do a row of nothing but -inf and an invalid label; a
+    label ``ignore_index`` makes 0. float16 and bfloat16 are computed in float32 and rounded once.
 
     Errors are at most 1 ulp of the dtype (float64: where long double is wider than it), at any C up to
     262,144; a loss that rounds to something positive is not 0. The label is left out of the sum, so that
@@ -51,12 +63,17 @@ def losses(
     1/4096 of the sum are evaluated again in float64, and the error of the others is estimated from a seeded
     sample of 1,024 of them, to a tenth of an ulp; of up to 4,096 classes all terms are.
 
-    Working memory: at most 8 MiB a thread. ``threads`` is the number of processors unless given. Raises
-    XentError where the arrays are not such arrays.
+    Working memory: at most 8 MiB per thread. ``threads`` is the number of processors unless given. Raises
+    XentError for arrays of other dtypes or shapes.
     """
     rows = Rows(logits, labels, ignore_index)
-    in_blocks(rows, rows.evaluate, threads)
-    return rows.losses()
+    result = np.empty(len(logits), rows.dtype)
+
+    def evaluate(part: slice, workspace: Workspace) -> None:
+        result[part] = rows.rounded_losses(part, rows.evaluate(part, workspace))
+
+    in_blocks(rows, evaluate, threads)
+    return result
 
 
 def losses_and_gradient(
@@ -64,224 +81,248 @@ def losses_and_gradient(
 ) -> "tuple[FloatArray, FloatArray]":
     """Return the losses (N,) and d loss / d logits of each row (N, C), softmax less one-hot; see ``losses``.
 
-    The label's entry is minus the sum of the others, so that the row sums to 0 however small it is; an
-    ignored row's is 0, and that of a row whose loss is nan is nan.
+    Both are in native byte order. The label's entry is minus the sum of the others, so that the row sums to 0
+    however small it is; the row of an ignored label is 0, and that of a loss of nan is nan.
     """
-    rows, gradient = Rows(logits, labels, ignore_index), np.empty(logits.shape, logits.dtype)
+    rows = Rows(logits, labels, ignore_index)
+    result, gradient = np.empty(len(logits), rows.dtype), np.empty(logits.shape, rows.dtype)
 
-    def evaluate(part: slice, memory: Memory) -> None:
-        rows.evaluate(part, memory)
-        gradient[part] = rows.gradient(part, memory)
+    def evaluate(part: slice, workspace: Workspace) -> None:
+        terms = rows.evaluate(part, workspace)
+        result[part] = rows.rounded_losses(part, terms)
+        gradient[part] = rows.gradient(part, terms)
 
     in_blocks(rows, evaluate, threads)
-    return rows.losses(), gradient
+    return result, gradient
 
 
 def in_blocks(
-    rows: "Rows", evaluate: "Evaluate", threads: int | None, used: "list[Memory] | None" = None
+    rows: "Rows",
+    evaluate: "Callable[[slice, Workspace], object]",
+    threads: int | None = None,
+    workspaces: "list[Workspace] | None" = None,
 ) -> None:
-    """Call a function with every block of rows, each thread with memory of its own.
+    """Call ``evaluate`` with every block of rows, in threads, with a workspace that no other uses meanwhile.
 
-    Memory is taken from those ``used`` before for such rows, and left there.
+    Workspaces are taken from those given, made for such rows before, and left there.
     """
     examples, classes = rows.logits.shape
-    used = [] if used is None else used
-    at_once = max(1, _BLOCK // (classes * rows.format.itemsize * (1 if rows.is_native else 2)))
-    starts, lock = iter(range(0, examples, at_once)), threading.Lock()
+    spare = [] if workspaces is None else workspaces
+    number = max(1, _BLOCK_BYTES // (classes * rows.format.itemsize * (1 if rows.is_plain else 2)))
 
-    def work() -> None:
-        with lock:
-            memory = used.pop() if used else Memory((at_once, classes), rows.format)
+    def work(start: int) -> None:
+        try:
+            workspace = spare.pop()
+        except IndexError:
+            workspace = Workspace((number, classes), rows.format)
         with np.errstate(all="ignore"):
-            while (start := taken()) is not None:
-                evaluate(slice(start, min(start + at_once, examples)), memory)
-        with lock:
-            used.append(memory)
+            evaluate(slice(start, min(start + number, examples)), workspace)
+        spare.append(workspace)
 
-    def taken() -> int | None:
-        with lock:
-            return next(starts, None)
+    for_each(range(0, examples, number), work, threads)
 
-    def end() -> None:
-        with lock:
-            deque(starts, maxlen=0)
 
-    in_threads(work, end, min(threads or processors(), -(-examples // at_once)))
+class Workspace:
+    """The arrays that one thread works in: exp of a block of logits, and where needed the logits."""
+
+    def __init__(self, shape: tuple[int, int], form: "np.dtype[Any]") -> None:
+        self.e = np.empty(shape, form)
+
+    @cached_property
+    def x(self) -> "FloatArray":
+        """Room for logits that are not in the format of exp, native and contiguous."""
+        return np.empty_like(self.e)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """The exponentials of n rows: loss = log1p(other_terms / label_term).
+
+    (n, C), in the format of exp: the logits ``x``, and ``e`` = exp(x_j - shift), 0 at the label. (n,), in a
+    wider format: ``label_logit`` x_k, ``shift``, ``label_term`` = exp(x_k - shift), ``other_terms`` = Σ_{j≠k}
+    e_j. ``label`` (n,) is k.
+    """
+
+    x: "FloatArray"
+    e: "FloatArray"
+    label: "IntArray"
+    label_logit: "FloatArray"
+    shift: "FloatArray"
+    label_term: "FloatArray"
+    other_terms: "FloatArray"
+
+    def losses(self) -> "FloatArray":
+        """Return the losses (n,), in the wider format."""
+        ratio = self.other_terms / self.label_term
+        return np.where(ratio > 1, self.log_sum(self.label_logit), np.log1p(ratio))
+
+    def log_sum(self, shift: "FloatArray") -> "FloatArray":
+        """Return log Σ exp(x_j - shift), (n,), in the wider format."""
+        return np.log(self.other_terms + self.label_term) + (self.shift - shift)
+
+
+class Rows:
+    """Logits (N, C) and labels (N,) of one call. Nothing in it changes.
+
+    ``dtype`` is native, and ``format`` what exp is evaluated in. ``is_plain`` is False where logits have to
+    be copied for it. (N,): ``label`` is 0 where a label is no class, ``counts`` marks labels with a loss.
+    """
+
+    def __init__(self, logits: "FloatArray", labels: "IntArray", ignore_index: int | None) -> None:
+        _check(logits, labels)
+        examples, classes = logits.shape
+        self.logits, self.dtype = logits, logits.dtype.newbyteorder("=")
+        self.format = np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
+        self.is_plain = logits.dtype == self.format and logits.dtype.isnative and logits.flags.c_contiguous
+        valid = (labels >= 0) & (labels < classes)
+        self.label = np.where(valid, labels, 0).astype(np.int64)
+        self.ignored = np.zeros(examples, bool) if ignore_index is None else labels == ignore_index
+        self.counts = valid & ~self.ignored
+
+    def evaluate(self, part: slice, workspace: Workspace) -> Terms:
+        """Evaluate the rows of a block; the result lies in the workspace, until it is used again."""
+        x = self.logits[part]
+        if not self.is_plain:
+            workspace.x[: len(x)] = x
+            x = workspace.x[: len(x)]
+        return evaluate(x, self.label[part], workspace)
+
+    def losses(self, part: slice, terms: Terms) -> "FloatArray":
+        """Return the losses of a block, in the wider format: nan at an invalid label, 0 at an ignored one."""
+        return np.where(self.counts[part], terms.losses(), np.where(self.ignored[part], 0, np.nan))
+
+    def rounded_losses(self, part: slice, terms: Terms) -> "FloatArray":
+        """Return the losses of a block in the dtype of the logits."""
+        loss = self.losses(part, terms)
+        if self.dtype == self.format:
+            return loss.astype(self.dtype)
+        return formats.stored(loss, str(self.dtype))
+
+    def gradient(self, part: slice, terms: Terms) -> "FloatArray":
+        """Return the gradients of a block, in the place of the exponentials."""
+        total = terms.other_terms + terms.label_term
+        gradient = terms.e
+        np.multiply(gradient, (1 / total).astype(self.format)[:, None], out=gradient)
+        gradient[np.arange(len(total)), terms.label] = -terms.other_terms / total
+        gradient[~self.counts[part]] = np.nan
+        gradient[self.ignored[part]] = 0
+        return halves.to_float16(gradient) if self.dtype == np.float16 else gradient
 
 
 def _check(logits: "FloatArray", labels: "IntArray") -> None:
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS or logits.ndim != 2 or not logits.shape[1]:  # noqa: PLR2004 - (N, C)
-        wanted = f"{', '.join(formats.FORMATS)} of shape (N, C), C at least 1"
-        raise XentError(f"logits are {logits.dtype} of shape {logits.shape}; wanted are {wanted}")
+        expected = f"{', '.join(formats.FORMATS)} of shape (N, C), C at least 1"
+        raise XentError(f"logits are {logits.dtype} of shape {logits.shape}; expected {expected}")
     if labels.dtype.kind not in "iu" or labels.shape != logits.shape[:1]:
-        raise XentError(
-            f"labels are {labels.dtype} of shape {labels.shape}; wanted are class indices {logits.shape[:1]}"
-        )
+        expected = f"class indices of shape {logits.shape[:1]}"
+        raise XentError(f"labels are {labels.dtype} of shape {labels.shape}; expected {expected}")
 
 
-class Memory:
-    """What one thread works in: room for the exp of a block of logits, and where needed for the logits."""
-
-    def __init__(self, shape: tuple[int, int], form: "np.dtype[Any]") -> None:
-        self.e = np.empty(shape, form)
-        self.first = np.arange(shape[0])
-
-    @cached_property
-    def x(self) -> "FloatArray":
-        """Room for logits that cannot be used as they stand."""
-        return np.empty_like(self.e)
-
-
-class Rows:
-    """Logits and labels, and what is known of each row, (N,): loss = log1p(tail / own).
-
-    With x - ``shift`` in exp, ``own`` is the label's term and ``tail`` the sum of the others. ``rounded`` is
-    a format that the logits, of a wider one, are rounded to first.
-    """
-
-    def __init__(
-        self,
-        logits: "FloatArray",
-        labels: "IntArray",
-        ignore_index: int | None,
-        rounded: str | None = None,
-    ) -> None:
-        _check(logits, labels)
-        self._rounded = rounded
-        examples, classes = logits.shape
-        self.logits, self.dtype = logits, str(logits.dtype.newbyteorder("="))
-        self.format = np.dtype(np.float64 if self.dtype == "float64" else np.float32)
-        plain = logits.dtype == self.format and logits.dtype.isnative and logits.flags.c_contiguous
-        self.is_native = plain and rounded is None
-        # x86's 80 bits; where long double is no wider than float64, float64 has to do.
-        self._wide: Any = np.longdouble if self.dtype == "float64" else np.float64
-        known = (labels >= 0) & (labels < classes)
-        self.ignored = np.zeros(examples, bool) if ignore_index is None else labels == ignore_index
-        self.counts = known & ~self.ignored
-        self._label = np.where(known, labels, 0).astype(np.int64)
-        self.label_logit, self.shift, self.tail, self.own = np.zeros((4, examples), self._wide)
-        self._shifts = False
-        self._sample = np.random.default_rng(0).integers(0, classes, _SAMPLE)
-
-    def wide_losses(self) -> "FloatArray":
-        """Return the losses before they are rounded to the dtype."""
-        with np.errstate(all="ignore"):
-            far = np.log(self.tail + self.own) - (self.label_logit - self.shift)
-            loss = np.where(self.tail > self.own, far, np.log1p(self.tail / self.own))
-            return np.where(self.counts, loss, np.where(self.ignored, 0, np.nan))
-
-    def losses(self) -> "FloatArray":
-        """Return the losses, in the dtype of the logits."""
-        with np.errstate(all="ignore"):
-            loss = self.wide_losses()
-            if self.dtype in {"float32", "float64"}:
-                return loss.astype(self.dtype)
-            return formats.stored(loss.astype(np.float64), self.dtype)
-
-    def evaluate(self, part: slice, memory: Memory) -> "FloatArray":
-        """Evaluate a block; return its logits as exp took them. exp stays in memory, 0 for labels."""
-        x = self.logits[part]
-        if not self.is_native:
-            memory.x[: len(x)] = x
-            x = memory.x[: len(x)]
-            if self._rounded is not None:
-                formats.round_in_place(self._rounded, x)
-        e, first, label = memory.e[: len(x)], memory.first[: len(x)], self._label[part]
-        self.label_logit[part] = x[first, label]
-        if self._shifts:
-            self._shifted(part, x, e)
-        else:
-            np.exp(x, out=e)
-            e[first, label] = 0
-            self.tail[part], self.own[part] = self._sums(e), np.exp(self.label_logit[part])
-            total = self.tail[part] + self.own[part]
-            outside = np.flatnonzero(~((total > _SAFE[0]) & (total < _SAFE[1])))
-            self._shifts = len(outside) > len(x) // 2
-            for some in self._at_once(outside):
-                e[some] = self._shifted(_moved(some, part.start), x[some], np.empty_like(x[some]))
-        self._refine(part, x, e)
-        return x
-
-    def gradient(self, part: slice, memory: Memory) -> "FloatArray":
-        """Return the gradients of a block that was evaluated last."""
-        tail, total = self.tail[part], self.tail[part] + self.own[part]
-        gradient = memory.e[: len(total)]
-        np.multiply(gradient, (1 / total).astype(self.format)[:, None], out=gradient)
-        gradient[memory.first[: len(total)], self._label[part]] = -tail / total
-        gradient[~self.counts[part]] = np.nan
-        gradient[self.ignored[part]] = 0
-        return formats.to_float16(gradient) if self.dtype == "float16" else gradient
-
-    def _shifted(self, at: "Places", x: "FloatArray", e: "FloatArray") -> "FloatArray":
-        """Evaluate rows shifted by their maxima; return exp of them, written to e."""
-        maxima = x.max(axis=1)
-        self.shift[at] = maxima
-        self.own[at] = np.exp(self.label_logit[at] - self.shift[at])
-        np.exp(np.subtract(x, maxima[:, None], out=e), out=e)
-        e[np.arange(len(x)), self._label[at]] = 0
-        self.tail[at] = self._sums(e)
-        return e
-
-    def _refine(self, part: slice, x: "FloatArray", e: "FloatArray") -> None:
-        """Evaluate rows with a small loss again in the wide format: their leading terms, or all."""
-        tail, own, counts = self.tail[part], self.own[part], self.counts[part]
-        small = counts & (tail < _LARGE * own)
-        lost = small & (tail < _LOST[str(self.format)])
-        if x.shape[1] <= _LEADING:
-            lost = small
-        for some in self._at_once(np.flatnonzero(lost)):
-            self._evaluate_apart(part, some, x, e)
-        for some in self._at_once(np.flatnonzero(small & ~lost)):
-            self._evaluate_leading(part, some, x, e)
-
-    def _evaluate_apart(self, part: slice, rows: "Places", x: "FloatArray", e: "FloatArray") -> None:
-        """Evaluate every term, as exp(x - x_k)."""
-        at = _moved(rows, part.start)
-        terms = x[rows].astype(self._wide)
-        terms -= self.label_logit[at][:, None]
-        np.exp(terms, out=terms)
-        terms[np.arange(len(terms)), self._label[at]] = 0
-        self.shift[at], self.own[at], self.tail[at] = self.label_logit[at], 1, terms.sum(axis=1)
-        e[rows] = terms
-
-    def _evaluate_leading(self, part: slice, rows: "Places", x: "FloatArray", e: "FloatArray") -> None:
-        """Evaluate the terms that make much of the tail, and estimate the error of the others."""
-        at = _moved(rows, part.start)
-        leading = e[rows] > (self.tail[at] / _LEADING).astype(self.format)[:, None]
-        of, column = np.divmod(np.flatnonzero(leading), x.shape[1])
-        row = of + rows.start if isinstance(rows, slice) else rows[of]
-        terms = np.exp(x[row, column].astype(self._wide) - self.shift[at][of])
-        e[row, column] = 0
-        rest = e[rows]
-        left = self._sums(rest, 32) if self.format == np.float32 else rest.sum(axis=1, dtype=self._wide)
-        np.add.at(left, of, terms)
-        self.tail[at] = left + self._error(x[rows][:, self._sample], rest[:, self._sample], self.shift[at])
-        e[row, column] = terms
-
-    def _error(self, x: "FloatArray", e: "FloatArray", shift: "FloatArray") -> "FloatArray":
-        """Estimate what the sums of rows lack, from a sample of their terms; those evaluated again are 0."""
-        exact = np.exp(x.astype(self._wide) - shift[:, None])
-        lacking = np.where(e > 0, exact - e, 0).sum(axis=1)
-        return lacking * (self.logits.shape[1] / x.shape[1])
-
-    def _sums(self, e: "FloatArray", short: int | None = None) -> "FloatArray":
-        """Sum rows in two levels."""
-        short = short or _SHORT[str(self.format)]
-        whole = e.shape[1] // short * short
-        sums = np.einsum("ijk->ij", e[:, :whole].reshape(len(e), -1, short))
-        return sums.sum(axis=1, dtype=self._wide) + np.einsum("ij->i", e[:, whole:])
-
-    def _at_once(self, rows: "IntArray") -> "Iterator[Places]":
-        """Yield rows by as many as are evaluated at once; side by side as a slice, that makes no copy."""
-        number = max(1, _AGAIN // (self.logits.shape[1] * self.format.itemsize))
-        for start in range(0, len(rows), number):
-            some = rows[start : start + number]
-            side_by_side = some[-1] - some[0] + 1 == len(some)
-            yield slice(int(some[0]), int(some[-1]) + 1) if side_by_side else some
+def evaluate(x: "FloatArray", label: "IntArray", workspace: Workspace) -> Terms:
+    """Evaluate the terms of logits (n, C), native and C-contiguous, at labels (n,), each a class."""
+    e = workspace.e[: len(x)]
+    label_logit = x[np.arange(len(x)), label].astype(_WIDER[str(x.dtype)])
+    far = ~(np.abs(label_logit) <= _UNSHIFTED)
+    shift = (
+        np.where(far, x.max(axis=1), 0).astype(label_logit.dtype) if far.any() else np.zeros_like(label_logit)
+    )
+    other_terms = _exponentials(x, label, shift, e)
+    terms = Terms(x, e, label, label_logit, shift, np.exp(label_logit - shift), other_terms)
+    too_large = ~far & ~(other_terms + terms.label_term <= _LARGEST_SUM)
+    for rows in in_batches(np.flatnonzero(too_large), x):
+        _shift_rows(terms, rows)
+    _refine(terms)
+    return terms
 
 
-def _moved(places: "Places", by: int) -> "Places":
-    return slice(places.start + by, places.stop + by) if isinstance(places, slice) else places + by
+def _exponentials(x: "FloatArray", label: "IntArray", shift: "FloatArray", e: "FloatArray") -> "FloatArray":
+    """Write exp(x_j - shift) to e, 0 at the label; return the sums of rows."""
+    if shift.any():  # x - 0 is x: a row without a shift keeps its bits beside others
+        np.subtract(x, shift.astype(x.dtype)[:, None], out=e)
+        np.exp(e, out=e)
+    else:
+        np.exp(x, out=e)
+    e[np.arange(len(e)), label] = 0
+    return _sums(e, _PARTIAL_SUM)
 
 
-Evaluate = Callable[[slice, Memory], object]
+def _shift_rows(t: Terms, rows: "Positions") -> None:
+    """Evaluate rows again, shifted by their maxima."""
+    x = t.x[rows]
+    e = np.empty_like(x)
+    t.shift[rows] = x.max(axis=1)
+    t.label_term[rows] = np.exp(t.label_logit[rows] - t.shift[rows])
+    t.other_terms[rows] = _exponentials(x, t.label[rows], t.shift[rows], e)
+    t.e[rows] = e
+
+
+def _refine(t: Terms) -> None:
+    """Evaluate rows with a small loss again in the wider format: all of their terms, or the leading ones."""
+    small = t.other_terms < _REFINED * t.label_term
+    tiny = t.other_terms < _TINY_SUM[str(t.x.dtype)]
+    whole = small & (tiny | (t.x.shape[1] <= _LEADING))
+    for rows in in_batches(np.flatnonzero(whole), t.x):
+        _refine_all(t, rows)
+    for rows in in_batches(np.flatnonzero(small & ~whole), t.x):
+        _refine_leading(t, rows)
+
+
+def _refine_all(t: Terms, rows: "Positions") -> None:
+    """Evaluate every term again, as exp(x_j - x_k)."""
+    terms = t.x[rows].astype(t.shift.dtype)
+    terms -= t.label_logit[rows][:, None]
+    np.exp(terms, out=terms)
+    terms[np.arange(len(terms)), t.label[rows]] = 0
+    t.shift[rows], t.label_term[rows], t.other_terms[rows] = t.label_logit[rows], 1, terms.sum(axis=1)
+    t.e[rows] = terms
+
+
+def _refine_leading(t: Terms, rows: "Positions") -> None:
+    """Evaluate again the terms that make much of the sum, and estimate the error of the others."""
+    x, e, shift = t.x[rows], t.e[rows], t.shift[rows]
+    leading = e > (t.other_terms[rows] / _LEADING).astype(e.dtype)[:, None]
+    row, column = np.divmod(np.flatnonzero(leading), x.shape[1])
+    terms = np.exp(x[row, column].astype(shift.dtype) - shift[row])
+    e[row, column] = 0
+    sums = _sums(e, _REFINED_PARTIAL_SUM)
+    np.add.at(sums, row, terms)  # in the order of classes
+    t.other_terms[rows] = sums + _error(x, e, shift)
+    e[row, column] = terms
+    t.e[rows] = e
+
+
+def _error(x: "FloatArray", e: "FloatArray", shift: "FloatArray") -> "FloatArray":
+    """Estimate what the sums of rows lack, from a sample of their terms; terms already refined are 0."""
+    classes = x.shape[1]
+    columns = _sample(classes)
+    # take, for x[:, columns] is in Fortran order: how a row is added would depend on the number of rows.
+    x, e = x.take(columns, axis=1), e.take(columns, axis=1)
+    exact = np.exp(x.astype(shift.dtype) - shift[:, None])
+    missing = np.where(e > 0, exact - e, 0).sum(axis=1)
+    return missing * (classes / len(columns))
+
+
+@lru_cache(maxsize=1)
+def _sample(classes: int) -> "IntArray":
+    columns = np.random.default_rng(0).integers(0, classes, _SAMPLE)
+    columns.flags.writeable = False
+    return columns
+
+
+def _sums(e: "FloatArray", partial_sum: dict[str, int]) -> "FloatArray":
+    """Sum rows in two levels, the second in the wider format."""
+    size = partial_sum[str(e.dtype)]
+    number = e.shape[1] // size
+    whole = number * size
+    partial = np.einsum("ijk->ij", e[:, :whole].reshape(len(e), number, size))
+    # astype, for sum(dtype=) casts in buffers that may end within a row.
+    return partial.astype(_WIDER[str(e.dtype)]).sum(axis=1) + np.einsum("ij->i", e[:, whole:])
+
+
+def in_batches(rows: "IntArray", x: "FloatArray") -> "Iterator[Positions]":
+    """Yield rows of x, 1 MiB at once; consecutive ones as a slice, which needs no copy."""
+    number = max(1, _REFINE_BYTES // (x.shape[1] * x.itemsize))
+    for start in range(0, len(rows), number):
+        batch = rows[start : start + number]
+        consecutive = batch[-1] - batch[0] + 1 == len(batch)
+        yield slice(int(batch[0]), int(batch[-1]) + 1) if consecutive else batch

@@ -97,47 +97,6 @@ def rounded(values: "FloatArray", form: Format) -> "FloatArray":
         return np.where(np.abs(result) > form.largest, np.copysign(np.inf, result), result)
 
 
-def round_in_place(form: str, x: "FloatArray") -> None:
-    """Round numbers in place to the precision of float16 or bfloat16, once and to even, and to its range.
-
-    float16's numbers below 2^-14 keep their digits: δ in a logit changes a loss by at most 2 δ of itself, and
-    they would move by 2^-25.
-    """
-    if x.dtype != np.float32:
-        x[...] = stored(x, form)
-        return
-    lost = 13 if form == "float16" else 16  # bits of float32's 24
-    bits = x.view(np.uint32)
-    odd = bits >> np.uint32(lost)
-    odd &= np.uint32(1)
-    odd += np.uint32(2 ** (lost - 1) - 1)
-    bits += odd
-    bits &= np.uint32(2**32 - 2**lost)
-    largest = np.float32(FORMATS[form].largest)
-    if x.max(initial=0) > largest or x.min(initial=0) < -largest:
-        np.copyto(x, np.copysign(np.float32(np.inf), x), where=np.abs(x) > largest)
-
-
-def to_float16(x: "FloatArray") -> "FloatArray":
-    """Round float32 numbers of at most 1 to float16, once and to even; NumPy's cast is slow below 2^-14.
-
-    Adding 0.5 rounds to multiples of 2^-24, float16's smallest number, as which the lower bits count.
-    """
-    rounded = np.empty(x.shape, np.uint16)
-    at_once = max(1, 2**16 // x.shape[1])
-    for start in range(0, len(x), at_once):
-        bits = x[start : start + at_once].view(np.uint32)
-        size = bits & np.uint32(0x7FFFFFFF)
-        small = (size.view(np.float32) + np.float32(0.5)).view(np.uint32) - np.uint32(0x3F000000)
-        normal = (
-            (size + ((size >> np.uint32(13)) & np.uint32(1)) + np.uint32(0xFFF)) >> np.uint32(13)
-        ) - np.uint32(112 << 10)
-        half = np.where(size < np.uint32(113 << 23), small, normal)
-        half[size > np.uint32(0x7F800000)] = 0x7E00  # nan
-        rounded[start : start + at_once] = half | (bits >> np.uint32(16) & np.uint32(0x8000))
-    return rounded.view(np.float16)
-
-
 def round_float(x: float, form: Format) -> float:
     """Round one float64 as ``stored`` does."""
     if not math.isfinite(x) or not x:

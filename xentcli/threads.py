@@ -2,7 +2,11 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+Task = TypeVar("Task")
 
 
 def processors() -> int:
@@ -10,22 +14,39 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(work: Callable[[], None], end: Callable[[], None], number: int) -> None:
-    """Run a function in so many threads; what one raises ends the others and is raised."""
-    raised: list[BaseException] = []
+def for_each(tasks: Iterable[Task], work: Callable[[Task], object], threads: int | None = None) -> None:
+    """Call ``work`` with each task, in threads: as many as processors unless given.
 
-    def guarded() -> None:
+    The first exception lets no further task begin, and is raised when those begun have ended.
+    """
+    remaining, raised = deque(tasks), list[BaseException]()
+    lock = threading.Lock()
+
+    def next_task() -> list[Task]:
+        with lock:
+            return [remaining.popleft()] if remaining else []
+
+    def stop() -> None:
+        with lock:
+            remaining.clear()
+
+    def loop() -> None:
         try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - handed to who waits
+            while task := next_task():
+                work(*task)
+        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
             raised.append(error)
-            end()
+            stop()
 
-    others = [threading.Thread(target=guarded, daemon=True) for _ in range(number - 1)]
+    number = min(threads or processors(), len(remaining))
+    others = [threading.Thread(target=loop, daemon=True) for _ in range(number - 1)]
     for thread in others:
         thread.start()
-    guarded()
-    for thread in others:
-        thread.join()
+    try:
+        loop()
+        for thread in others:
+            thread.join()
+    finally:
+        stop()  # interrupted while it waits, the others end too
     if raised:
         raise raised[0]

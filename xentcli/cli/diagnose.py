@@ -1,4 +1,4 @@
-"""diagnose: a dump of logits, at memory speed."""
+"""diagnose: which findings the rows of a dump of logits have."""
 
 from typing import TYPE_CHECKING
 
@@ -13,17 +13,22 @@ if TYPE_CHECKING:
     from xentcli.diagnose.survey import Survey
     from xentcli.model import Batch
 
-_EXIT_BROKEN, _EXIT_INTERRUPTED = 1, 130
+_EXIT_INVALID, _EXIT_INTERRUPTED = 1, 130
 _EPILOG = """\b
-Exit codes: 0 no row is broken, 1 some are (nan, +inf, nothing but -inf, a label that is none),
-2 bad usage or bad input, 130 interrupted; what was read until then is shown."""
+Exit codes: 0 every row has a loss, 1 some have none (nan, +inf, nothing but -inf, an invalid
+label), 2 bad usage or bad input, 130 interrupted; what was read until then is shown."""
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=str))
-@option("--labels", multiple=True, metavar="FILE", help="Class indices (N,); one file for each of logits.")
-@option("--ignore-index", type=int, variable="XENT_IGNORE_INDEX", help="The label of rows to ignore; -100.")
-@option("--case", "case", metavar="CASE", help="Take ignore_index and clip of this case.")
+@option("--labels", multiple=True, metavar="FILE", help="Class indices (N,); one file per file of logits.")
+@option(
+    "--ignore-index",
+    type=int,
+    variable="XENT_IGNORE_INDEX",
+    help="The label of rows to ignore (default: -100).",
+)
+@option("--case", "case", metavar="CASE", help="Take ignore_index and clip from this case.")
 @option("--extract", metavar="FILE", help="Write the worst rows as a case, with as few classes as show it.")
 @option(
     "--rows",
@@ -46,7 +51,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     form: str,
     output: str | None,
 ) -> int:
-    """Say what is in a dump of logits, which methods it would spoil in how many rows, and which rows.
+    """Say what is in a dump of logits, which findings its rows have, and which rows are the worst.
 
     FILE is a .npy, .npz or .safetensors of logits (N, C), or a pattern in quotes; several are shards of one
     dump. An .npz or .safetensors may hold labels too.
@@ -80,7 +85,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     click.echo(closing(diagnosis), err=True)
     if not diagnosis.survey.complete:
         return _EXIT_INTERRUPTED
-    return _EXIT_BROKEN if diagnosis.is_broken else 0
+    return _EXIT_INVALID if diagnosis.is_invalid else 0
 
 
 def _surveyed(
@@ -90,28 +95,28 @@ def _surveyed(
     import sys
 
     from xentcli.diagnose.dumps import shards
-    from xentcli.diagnose.spoilers import SPOILERS, clip
+    from xentcli.diagnose.rules import rules_for
     from xentcli.diagnose.survey import survey
 
     batch = None if case is None else _batch(case)
-    spoilers = SPOILERS if batch is None else (*SPOILERS, clip(batch.clip[0]))
     if ignore_index is None and batch is not None and batch.weighting is not None:
         ignore_index = batch.weighting.ignore_index
-    found = shards(files, labels)
+    opened = shards(files, labels)
+    rules = rules_for(str(opened[0].logits.dtype.newbyteorder("=")), None if batch is None else batch.clip)
     index = IGNORE_INDEX if ignore_index is None else ignore_index
     if sys.stderr is None or not sys.stderr.isatty():
-        return survey(found, index, spoilers)
-    total = sum(shard.logits.nbytes for shard in found)
+        return survey(opened, index, rules)
+    total = sum(shard.logits.nbytes for shard in opened)
     with click.progressbar(length=total, label="diagnosing", file=sys.stderr, width=30) as bar:
-        return survey(found, index, spoilers, bar.update)
+        return survey(opened, index, rules, bar.update)
 
 
 def _batch(case: str) -> "Batch":
     from xentcli import load
     from xentcli.load import sources
 
-    found, problems = sources.read_all((case,))
-    loaded = load.load_all(found, problems)
-    if len(loaded) != 1:
+    inputs, problems = sources.read_all((case,))
+    cases = load.load_all(inputs, problems)
+    if len(cases) != 1:
         raise XentError(f"{case}: name one case")
-    return loaded[0].batch
+    return cases[0].batch

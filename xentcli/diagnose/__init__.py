@@ -1,5 +1,5 @@
-"""A dump of logits: what is in it, which methods it would spoil and where, and its guilty rows as a case.
+"""A dump of logits: what is in it, which findings its rows have, and the worst rows as a case.
 
-``dumps`` reads files, ``survey`` goes through their rows once, ``spoilers`` says what each method and clip
-makes of a row, ``summary`` what came out of it all, ``extract`` writes the guilty rows as a case.
+``dumps`` opens files, ``survey`` goes through their rows once; by the ``facts`` of each, ``rules`` say which
+findings it has. ``summary`` counts and ranks, ``extract`` writes the worst rows as a case.
 """

@@ -1,10 +1,11 @@
-"""Files of arrays → shards: .npy and .safetensors mapped, .npz read into memory; nothing is unpickled."""
+"""Open files of arrays as shards: .npy and .safetensors mapped, .npz in memory; nothing is unpickled."""
 
 import glob
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from xentcli.errors import XentError, count, printable
 _LOGITS: Final = "logits"
 _LABELS: Final = "labels"
 _SUFFIXES: Final = (".npy", ".npz", ".safetensors")
-_OF_SAFETENSORS: Final = {
+_SAFETENSORS_DTYPES: Final = {
     "F64": "<f8",
     "F32": "<f4",
     "F16": "<f2",
@@ -25,14 +26,17 @@ _OF_SAFETENSORS: Final = {
     "I32": "<i4",
     "I16": "<i2",
     "I8": "i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
     "U8": "u1",
 }
-_LONGEST_HEADER: Final = 100 * 2**20  # bytes, the format's own bound
+_LONGEST_HEADER: Final = 100 * 2**20  # bytes, as the format limits it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
-    """One file: logits (N, C), labels (N,) or None; what the file looked like when it was opened."""
+    """One file: logits (N, C), labels (N,) or None, and the stamp of each file when it was opened."""
 
     path: str
     logits: Any
@@ -40,7 +44,7 @@ class Shard:
     stamps: tuple[tuple[str, tuple[int, int, int]], ...]
 
     def check(self) -> None:
-        """Raise XentError where a file has changed since."""
+        """Raise XentError if a file has changed since."""
         for path, stamp in self.stamps:
             if _stamp(path) != stamp:
                 raise XentError(f"{printable(path)}: changed while it was read")
@@ -48,68 +52,67 @@ class Shard:
 
 def shards(paths: Sequence[str], labels: Sequence[str]) -> list[Shard]:
     """Open files, with a file of labels each or none at all; XentError says what is wrong with which."""
-    files, of_labels = _expanded(paths), _expanded(labels)
-    if of_labels and len(of_labels) != len(files):
-        raise XentError(
-            f"{count(len(files), 'file')} of logits, {len(of_labels)} of labels; give one of labels for each"
-        )
-    found = [_shard(path, of_labels[at] if of_labels else None) for at, path in enumerate(files)]
-    first = found[0]
-    for shard in found:
-        same = (str(shard.logits.dtype), shard.logits.shape[1])
-        if same != (str(first.logits.dtype), first.logits.shape[1]):
+    files, label_files = _expanded(paths), _expanded(labels)
+    if label_files and len(label_files) != len(files):
+        number = count(len(files), "file")
+        raise XentError(f"{number} of logits, {len(label_files)} of labels; give one of labels for each")
+    opened = [_shard(*pair) for pair in zip_longest(files, label_files)]
+    first = opened[0]
+    for shard in opened:
+        kind = (str(shard.logits.dtype), shard.logits.shape[1])
+        if kind != (str(first.logits.dtype), first.logits.shape[1]):
             raise XentError(
-                f"{printable(shard.path)}: logits are {same[0]} of {same[1]} classes, those of "
+                f"{printable(shard.path)}: logits are {kind[0]} of {kind[1]} classes, those of "
                 f"{printable(first.path)} {first.logits.dtype} of {first.logits.shape[1]}"
             )
-    return found
+    return opened
 
 
 def _expanded(paths: Sequence[str]) -> list[str]:
-    """Return the files that names and patterns stand for."""
+    """Return the files that paths and patterns name."""
     files: list[str] = []
     for path in paths:
         if Path(path).exists() or not glob.has_magic(path):
             files.append(path)
-        elif found := sorted(glob.glob(path, recursive=True)):  # noqa: PTH207 - a pattern may be absolute
-            files += found
+        elif matches := sorted(glob.glob(path, recursive=True)):  # noqa: PTH207 - a pattern may be absolute
+            files += matches
         else:
-            raise XentError(f"{printable(path)}: no file fits")
+            raise XentError(f"{printable(path)}: no file matches")
     return files
 
 
-def _shard(path: str, of_labels: str | None) -> Shard:
+def _shard(path: str, label_path: str | None) -> Shard:
     arrays = _arrays(path)
-    logits = _chosen(path, arrays, _LOGITS)
-    if logits.dtype == np.dtype("V2"):  # bfloat16 comes out of a file as two bytes without a type
+    logits = _array(path, arrays, _LOGITS)
+    if logits.dtype == np.dtype("V2"):  # a file has bfloat16 as two bytes without a type
         logits = logits.view(formats.dtype("bfloat16"))
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS:
-        known = ", ".join(formats.FORMATS)
-        raise XentError(f"{printable(path)}: logits are {logits.dtype}; wanted are {known}")
+        expected = ", ".join(formats.FORMATS)
+        raise XentError(f"{printable(path)}: logits are {logits.dtype}; expected {expected}")
     if logits.ndim < 2 or not logits.shape[-1]:  # noqa: PLR2004 - (N, C)
-        raise XentError(f"{printable(path)}: logits are of shape {logits.shape}; wanted is (N, C), or (…, C)")
+        raise XentError(f"{printable(path)}: logits are of shape {logits.shape}; expected (N, C) or (…, C)")
     labels, stamps = None, [(path, _stamp(path))]
-    if of_labels is not None:
-        labels = _chosen(of_labels, _arrays(of_labels), _LABELS)
-        stamps.append((of_labels, _stamp(of_labels)))
+    if label_path is not None:
+        labels = _array(label_path, _arrays(label_path), _LABELS)
+        stamps.append((label_path, _stamp(label_path)))
     elif _LABELS in arrays:
         labels = arrays[_LABELS]
     rows = logits.reshape(-1, logits.shape[-1])
     if labels is not None:
-        labels = _checked(of_labels or path, labels, len(rows))
+        labels = _checked_labels(label_path or path, labels, len(rows))
     return Shard(path, rows, labels, tuple(stamps))
 
 
-def _checked(path: str, labels: Any, rows: int) -> Any:  # noqa: ANN401 - an array
+def _checked_labels(path: str, labels: Any, rows: int) -> Any:  # noqa: ANN401 - an array
     if labels.dtype.kind not in "iu":
-        raise XentError(f"{printable(path)}: labels are {labels.dtype}; wanted are class indices, integers")
+        raise XentError(f"{printable(path)}: labels are {labels.dtype}; expected class indices, integers")
     if labels.size != rows:
-        wanted = f"{count(labels.size, 'label')} for {count(rows, 'row')} of logits; give one a row"
-        raise XentError(f"{printable(path)}: {wanted}")
+        numbers = f"{count(labels.size, 'label')} for {count(rows, 'row')} of logits"
+        raise XentError(f"{printable(path)}: {numbers}; give one per row")
     return labels.reshape(-1)
 
 
-def _chosen(path: str, arrays: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - an array
+def _array(path: str, arrays: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - an array
     """Return the array of a name, or the only one."""
     if name not in arrays and len(arrays) > 1:
         raise XentError(f"{printable(path)}: has no array '{name}', but {', '.join(map(printable, arrays))}")
@@ -120,25 +123,23 @@ def _chosen(path: str, arrays: Mapping[str, Any], name: str) -> Any:  # noqa: AN
 
 
 def _arrays(path: str) -> Mapping[str, Any]:
-    """Open a file of arrays; every way to be no such file is one message."""
+    """Open the arrays of a file by name; raises XentError for what is no file of arrays."""
     suffix = Path(path).suffix
     if suffix not in _SUFFIXES:
-        raise XentError(f"{printable(path)}: is none of {', '.join(_SUFFIXES)}")
+        raise XentError(f"{printable(path)}: unsupported file type; supported are {', '.join(_SUFFIXES)}")
     try:
         if suffix == ".safetensors":
-            return _of_safetensors(path)
+            return _safetensors(path)
         loaded = np.load(path, mmap_mode="r" if suffix == ".npy" else None, allow_pickle=False)
         return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded}
     except OSError as error:
         raise XentError(f"{printable(path)}: cannot be read: {error.strerror or error}") from error
     except Exception as error:
-        why = " ".join(str(error).split())[:200]
-        raise XentError(
-            f"{printable(path)}: is no {suffix} of plain arrays, or not all of it: {why}"
-        ) from error
+        why = printable(" ".join(str(error).split())[:200])
+        raise XentError(f"{printable(path)}: is no {suffix} of plain arrays, or incomplete: {why}") from error
 
 
-def _of_safetensors(path: str) -> dict[str, Any]:
+def _safetensors(path: str) -> dict[str, Any]:
     """Map the tensors of a file: eight bytes of length, a JSON header, the numbers.
 
     Source: the format's description, https://github.com/huggingface/safetensors (README, "Format").
@@ -149,11 +150,11 @@ def _of_safetensors(path: str) -> dict[str, Any]:
             raise ValueError("the header is longer than the file")
         header = json.loads(file.read(length))
     arrays: dict[str, Any] = {}
-    for name, about in header.items():
-        if name == "__metadata__" or about["dtype"] not in _OF_SAFETENSORS:
+    for name, entry in header.items():
+        if name == "__metadata__" or entry["dtype"] not in _SAFETENSORS_DTYPES:
             continue
-        begin, end = about["data_offsets"]
-        dtype, shape = np.dtype(_OF_SAFETENSORS[about["dtype"]]), tuple(about["shape"])
+        begin, end = entry["data_offsets"]
+        dtype, shape = np.dtype(_SAFETENSORS_DTYPES[entry["dtype"]]), tuple(entry["shape"])
         if end - begin != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
             raise ValueError(f"tensor {name} has another size than its shape")
         if end == begin:
@@ -165,7 +166,7 @@ def _of_safetensors(path: str) -> dict[str, Any]:
 
 def _stamp(path: str) -> tuple[int, int, int]:
     try:
-        found = os.stat(path)  # noqa: PTH116 - once a block, and Path's takes thrice as long
+        status = os.stat(path)  # noqa: PTH116 - once per block, and Path's takes thrice as long
     except OSError:
         return 0, 0, 0
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -1,15 +1,16 @@
-"""Guilty rows as a case: as few classes as keep what spoils each row, all digits kept."""
+"""The worst rows as a case: as few classes as leave each row its rules, all digits kept."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xentcli.diagnose.dumps import Shard
-from xentcli.diagnose.summary import Diagnosis, numbers_of
-from xentcli.diagnose.survey import Survey, survey
-from xentcli.errors import XentError, count
+from xentcli.diagnose.rules import CASE_CLIP, RowRule
+from xentcli.diagnose.summary import Diagnosis, WorstRow, row_of
+from xentcli.diagnose.survey import survey
+from xentcli.errors import XentError, count, printable
 from xentcli.load.sources import MAX_BYTES
 from xentcli.load.write import case_yaml
 from xentcli.words import IGNORE_INDEX
@@ -19,60 +20,85 @@ if TYPE_CHECKING:
 
 
 def extracted(diagnosis: Diagnosis) -> str:
-    """Return the case of the rows that a diagnosis shows; XentError where there are none, or no labels."""
-    of_all = diagnosis.survey
-    if not diagnosis.rows:
-        raise XentError("nothing spoils any row: there is nothing to extract")
-    if not of_all.labelled:
-        raise XentError("a case needs labels: give --labels")
-    rows = [row.of_all for row in diagnosis.rows]
-    while True:
-        text = _text(diagnosis, of_all, rows)
-        if len(text) <= MAX_BYTES or len(rows) == 1:
-            return text
-        rows = rows[: len(rows) // 2]
+    """Return the case of the worst rows, or of the first of them where all are more than a case may hold.
 
-
-def _text(diagnosis: Diagnosis, of_all: Survey, rows: Sequence[int]) -> str:
-    pairs = [numbers_of(of_all, row) for row in rows]
-    x = np.stack([logits for logits, _ in pairs])
-    x = x.astype(x.dtype.newbyteorder("="))
-    k = np.array([label for _, label in pairs], np.int64)
-    columns = shrunk(x, k, of_all)
-    labels = np.searchsorted(columns, k)
-    kept = (k >= 0) & (k < x.shape[1])
-    labels = np.where(kept, labels, np.where(k == of_all.ignore_index, IGNORE_INDEX, k))
-    shown = [(Path(row.path).name, row.row) for row in diagnosis.rows][: len(rows)]
-    names = dict.fromkeys(name for row in diagnosis.rows[: len(rows)] for name in row.names)
-    files = dict.fromkeys(name for name, _ in shown)
-    where = "; ".join(
-        f"{name} {', '.join(str(row) for file, row in shown if file == name)}" for name in files
-    )
-    title = f"{count(len(rows), 'row')} of a dump: {', '.join(names)}"
-    source = f"rows {where}; {len(columns)} of {x.shape[1]} classes"
-    clips = [float(name.removeprefix("clip ")) for name in names if name.startswith(("clip 0", "clip 1"))]
-    clip = (max(clips), 1.0) if clips else None
-    return case_yaml(title, x[:, columns], labels, source, clip)
-
-
-def shrunk(x: "FloatArray", k: "IntArray", of_all: Survey) -> "IntArray":
-    """Return the classes to keep, in order: as few as leave every row spoiled by the same.
-
-    First those that a row is known by are tried alone; then classes are dropped by ever smaller parts.
+    Raises XentError where no row has a finding, labels are missing, or one row is more than a case may hold.
     """
-    wanted = _bits(x, k, of_all, np.arange(x.shape[1]))
-    columns = np.arange(x.shape[1])
-    known = np.unique(
-        np.concatenate([_known_by(row, label) for row, label in zip(x, k.tolist(), strict=True)])
-    )
-    if np.array_equal(_bits(x, k, of_all, known), wanted):
-        columns = known
+    if not diagnosis.rows:
+        raise XentError("no row has a finding: there is nothing to extract")
+    if not diagnosis.survey.labelled:
+        raise XentError("a case needs labels: give --labels")
+    rows = diagnosis.rows
+    while len((text := _case(diagnosis, rows)).encode()) > MAX_BYTES:
+        if len(rows) == 1:
+            place = f"row {rows[0].row} of {printable(rows[0].path)}"
+            raise XentError(f"{place} cannot be extracted: a case has at most {MAX_BYTES // 2**20} MiB")
+        rows = rows[: len(rows) // 2]
+    return text
+
+
+def _case(diagnosis: Diagnosis, rows: Sequence[WorstRow]) -> str:
+    logits = np.stack([row_of(diagnosis.survey, row.row_in_dump)[0] for row in rows])
+    logits = logits.astype(logits.dtype.newbyteorder("="))
+    labels = np.array([_label(diagnosis, row.label) for row in rows], np.int64)
+    columns = shrunk(logits, labels, diagnosis.survey.rules)
+    files: dict[str, list[str]] = {}
+    for row in rows:
+        files.setdefault(Path(row.path).name, []).append(str(row.row))
+    where = "; ".join(f"{name} {', '.join(numbers)}" for name, numbers in files.items())
+    findings = dict.fromkeys(finding for row in rows for finding in row.findings)
+    title = f"{count(len(rows), 'row')} of a dump: {', '.join(findings)}"
+    source = f"rows {where}; {len(columns)} of {diagnosis.classes} classes"
+    clip = _clip([rule for row in rows for rule in row.rules])
+    left = _relabelled(labels, columns, diagnosis.classes)
+    return case_yaml(title, logits[:, columns], left, source, clip)
+
+
+def _label(diagnosis: Diagnosis, label: int | None) -> int:
+    """Return a label as a case has it: a class, -100 if it is ignored, any other number if it is invalid."""
+    if label is None or label == diagnosis.survey.ignore_index:
+        return IGNORE_INDEX
+    if label == IGNORE_INDEX:
+        return -1
+    return min(label, np.iinfo(np.int64).max)  # uint64 labels may be larger
+
+
+def _relabelled(labels: "IntArray", columns: "IntArray", classes: int) -> "IntArray":
+    """Return the labels among the columns kept; those that are no class stay as they are."""
+    valid = (labels >= 0) & (labels < classes)
+    return np.where(valid, np.searchsorted(columns, labels), labels)
+
+
+def _clip(rules: Sequence[RowRule]) -> tuple[float, float] | None:
+    """Choose the clip of a case: the user's own if it changes a row, else that of the highest lower bound.
+
+    A probability below one lower bound is below all higher ones: the highest leaves every row its finding.
+    """
+    own = [rule.clip for rule in rules if rule.name == CASE_CLIP and rule.clip]
+    return max(own or [rule.clip for rule in rules if rule.clip], default=None)
+
+
+def shrunk(logits: "FloatArray", labels: "IntArray", rules: tuple[RowRule, ...]) -> "IntArray":
+    """Find the smallest set of classes (ddmin) for which each row keeps its rules; return it in order.
+
+    The classes that rules mostly depend on are tried first, alone; labels are as ``_label`` has them.
+    """
+    every = np.arange(logits.shape[1])
+    bits = _bits(logits, labels, rules, every)
+
+    def suffices(columns: "IntArray") -> bool:
+        has_labels = np.isin(labels[(labels >= 0) & (labels < len(every))], columns).all()
+        return bool(has_labels and np.array_equal(_bits(logits, labels, rules, columns), bits))
+
+    rows = zip(logits, labels.tolist(), strict=True)
+    telling = np.unique(np.concatenate([_telling(row, label) for row, label in rows]))
+    columns = telling if suffices(telling) else every
     size = len(columns) // 2
     while size:
         start = 0
         while start < len(columns):
             fewer = np.delete(columns, slice(start, start + size))
-            if len(fewer) and np.array_equal(_bits(x, k, of_all, fewer), wanted):
+            if len(fewer) and suffices(fewer):
                 columns = fewer
             else:
                 start += size
@@ -80,19 +106,17 @@ def shrunk(x: "FloatArray", k: "IntArray", of_all: Survey) -> "IntArray":
     return columns
 
 
-def _known_by(row: "FloatArray", label: int) -> "IntArray":
-    """Return the classes of a row's label, largest, second largest and smallest logit, and of its nan."""
+def _telling(row: "FloatArray", label: int) -> "IntArray":
+    """Return the classes of a row's label, largest, second largest and smallest logit, and of a nan."""
     wide = row.astype(np.float64)
     order = np.argsort(wide)  # nan comes last
-    known = {*order[-2:].tolist(), int(order[0]), *np.flatnonzero(np.isnan(wide))[:1].tolist()}
-    return np.array(sorted(known | ({label} if 0 <= label < len(row) else set())), np.int64)
+    telling = {*order[-2:].tolist(), int(order[0]), *np.flatnonzero(np.isnan(wide))[:1].tolist()}
+    return np.array(sorted(telling | ({label} if 0 <= label < len(row) else set())), np.int64)
 
 
-def _bits(x: "FloatArray", k: "IntArray", of_all: Survey, columns: "IntArray") -> Any:  # noqa: ANN401 - an array
-    """Return what spoils each row when only some classes are left; a label that is dropped is none."""
-    kept = (k >= 0) & (k < x.shape[1])
-    labels = np.where(kept, np.searchsorted(columns, k), k)
-    if not np.isin(k[kept], columns).all():
-        return None
-    labels = np.where(kept | (k == of_all.ignore_index), labels, -1)
-    return survey([Shard("", x[:, columns], labels, ())], of_all.ignore_index, of_all.spoilers).bits
+def _bits(
+    logits: "FloatArray", labels: "IntArray", rules: tuple[RowRule, ...], columns: "IntArray"
+) -> "IntArray":
+    """Return the bits of rules of each row when only some classes are left."""
+    left = _relabelled(labels, columns, logits.shape[1])
+    return survey([Shard("", logits[:, columns], left, ())], IGNORE_INDEX, rules).columns.bits

@@ -1,178 +1,182 @@
-"""One pass over the rows of all shards: losses, spread, and one bit a row for each thing that spoils it."""
+"""One pass over the rows of all shards: losses, ranges, and a bit per row for each rule that applies."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.bulk import Memory, Rows, in_blocks
+from xentcli.bulk import Rows, Workspace, in_batches
 from xentcli.diagnose.dumps import Shard
-from xentcli.diagnose.spoilers import SPOILERS, Facts, Spoiler
+from xentcli.diagnose.facts import Facts, facts_of
+from xentcli.diagnose.rules import Method, RowRule, rules_for
+from xentcli.load.build import build_batch
+from xentcli.methods import arithmetic
+from xentcli.threads import for_each
 
 if TYPE_CHECKING:
-    from xentcli.formats import FloatArray, IntArray
+    from xentcli.bulk import Positions
+    from xentcli.formats import BoolArray, FloatArray, IntArray
 
-_PART: Final = 2**27  # bytes of logits of which facts are kept at once
-_MOST_ROWS: Final = 2**18
-_ROUNDED: Final = ("float16", "bfloat16")
+_PART_BYTES: Final = 2**27  # of logits whose facts are held at once
+_PART_ROWS: Final = 2**18
 
-Progress = Callable[[int], object]  # is told how many bytes were read
+Progress = Callable[[int], object]  # takes how many bytes were read
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """What is kept of rows; columns of the parts of a dump can be joined.
+
+    Per row (N,): ``loss``, float64, as ``xentcli.bulk`` has it before it is rounded; ``midrange`` and
+    ``range`` of the finite logits, float32; ``bits``, uint32, of which bit r is set where rule r applies.
+    ``min`` and ``max`` are those of all finite logits, ``ignored`` is the number of ignored rows.
+    """
+
+    loss: "FloatArray"
+    midrange: "FloatArray"
+    range: "FloatArray"
+    bits: "IntArray"
+    min: float = np.inf
+    max: float = -np.inf
+    ignored: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Survey:
-    """What is known of every row read: its loss, the middle and the width of its finite logits, its bits.
+    """The columns of a dump: row r of them is row r - ``starts[s]`` of shard s.
 
-    Row r of all is row r - ``starts[s]`` of shard s. ``complete`` is False where it was interrupted.
+    ``complete`` is False where the pass was interrupted: the last rows are missing then.
     """
 
     shards: Sequence[Shard]
     labelled: bool
     ignore_index: int
-    spoilers: Sequence[Spoiler] = SPOILERS
-    starts: list[int] = field(default_factory=list)
-    loss: "FloatArray" = field(default_factory=lambda: np.zeros(0))
-    middle: "FloatArray" = field(default_factory=lambda: np.zeros(0, np.float32))
-    width: "FloatArray" = field(default_factory=lambda: np.zeros(0, np.float32))
-    bits: "IntArray" = field(default_factory=lambda: np.zeros(0, np.uint32))
-    ignored: int = 0
-    low: float = np.inf
-    top: float = -np.inf
-    complete: bool = False
+    rules: tuple[RowRule, ...]
+    starts: tuple[int, ...]
+    columns: Columns
+    complete: bool
 
     @property
     def rows(self) -> int:
         """How many rows were read."""
-        return len(self.bits)
+        return len(self.columns.bits)
 
-    def spoiled(self, name: str) -> "IntArray":
-        """Return the rows that something spoils."""
-        bit = [spoiler.name for spoiler in self.spoilers].index(name)
-        return np.flatnonzero(self.bits >> np.uint32(bit) & 1)
+    def affected(self, rule: RowRule) -> "IntArray":
+        """Return the rows that a rule applies to."""
+        return np.flatnonzero(self.columns.bits >> np.uint32(self.rules.index(rule)) & np.uint32(1))
 
-    def names(self, row: int) -> tuple[str, ...]:
-        """Name what spoils a row."""
-        bits = int(self.bits[row])
-        return tuple(spoiler.name for bit, spoiler in enumerate(self.spoilers) if bits >> bit & 1)
+    def rules_of(self, row: int) -> tuple[RowRule, ...]:
+        """Return the rules that apply to a row."""
+        bits = int(self.columns.bits[row])
+        return tuple(rule for bit, rule in enumerate(self.rules) if bits >> bit & 1)
 
     def place(self, row: int) -> tuple[Shard, int]:
         """Return the shard of a row, and its number there."""
-        at = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return self.shards[at], row - self.starts[at]
-
-
-def _unseen(_: int) -> None:
-    """Show no progress."""
+        shard = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self.shards[shard], row - self.starts[shard]
 
 
 def survey(
     shards: Sequence[Shard],
     ignore_index: int,
-    spoilers: Sequence[Spoiler] = SPOILERS,
-    progress: Progress = _unseen,
+    rules: tuple[RowRule, ...] | None = None,
+    progress: Progress = lambda _: None,
 ) -> Survey:
-    """Go through all rows once; interrupted, return what was read until then.
+    """Go through all rows of shards once; interrupted, return what was read until then.
 
-    Raises XentError where a file changes meanwhile.
+    ``rules`` are those for the dtype unless given. Raises XentError where a file changes meanwhile.
     """
-    found = Survey(shards, all(shard.labels is not None for shard in shards), ignore_index, spoilers)
-    parts: list[tuple[Any, ...]] = []
-    used: list[Memory] = []
+    labelled = all(shard.labels is not None for shard in shards)
+    if rules is None:
+        rules = rules_for(str(shards[0].logits.dtype.newbyteorder("=")))
+    workspaces: list[Workspace] = []
+    parts, starts, complete = list[Columns](), [0], False
     try:
         for shard in shards:
-            found.starts.append(sum(len(part[0]) for part in parts))
             for part in _parts(shard):
-                parts.append(_read(found, shard, part, used))
+                parts.append(_read(shard, part, ignore_index if labelled else None, rules, workspaces))
                 progress(shard.logits[part].nbytes)
-        found.complete = True
+            starts.append(sum(len(columns.bits) for columns in parts))
+        complete = True
     except KeyboardInterrupt:
         pass
-    if parts:
-        found.loss, found.middle, found.width, found.bits = map(np.concatenate, zip(*parts, strict=True))
-    return found
+    return Survey(shards, labelled, ignore_index, rules, tuple(starts), _joined(parts), complete)
 
 
 def _parts(shard: Shard) -> list[slice]:
     rows, classes = shard.logits.shape
-    at_once = max(1, min(_MOST_ROWS, _PART // (classes * shard.logits.dtype.itemsize)))
-    return [slice(start, min(start + at_once, rows)) for start in range(0, rows, at_once)]
+    number = max(1, min(_PART_ROWS, _PART_BYTES // (classes * shard.logits.dtype.itemsize)))
+    return [slice(start, min(start + number, rows)) for start in range(0, rows, number)]
 
 
-def _read(found: Survey, shard: Shard, part: slice, used: list[Memory]) -> tuple[Any, ...]:
-    """Evaluate one part of a shard; return loss, middle, width and bits of its rows."""
-    logits = shard.logits[part]
-    labels = np.zeros(len(logits), np.int64) if shard.labels is None else np.asarray(shard.labels[part])
-    rows = Rows(logits, labels, found.ignore_index if found.labelled else None)
-    rounded = {form: Rows(logits, labels, None, form) for form in _narrower(rows.dtype)}
-    top, low, least = (np.empty(len(logits), rows.format) for _ in range(3))
-
-    def evaluate(block: slice, memory: Memory) -> None:
-        shard.check()
-        x = rows.evaluate(block, memory)
-        top[block], low[block] = x.max(axis=1), x.min(axis=1)
-        least[block] = _least(x, low[block])
-        for other in rounded.values():
-            other.evaluate(block, memory)
-
-    in_blocks(rows, evaluate, None, used)
-    with np.errstate(all="ignore"):
-        return _told(found, rows, rounded, top, low, least)
-
-
-def _told(  # noqa: PLR0913, PLR0917 - what was read of the rows
-    found: Survey,
-    rows: Rows,
-    rounded: dict[str, Rows],
-    top: "FloatArray",
-    low: "FloatArray",
-    least: "FloatArray",
-) -> tuple[Any, ...]:
-    """Return loss, middle, width and bits of rows."""
-    facts = _facts(found, rows, rounded, top, low)
-    _widen(found, facts, least)
-    bits = np.zeros(len(top), np.uint32)
-    for bit, spoiler in enumerate(found.spoilers):
-        if found.labelled or not spoiler.labelled:
-            bits |= spoiler.spoils(facts).astype(np.uint32) << np.uint32(bit)
-    finite = np.where(np.isfinite(facts.top), facts.top, np.nan)
-    middle, width = finite / 2 + least.astype(np.float64) / 2, finite - least
-    return facts.loss, middle.astype(np.float32), width.astype(np.float32), bits
-
-
-def _narrower(dtype: str) -> tuple[str, ...]:
-    return () if dtype in _ROUNDED else _ROUNDED
-
-
-def _least(x: "FloatArray", low: "FloatArray") -> "FloatArray":
-    """Return the smallest finite logit of each row."""
-    least = low.copy()
-    masked = np.flatnonzero(~np.isfinite(low))
-    if len(masked):
-        some = x[masked]
-        least[masked] = np.where(np.isfinite(some), some, np.inf).min(axis=1)
-    return least
-
-
-def _facts(
-    found: Survey, rows: Rows, rounded: dict[str, Rows], top: "FloatArray", low: "FloatArray"
-) -> Facts:
-    loss = rows.wide_losses().astype(np.float64)
-    lse = (np.log(rows.tail + rows.own) + rows.shift).astype(np.float64)
-    as_float16, as_bfloat16 = (
-        rounded[form].wide_losses().astype(np.float64) if form in rounded else loss for form in _ROUNDED
+def _joined(parts: Sequence[Columns]) -> Columns:
+    if not parts:
+        none = np.zeros(0, np.float32)
+        return Columns(np.zeros(0), none, none, np.zeros(0, np.uint32))
+    return Columns(
+        np.concatenate([part.loss for part in parts]),
+        np.concatenate([part.midrange for part in parts]),
+        np.concatenate([part.range for part in parts]),
+        np.concatenate([part.bits for part in parts]),
+        min(part.min for part in parts),
+        max(part.max for part in parts),
+        sum(part.ignored for part in parts),
     )
-    label = rows.label_logit.astype(np.float64)
-    if not found.labelled:
-        loss, label = np.full_like(loss, np.nan), np.full_like(label, np.nan)
-    found.ignored += int(rows.ignored.sum())
-    bad = ~rows.counts & ~rows.ignored
-    low, top = low.astype(np.float64), top.astype(np.float64)
-    return Facts(rows.dtype, low, top, lse, label, loss, as_float16, as_bfloat16, bad, rows.ignored)
 
 
-def _widen(found: Survey, facts: Facts, least: "FloatArray") -> None:
-    """Take the part's finite range into that of all."""
-    tops = facts.top[np.isfinite(facts.top)]
-    found.top = max(found.top, float(tops.max(initial=-np.inf)))
-    found.low = min(found.low, float(least[np.isfinite(least)].min(initial=np.inf)))
+def _read(
+    shard: Shard,
+    part: slice,
+    ignore_index: int | None,
+    rules: tuple[RowRule, ...],
+    workspaces: list[Workspace],
+) -> Columns:
+    """Return the columns of one part of a shard; without an ``ignore_index`` it has no labels."""
+    logits, labelled = shard.logits[part], ignore_index is not None
+    labels = np.asarray(shard.labels[part]) if labelled else np.zeros(len(logits), np.int64)
+    rows = Rows(logits, labels, ignore_index)
+    facts = facts_of(rows, shard.check, workspaces, labelled=labelled)
+    chosen = [rule if labelled or not rule.needs_labels else None for rule in rules]
+    with np.errstate(all="ignore"):
+        bits = _bits(rows, facts, chosen)
+        highest = np.where(np.isfinite(facts.max), facts.max, np.nan)
+        midrange = (highest / 2 + facts.min_finite / 2).astype(np.float32)
+        spread = (highest - facts.min_finite).astype(np.float32)
+    finite = facts.min_finite[np.isfinite(facts.min_finite)]
+    return Columns(
+        facts.loss,
+        midrange,
+        spread,
+        bits,
+        float(finite.min(initial=np.inf)),
+        float(highest[np.isfinite(highest)].max(initial=-np.inf)),
+        int(rows.ignored.sum()),
+    )
+
+
+def _bits(rows: Rows, facts: Facts, rules: "Sequence[RowRule | None]") -> "IntArray":
+    """Return the bits of rows; those that facts leave open are decided by the methods."""
+    bits = np.zeros(len(facts.loss), np.uint32)
+    tasks: list[tuple[int, Method, Positions]] = []
+    for bit, rule in enumerate(rules):
+        if rule is None:
+            continue
+        possible, certain = rule.bounds(facts)
+        bits |= certain.astype(np.uint32) << np.uint32(bit)
+        if rule.method is not None:
+            undecided = np.flatnonzero(possible & ~certain)
+            tasks += [(bit, rule.method, part) for part in in_batches(undecided, rows.logits)]
+    applies: list[tuple[int, Positions, BoolArray]] = []
+
+    def decide(task: "tuple[int, Method, Positions]") -> None:
+        bit, method, part = task
+        with np.errstate(all="ignore"):
+            batch = build_batch(rows.logits[part], rows.label[part], facts.dtype)
+            ar = arithmetic.get("numpy", facts.dtype)
+            applies.append((bit, part, method(ar, batch, facts.loss[part])))
+
+    for_each(tasks, decide)
+    for bit, part, does in applies:
+        bits[part] |= does.astype(np.uint32) << np.uint32(bit)
+    return bits

@@ -1,4 +1,4 @@
-"""A diagnosis as tables with a paragraph a finding, and as JSON."""
+"""A diagnosis as tables with a paragraph per finding, and as JSON."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,40 +12,35 @@ from xentcli.show.prose import filled
 from xentcli.show.sheet import Sheet
 
 if TYPE_CHECKING:
-    from xentcli.diagnose.summary import Row, Spoiled
+    from xentcli.diagnose.summary import RuleCount, WorstRow
 
-_OF_ROUNDING = "Compute the loss in float32, of logits that were not rounded."
+_ROUNDED_CAUSE = "Rounding the logits to a half format changes the loss."
+_ROUNDED_REMEDY = "Compute the loss in float32, from logits that were not rounded."
 
 
 def sheets(diagnosis: Diagnosis) -> list[Sheet]:
-    """Return what is in the dump, what spoils its rows, and the worst of them."""
+    """Return what is in the dump, the findings in its rows, and the worst rows."""
     title = "" if diagnosis.survey.complete else "interrupted: this is a part of the dump"
-    facts = Sheet(title, ("of the dump", ""), tuple(_facts(diagnosis)))
-    spoiled = tuple(
-        (e.spoiler.name, str(e.number), _share(diagnosis, e.number), e.spoiler.says)
-        for e in diagnosis.spoiled
-    )
-    found = [facts]
-    if spoiled:
-        found.append(Sheet("", ("spoiled", "rows", "share", "how"), spoiled))
+    sheets = [Sheet(title, ("dump", ""), tuple(_facts(diagnosis)))]
+    if diagnosis.rules:
+        rules = tuple(_rule(diagnosis, each) for each in diagnosis.rules)
+        sheets.append(Sheet("", ("finding", "rows", "share", "how"), rules))
     if diagnosis.rows:
-        columns = ("file", "row", "label", "loss", "smallest", "largest", "spoiled by")
-        found.append(Sheet("the worst rows", columns, tuple(map(_shown, diagnosis.rows))))
-    return found
+        columns = ("file", "row", "label", "loss", "smallest", "largest", "findings")
+        sheets.append(Sheet("the worst rows", columns, tuple(map(_worst_row, diagnosis.rows))))
+    return sheets
 
 
 def prose(diagnosis: Diagnosis, width: int) -> str:
-    """Return a paragraph a finding: what, in how many rows, and the remedy."""
-    by_finding: dict[str | None, list[Spoiled]] = {}
-    for each in diagnosis.spoiled:
-        by_finding.setdefault(each.spoiler.finding, []).append(each)
+    """Return a paragraph per finding: the cause, in how many rows, and the remedy."""
+    catalogue = {finding.name: (finding.cause, finding.remedy) for finding in FINDINGS}
+    most: dict[str, int] = {}
+    for each in diagnosis.rules:
+        most[each.rule.finding] = max(most.get(each.rule.finding, 0), each.rows)
     lines = []
-    for name, spoiled in by_finding.items():
-        most = max(each.number for each in spoiled)
-        finding = next((finding for finding in FINDINGS if finding.name == name), None)
-        cause = finding.cause if finding else "Rounding the logits to half a format changes the loss."
-        remedy = finding.remedy if finding else _OF_ROUNDING
-        head = f"{name or 'rounded-logits'} ({count(most, 'row')}): {cause}"
+    for name, rows in most.items():
+        cause, remedy = catalogue.get(name, (_ROUNDED_CAUSE, _ROUNDED_REMEDY))
+        head = f"{name} ({count(rows, 'row')}): {cause}"
         lines += ["", filled(head, width), filled(f"  Remedy: {remedy}", width)]
     return "".join(f"{line}\n" for line in lines)
 
@@ -53,21 +48,19 @@ def prose(diagnosis: Diagnosis, width: int) -> str:
 def closing(diagnosis: Diagnosis) -> str:
     """Return the one sentence that ends a diagnosis."""
     rows = diagnosis.survey.rows
-    read = f"{count(rows, 'row')} of {diagnosis.classes} classes"
+    read = f"{count(rows, 'row')} of {count(diagnosis.classes, 'class', 'classes')}"
     if not diagnosis.survey.complete:
         read = f"interrupted after {rows} of {count(diagnosis.total, 'row')}"
-    broken = [each for each in diagnosis.spoiled if each.spoiler.broken]
-    if broken:
-        return f"{read}; broken: {', '.join(f'{e.spoiler.name} {e.number}' for e in broken)}"
-    return f"{read}; none of them is broken"
+    invalid = [f"{each.rule.finding} {each.rows}" for each in diagnosis.rules if each.rule.is_invalid]
+    return f"{read}; {'invalid: ' + ', '.join(invalid) if invalid else 'none is invalid'}"
 
 
 def as_json(diagnosis: Diagnosis) -> str:
-    """Render by the schema ``xent.diagnose/1``: keys are only ever added to it."""
-    survey, loss = diagnosis.survey, diagnosis.losses
+    """Render by the schema ``xent.diagnose/2``: keys are only ever added to it."""
+    survey, columns, loss = diagnosis.survey, diagnosis.survey.columns, diagnosis.losses
     return dump(
         {
-            "schema": "xent.diagnose/1",
+            "schema": "xent.diagnose/2",
             "version": __version__,
             "complete": survey.complete,
             "files": [shard.path for shard in survey.shards],
@@ -75,11 +68,11 @@ def as_json(diagnosis: Diagnosis) -> str:
             "shape": [diagnosis.total, diagnosis.classes],
             "rows": survey.rows,
             "labelled": survey.labelled,
-            "ignored": survey.ignored,
-            "smallest": _plain(survey.low),
-            "largest": _plain(survey.top),
-            "offset": _plain(diagnosis.offset),
-            "spread": _plain(diagnosis.spread),
+            "ignored": columns.ignored,
+            "smallest": _number(columns.min),
+            "largest": _number(columns.max),
+            "offset": _number(diagnosis.offset),
+            "spread": _number(diagnosis.spread),
             "losses": None
             if loss is None
             else {
@@ -89,15 +82,16 @@ def as_json(diagnosis: Diagnosis) -> str:
                 "ulps": error(loss.ulps),
                 "sampled": loss.sampled,
             },
-            "spoiled": [
+            "findings": [
                 {
-                    "name": each.spoiler.name,
-                    "rows": each.number,
-                    "says": each.spoiler.says,
-                    "finding": each.spoiler.finding,
-                    "broken": each.spoiler.broken,
+                    "finding": each.rule.finding,
+                    "rule": each.rule.name,
+                    "rows": each.rows,
+                    "says": each.rule.says,
+                    "clip": each.rule.clip and list(each.rule.clip),
+                    "invalid": each.rule.is_invalid,
                 }
-                for each in diagnosis.spoiled
+                for each in diagnosis.rules
             ],
             "worst": [_fields(row) for row in diagnosis.rows],
         }
@@ -105,18 +99,18 @@ def as_json(diagnosis: Diagnosis) -> str:
 
 
 def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
-    survey, loss = diagnosis.survey, diagnosis.losses
+    survey, columns, loss = diagnosis.survey, diagnosis.survey.columns, diagnosis.losses
     files = count(len(survey.shards), "file")
     facts = [
         ("logits", f"{diagnosis.total} × {diagnosis.classes} {diagnosis.dtype} in {files}"),
-        ("finite logits", f"{survey.low:.6g} to {survey.top:.6g}"),
+        ("finite logits", f"{columns.min:.6g} to {columns.max:.6g}"),
         ("offset, spread", f"{diagnosis.offset:.6g}, {diagnosis.spread:.6g} (medians over rows)"),
     ]
     if not survey.labelled:
-        return [*facts, ("labels", "missing: what depends on them is left out")]
-    facts.append(("labels", f"{survey.ignored} ignored ({survey.ignore_index})"))
+        return [*facts, ("labels", "missing: rules that need them are skipped")]
+    facts.append(("labels", f"{columns.ignored} ignored ({survey.ignore_index})"))
     if loss is None:
-        return [*facts, ("loss", "no row has a finite one")]
+        return [*facts, ("loss", "no row has a finite loss")]
     shown = " ".join(f"{value:.6g}" for value in loss.quantiles)
     return [
         *facts,
@@ -126,27 +120,29 @@ def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     ]
 
 
-def _share(diagnosis: Diagnosis, number: int) -> str:
-    return f"{number / max(1, diagnosis.survey.rows):.3g}"
+def _rule(diagnosis: Diagnosis, each: "RuleCount") -> tuple[str, ...]:
+    share = f"{each.rows / max(1, diagnosis.survey.rows):.3g}"
+    return each.rule.finding, str(each.rows), share, each.rule.says
 
 
-def _shown(row: "Row") -> tuple[str, ...]:
+def _worst_row(row: "WorstRow") -> tuple[str, ...]:
     label = "" if row.label is None else str(row.label)
-    numbers = (f"{row.loss:.6g}", f"{row.low:.6g}", f"{row.top:.6g}")
-    return printable(row.path), str(row.row), label, *numbers, ", ".join(row.names)
+    numbers = (f"{row.loss:.6g}", f"{row.min:.6g}", f"{row.max:.6g}")
+    return printable(row.path), str(row.row), label, *numbers, ", ".join(row.findings)
 
 
-def _fields(row: "Row") -> dict[str, Any]:
+def _fields(row: "WorstRow") -> dict[str, Any]:
     return {
         "file": row.path,
         "row": row.row,
         "label": row.label,
-        "loss": _plain(row.loss),
-        "smallest": _plain(row.low),
-        "largest": _plain(row.top),
-        "spoiled_by": list(row.names),
+        "loss": _number(row.loss),
+        "smallest": _number(row.min),
+        "largest": _number(row.max),
+        "findings": list(row.findings),
+        "rules": [rule.name for rule in row.rules],
     }
 
 
-def _plain(value: float) -> float | int | str | None:
+def _number(value: float) -> float | int | str | None:
     return number(value, "float64")
