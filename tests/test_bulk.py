@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xentcli import bulk, formats, halves
+from xentcli import bulk, formats
 from xentcli.errors import XentError
 from xentcli.judge.exact import exact
 from xentcli.load.build import build_batch
@@ -272,14 +272,14 @@ def test_rounding_to_half_formats_by_bits_is_that_of_the_formats(form: str, wide
     wanted = formats.stored(x.astype(np.float64), form).astype(wide)
 
     with np.errstate(all="ignore"):
-        halves.round_in_place(form, x)
+        bulk.round_in_place(form, x)
 
     assert np.array_equal(x, wanted)
     assert np.array_equal(np.signbit(x), np.signbit(wanted))
     beyond = np.array([formats.FORMATS[form].largest * 1.003], wide)  # more than half an ulp
     for sign in (1, -1):
         array = sign * beyond
-        halves.round_in_place(form, array)
+        bulk.round_in_place(form, array)
         assert array.tolist() == [sign * inf]
 
 
@@ -291,7 +291,7 @@ def test_float16_is_rounded_to_as_numpy_rounds() -> None:
     with np.errstate(all="ignore"):
         wanted = x.astype(np.float16)
 
-    got = halves.to_float16(x)
+    got = bulk.to_float16(x)
 
     assert np.array_equal(got, wanted, equal_nan=True)
     assert np.array_equal(np.signbit(got), np.signbit(wanted))

@@ -200,8 +200,8 @@ def test_an_extract_ignores_what_was_ignored_and_no_invalid_label(
     batch = extract(xent, tmp_path, x, np.array(labels), "--ignore-index", ignore_index).batch
 
     assert len(batch.logits) == 4
-    assert sum(map(batch.ignores, range(4))) == 1
-    assert sum(map(batch.is_mislabelled, range(4))) == 2
+    assert sum(map(batch.is_ignored, range(4))) == 1
+    assert sum(map(batch.is_invalid, range(4))) == 2
 
 
 def test_an_extract_has_uint64_labels_beyond_int64(xent: Xent, tmp_path: Path) -> None:
@@ -209,8 +209,8 @@ def test_an_extract_has_uint64_labels_beyond_int64(xent: Xent, tmp_path: Path) -
     batch = extract(xent, tmp_path, x, k).batch
 
     assert len(batch.logits) == 2
-    assert [batch.is_mislabelled(row) for row in range(2)] == [True, True]
-    assert not batch.ignores(1)
+    assert [batch.is_invalid(row) for row in range(2)] == [True, True]
+    assert not batch.is_ignored(1)
 
 
 def test_an_extract_has_as_many_of_the_worst_rows_as_a_case_may_hold(

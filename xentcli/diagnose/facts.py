@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli import halves
-from xentcli.bulk import Rows, Terms, Workspace, evaluate, in_batches, in_blocks
+from xentcli.bulk import Rows, Terms, Workspace, evaluate, in_batches, in_blocks, round_in_place
 from xentcli.formats import FORMATS, dtype
 
 if TYPE_CHECKING:
@@ -211,6 +210,6 @@ def _rounded_losses(
     losses = loss.copy()
     for rows in in_batches(np.flatnonzero(is_open), terms.x):
         logits = np.array(terms.x[rows])
-        halves.round_in_place(form, logits)
+        round_in_place(form, logits)
         losses[rows] = evaluate(logits, terms.label[rows], workspace).losses()
     return losses
