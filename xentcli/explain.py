@@ -11,7 +11,7 @@ from xentcli.judge import Result
 from xentcli.judge.findings import FINDINGS
 from xentcli.judge.findings.finding import Finding
 from xentcli.judge.verdicts import VERDICTS
-from xentcli.methods.trace import inputs, word
+from xentcli.methods.trace import inputs
 from xentcli.model import LOGARITHMS, LOSS_REDUCTIONS, Case, Judgement, Operation, Outcome
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _sentence(step: "Step", row: int, entry: int, by_name: "dict[str, Step]") ->
     elif step.operation in LOSS_REDUCTIONS:
         action = "the sum over the examples"
     else:
-        action = f"{word(step)}({operands[0]})"
+        action = f"{step.operation.notation(step.operands)[0]}({operands[0]})"
     place = f" of class {entry}" if len(result) > 1 else ""
     return f"{step.name}{place}: {action} is {_short(float(result[entry]), dtype)}"
 

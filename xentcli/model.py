@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
+from enum import Enum
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -215,36 +215,41 @@ class Case:
         return self.numerics.dtype
 
 
-class Operation(StrEnum):
-    """What an Arithmetic can do; each value is the name of its method there."""
+class Operation(Enum):
+    """What an Arithmetic can do: its method, what the result is called, how the operation is written."""
 
-    ROW_MAX = "row_max"
-    MAXIMUM = "maximum"
-    ADD = "add"
-    SUBTRACT = "subtract"
-    MULTIPLY = "multiply"
-    DIVIDE = "divide"
-    NEGATIVE = "negative"
-    CLIP = "clip"
-    EXP = "exp"
-    EXP_IN_ROWS = "exp_in_rows"
-    LOG = "log"
-    LOG_SCALAR = "log_scalar"
-    LOG1P = "log1p"
-    ABSOLUTE = "absolute"
-    ONE_PLUS = "one_plus"
-    ONE_MINUS = "one_minus"
-    RECIPROCAL = "reciprocal"
-    SCALE = "scale"
-    SUM = "sum"
-    SUM_LOSSES = "sum_losses"
-    MEAN = "mean"
-    FINITE_OR_ZERO = "finite_or_zero"
-    PICK = "pick"
-    WHERE = "where"
-    WHERE_INSIDE = "where_inside"
-    ZERO_CLASS = "zero_class"
-    WIDEN = "widen"
+    ROW_MAX = "row_max", "maximum", "max {0}"
+    MAXIMUM = "maximum", "larger", "larger of {0}, {1}"
+    ADD = "add", "total", "{0} + {1}"
+    SUBTRACT = "subtract", "difference", "{0} - {1}"
+    MULTIPLY = "multiply", "product", "{0} × {1}"
+    DIVIDE = "divide", "quotient", "{0} / {1}"
+    NEGATIVE = "negative", "negated", "-{0}"
+    CLIP = "clip", "clipped", "clip({0}, {1}, {2})"
+    EXP = "exp", "exp", "exp({0})"
+    EXP_IN_ROWS = "exp_in_rows", "exp", "exp({0})"
+    LOG = "log", "log", "log({0})"
+    LOG_SCALAR = "log_scalar", "log", "log({0})"
+    LOG1P = "log1p", "log1p", "log1p({0})"
+    ABSOLUTE = "absolute", "magnitude", "|{0}|"
+    ONE_PLUS = "one_plus", "sum", "1 + {0}"
+    ONE_MINUS = "one_minus", "complement", "1 - {0}"
+    RECIPROCAL = "reciprocal", "reciprocal", "1 / {0}"
+    SCALE = "scale", "scaled", "{1} × {0}"
+    SUM = "sum", "sum", "Σ {0}"
+    SUM_LOSSES = "sum_losses", "reduction", "sum {0}"
+    MEAN = "mean", "reduction", "mean {0}"
+    FINITE_OR_ZERO = "finite_or_zero", "finite", "{0}, or 0"
+    PICK = "pick", "picked", "{0}[label]"
+    WHERE = "where", "kept", "{1} where it counts"
+    WHERE_INSIDE = "where_inside", "inside", "{1} where {0} is inside the clip"
+    ZERO_CLASS = "zero_class", "rest", "{0} but the largest"
+    WIDEN = "widen", "float64", "float64({0})"
+
+    def notation(self, operands: tuple[Any, ...]) -> tuple[str, str]:
+        """Return what the result is called and how the operation is written; a clip may have one bound."""
+        has_one_bound = self is Operation.CLIP and len(operands) == 2  # noqa: PLR2004 - an array, a bound
+        return ("clamped", "max({0}, {1})") if has_one_bound else self.value[1:]
 
 
 LOGARITHMS = frozenset({Operation.LOG, Operation.LOG_SCALAR})

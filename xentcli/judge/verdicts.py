@@ -11,8 +11,8 @@ from xentcli.formats import FORMATS, exact_sum, nearest, ulps
 from xentcli.judge import findings
 from xentcli.judge.evidence import Evidence, Reduction
 from xentcli.judge.findings.finding import ACCURATE, WRONG
-from xentcli.judge.findings.ranges import clips
-from xentcli.judge.findings.rounding import LOW_PRECISION_SUM
+from xentcli.judge.findings.ranges import clip_active
+from xentcli.judge.findings.rounding import low_precision_sum
 from xentcli.model import Case, Exact, GradientJudgement, Judgement, Outcome
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
         loss, true = outcome.losses[row], exact.losses[place]
         state = None if gradient is None else gradient.states[place]
         evidence = Evidence(case.batch, row, outcome.steps, outcome.dtype, loss, true, "", state)
-        verdicts.append(verdict(loss, true, outcome.dtype, capped=clips(evidence)))
+        verdicts.append(verdict(loss, true, outcome.dtype, capped=clip_active.detect(evidence)))
         found.append(findings.detect(evidence.with_verdict(verdicts[-1])))
         errors.append(ulps(loss, true, FORMATS[outcome.dtype]))
     divisor = case.batch.divisor if case.reduction == "mean" else Fraction(1)
     reduction = Reduction(outcome.losses, outcome.loss, divisor, outcome.dtype, exact.loss)
     in_reduction = findings.detect_in_reduction(reduction)
     if outcome.loss is None or exact.loss is None:
-        reduced = ["off"] if LOW_PRECISION_SUM.name in in_reduction else []
+        reduced = ["off"] if low_precision_sum.name in in_reduction else []
         word = min((*verdicts, *reduced), key=VERDICTS.index)
         error = None if None in errors else max(error for error in errors if error is not None)
     else:

@@ -13,37 +13,6 @@ if TYPE_CHECKING:
     from xentcli.methods.arithmetic import Arithmetic
     from xentcli.model import Batch
 
-# What an operation's result is called, and how the operation is written.
-NOTATION = {
-    Operation.ROW_MAX: ("maximum", "max {0}"),
-    Operation.MAXIMUM: ("larger", "larger of {0}, {1}"),
-    Operation.ADD: ("total", "{0} + {1}"),
-    Operation.SUBTRACT: ("difference", "{0} - {1}"),
-    Operation.MULTIPLY: ("product", "{0} × {1}"),
-    Operation.DIVIDE: ("quotient", "{0} / {1}"),
-    Operation.NEGATIVE: ("negated", "-{0}"),
-    Operation.CLIP: ("clipped", "clip({0}, {1}, {2})"),
-    Operation.EXP: ("exp", "exp({0})"),
-    Operation.EXP_IN_ROWS: ("exp", "exp({0})"),
-    Operation.LOG: ("log", "log({0})"),
-    Operation.LOG_SCALAR: ("log", "log({0})"),
-    Operation.LOG1P: ("log1p", "log1p({0})"),
-    Operation.ABSOLUTE: ("magnitude", "|{0}|"),
-    Operation.ONE_PLUS: ("sum", "1 + {0}"),
-    Operation.ONE_MINUS: ("complement", "1 - {0}"),
-    Operation.RECIPROCAL: ("reciprocal", "1 / {0}"),
-    Operation.SCALE: ("scaled", "{1} × {0}"),
-    Operation.SUM: ("sum", "Σ {0}"),
-    Operation.SUM_LOSSES: ("reduction", "sum {0}"),
-    Operation.MEAN: ("reduction", "mean {0}"),
-    Operation.FINITE_OR_ZERO: ("finite", "{0}, or 0"),
-    Operation.PICK: ("picked", "{0}[label]"),
-    Operation.WHERE: ("kept", "{1} where it counts"),
-    Operation.WHERE_INSIDE: ("inside", "{1} where {0} is inside the clip"),
-    Operation.ZERO_CLASS: ("rest", "{0} but the largest"),
-    Operation.WIDEN: ("float64", "float64({0})"),
-}
-_AT_LEAST = ("clamped", "max({0}, {1})")  # a clip of one bound
 _MAXIMA = frozenset({Operation.ROW_MAX, Operation.MAXIMUM})
 
 
@@ -60,7 +29,7 @@ class _Recorder:
     def record(self, operation: Operation, operands: tuple[Any, ...], result: "FloatArray") -> None:
         """Add a step, so that later ones can name its result."""
         names = tuple(self._names.get(id(operand)) for operand in operands)
-        word, notation = _notation(operation, operands)
+        word, notation = operation.notation(operands)
         before = [self._operations.get(name) for name in names]
         if operation is Operation.SUBTRACT and names[0] == "logits" and before[1] in _MAXIMA:
             word = "shifted"
@@ -93,7 +62,7 @@ class _Traced:
 
     def __getattr__(self, name: str) -> Callable[..., "FloatArray"]:
         """Return the operation, recording what it returns."""
-        operation, function = Operation(name), getattr(self._inner, name)
+        operation, function = Operation[name.upper()], getattr(self._inner, name)
 
         def recorded(*operands: Any) -> "FloatArray":  # noqa: ANN401 - arrays and bounds
             result: FloatArray = function(*operands)
@@ -109,19 +78,9 @@ def traced(ar: "Arithmetic", batch: "Batch") -> "tuple[Arithmetic, list[Step]]":
     return cast("Arithmetic", _Traced(ar, recorder)), recorder.steps
 
 
-def word(step: Step) -> str:
-    """Return what an operation's result is called, without its number."""
-    return _notation(step.operation, step.operands)[0]
-
-
 def inputs(batch: "Batch") -> "dict[str, FloatArray]":
     """Return the arrays of a batch, by the name that steps call them."""
     arrays = {"logits": batch.logits, "labels": batch.labels, "probabilities": batch.probabilities}
     if not batch.weighting.is_plain:
         arrays |= {"weights": batch.class_weights, "weight": batch.label_weights, "targets": batch.targets}
     return {name: array for name, array in arrays.items() if array is not None}
-
-
-def _notation(operation: Operation, operands: tuple[Any, ...]) -> tuple[str, str]:
-    has_one_bound = operation is Operation.CLIP and len(operands) == 2  # noqa: PLR2004 - an array, a bound
-    return _AT_LEAST if has_one_bound else NOTATION[operation]

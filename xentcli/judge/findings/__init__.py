@@ -22,13 +22,9 @@ FINDINGS: Final = (
 
 def detect(evidence: "Evidence") -> tuple[str, ...]:
     """Name what is found in one example, in the order of the catalogue."""
-    return tuple(finding.name for finding in FINDINGS if finding.detect and finding.detect(evidence))
+    return tuple(finding.name for finding in FINDINGS if finding.detect(evidence))
 
 
 def detect_in_reduction(reduction: "Reduction") -> tuple[str, ...]:
     """Name what is found between the losses and the loss."""
-    return tuple(
-        finding.name
-        for finding in FINDINGS
-        if finding.detect_in_reduction and finding.detect_in_reduction(reduction)
-    )
+    return tuple(finding.name for finding in FINDINGS if finding.detect_in_reduction(reduction))

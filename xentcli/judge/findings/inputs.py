@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.formats import FORMATS, exact_sum, nearest
-from xentcli.judge.findings.finding import WRONG_VERDICTS, Finding
+from xentcli.judge.findings.finding import WRONG_VERDICTS, finding
 
 if TYPE_CHECKING:
     from xentcli.judge.evidence import Evidence, Reduction
@@ -15,27 +15,19 @@ if TYPE_CHECKING:
 _PRINTED: Final = 16
 
 
+@finding(
+    "labels-not-normalised",
+    cause="The labels of the example do not sum to 1; softmax - y is then not the gradient of the loss.",
+    remedy="Divide each row of labels by its sum, or differentiate the formula: sum(y) softmax - y.",
+    source="https://github.com/tensorflow/tensorflow/issues/15079",
+    case="labels-sum-to-two",
+)
 def labels_not_normalised(e: "Evidence") -> bool:
     """Detect labels whose sum is not 1, beyond C roundings of their format."""
     if e.batch.binary or e.batch.indices is not None:  # one-hot, ignored or invalid
         return False
     eps = FORMATS[str(e.batch.labels.dtype)].eps
     return abs(exact_sum(e.labels.tolist()) - 1) > len(e.labels) * eps
-
-
-LABELS_NOT_NORMALISED: Final = Finding(
-    "labels-not-normalised",
-    cause="The labels of the example do not sum to 1; softmax - y is then not the gradient of the loss.",
-    remedy="Divide each row of labels by its sum, or differentiate the formula: sum(y) softmax - y.",
-    source="https://github.com/tensorflow/tensorflow/issues/15079",
-    case="labels-sum-to-two",
-    detect=labels_not_normalised,
-)
-
-
-def _value_overflows(e: "Evidence") -> bool:
-    """Detect a true loss that is finite and beyond the largest number of the format."""
-    return e.exact.is_finite() and math.isinf(nearest(e.exact, FORMATS[e.dtype]))
 
 
 def _reduced_value_overflows(r: "Reduction") -> bool:
@@ -45,78 +37,75 @@ def _reduced_value_overflows(r: "Reduction") -> bool:
     return all(map(math.isfinite, r.losses)) and math.isinf(nearest(r.exact, FORMATS[r.dtype]))
 
 
-VALUE_OVERFLOWS_DTYPE: Final = Finding(
+@finding(
     "value-overflows-dtype",
     cause="The true loss is larger than the largest finite number of the format.",
     remedy="Compute the loss in a wider format.",
     source="https://github.com/pytorch/pytorch/issues/85791",
     case="loss-beyond-float16",
-    detect=_value_overflows,
-    detect_in_reduction=_reduced_value_overflows,
+    in_reduction=_reduced_value_overflows,
 )
+def value_overflows_dtype(e: "Evidence") -> bool:
+    """Detect a true loss that is finite and beyond the largest number of the format."""
+    return e.exact.is_finite() and math.isinf(nearest(e.exact, FORMATS[e.dtype]))
 
 
-def _nan_logit(e: "Evidence") -> bool:
-    """Detect a logit that is nan before anything is computed."""
-    return bool(np.isnan(e.logits).any()) and not e.is_ignored
-
-
-NAN_LOGIT: Final = Finding(
+@finding(
     "nan-logit",
     cause="A logit is nan before the loss is computed.",
     remedy="Look at what computes the logits: the weights, the input, a step that was too large.",
     source="https://github.com/liuzhuang13/DenseNetCaffe/issues/20",
     case="nan-logit",
-    detect=_nan_logit,
 )
+def nan_logit(e: "Evidence") -> bool:
+    """Detect a logit that is nan before anything is computed."""
+    return bool(np.isnan(e.logits).any()) and not e.is_ignored
 
 
-def _infinite_logit(e: "Evidence") -> bool:
-    """Detect a nan from an infinite logit where the limit is defined."""
-    return math.isnan(e.loss) and not e.exact.is_nan() and bool(e.infinite.any())
-
-
-INFINITE_LOGIT: Final = Finding(
+@finding(
     "infinite-logit",
     cause="A logit is infinite, and inf - inf or inf × 0 is nan; the loss is defined as a limit only.",
     remedy="Find where the logit overflowed: no loss can mend it.",
     source="https://github.com/pytorch/pytorch/issues/6864",
     case="infinite-logit",
-    detect=_infinite_logit,
 )
+def infinite_logit(e: "Evidence") -> bool:
+    """Detect a nan from an infinite logit where the limit is defined."""
+    return math.isnan(e.loss) and not e.exact.is_nan() and bool(e.infinite.any())
 
 
-def _ignored_row_leaks(e: "Evidence") -> bool:
-    """Detect an ignored example that has a loss."""
-    return e.is_ignored and e.loss != 0
-
-
-IGNORED_ROW_LEAKS: Final = Finding(
+@finding(
     "ignored-row-leaks",
     cause="An ignored example was multiplied by 0 and not left out, and 0 times its infinity or nan is nan.",
     remedy="Choose 0 for ignored examples (where), before the logits too, so that the gradient is spared.",
     source="https://github.com/pytorch/pytorch/issues/11551",
     case="zero-times-infinite-loss",
-    detect=_ignored_row_leaks,
 )
+def ignored_row_leaks(e: "Evidence") -> bool:
+    """Detect an ignored example that has a loss."""
+    return e.is_ignored and e.loss != 0
 
 
-def _label_out_of_range(e: "Evidence") -> bool:
-    """Detect an invalid label."""
-    return e.is_invalid
-
-
-LABEL_OUT_OF_RANGE: Final = Finding(
+@finding(
     "label-out-of-range",
     cause="The label is invalid, no class or no probability: whatever comes out is no loss.",
     remedy="Check labels before the loss; libraries answer with an error, nan, 0 or another class's loss.",
     source="https://github.com/tensorflow/tensorflow/issues/8484",
     case="label-out-of-range",
-    detect=_label_out_of_range,
 )
+def label_out_of_range(e: "Evidence") -> bool:
+    """Detect an invalid label."""
+    return e.is_invalid
 
 
-def _other_probabilities(e: "Evidence") -> bool:
+@finding(
+    "other-probabilities",
+    cause="The probabilities given are not the softmax of the logits.",
+    remedy="Give the logits once, to a loss that takes logits: no softmax before it, no renormalising.",
+    source="https://github.com/keras-team/keras/issues/6143",
+    case="softmax-twice",
+)
+def other_probabilities(e: "Evidence") -> bool:
     """Detect probabilities that the case gives, that a method took, and that are not those of the logits."""
     probabilities = e.batch.probabilities
     if probabilities is None or e.batch.binary or e.verdict not in WRONG_VERDICTS:
@@ -130,37 +119,26 @@ def _other_probabilities(e: "Evidence") -> bool:
     return bool((np.abs(softmax - p) > allowed).any())
 
 
-OTHER_PROBABILITIES: Final = Finding(
-    "other-probabilities",
-    cause="The probabilities given are not the softmax of the logits.",
-    remedy="Give the logits once, to a loss that takes logits: no softmax before it, no renormalising.",
-    source="https://github.com/keras-team/keras/issues/6143",
-    case="softmax-twice",
-    detect=_other_probabilities,
-)
-
-
-def _empty_mean(r: "Reduction") -> bool:
-    """Detect a mean over nothing."""
-    return r.divisor == 0
-
-
-EMPTY_MEAN: Final = Finding(
+@finding(
     "empty-mean",
     cause="No example counts, and the mean over none is 0 / 0.",
     remedy="Skip the batch, or divide the sum by a count of at least 1.",
     source="https://github.com/pytorch/pytorch/issues/70348",
     case="every-label-ignored",
-    detect_in_reduction=_empty_mean,
+    in_reduction=lambda r: r.divisor == 0,
 )
+def empty_mean(_: "Evidence") -> bool:
+    """Detect nothing in an example."""
+    return False
+
 
 FINDINGS: Final = (
-    LABELS_NOT_NORMALISED,
-    VALUE_OVERFLOWS_DTYPE,
-    NAN_LOGIT,
-    INFINITE_LOGIT,
-    IGNORED_ROW_LEAKS,
-    LABEL_OUT_OF_RANGE,
-    OTHER_PROBABILITIES,
-    EMPTY_MEAN,
+    labels_not_normalised,
+    value_overflows_dtype,
+    nan_logit,
+    infinite_logit,
+    ignored_row_leaks,
+    label_out_of_range,
+    other_probabilities,
+    empty_mean,
 )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from xentcli.judge.findings.finding import Finding
+from xentcli.judge.findings.finding import finding
 from xentcli.model import Operation
 
 if TYPE_CHECKING:
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from xentcli.model import Step
 
 
-def _masked_infinity(e: "Evidence") -> bool:
+@finding(
+    "masked-infinity",
+    cause="A class masked with a logit of -inf has the label 0, and 0 × inf is nan in the sum over classes.",
+    remedy="Pick the label's class (sparse) instead of multiplying by a one-hot row.",
+    source="https://github.com/google-deepmind/optax/issues/896",
+    case="masked-class",
+)
+def masked_infinity(e: "Evidence") -> bool:
     """Detect a product of 0 and an infinity at a class that does not count and whose logit is -inf."""
     return (
         math.isnan(e.loss)
@@ -27,17 +34,15 @@ def _masked_infinity(e: "Evidence") -> bool:
     )
 
 
-MASKED_INFINITY: Final = Finding(
-    "masked-infinity",
-    cause="A class masked with a logit of -inf has the label 0, and 0 × inf is nan in the sum over classes.",
-    remedy="Pick the label's class (sparse) instead of multiplying by a one-hot row.",
-    source="https://github.com/google-deepmind/optax/issues/896",
-    case="masked-class",
-    detect=_masked_infinity,
+@finding(
+    "empty-tile",
+    cause="All logits of the first tile are -inf, so that the running maximum is -inf and -inf - -inf is "
+    "nan.",
+    remedy="Start from a finite maximum, or skip tiles whose maximum is -inf.",
+    source="https://github.com/Dao-AILab/flash-attention/issues/1930",
+    case="empty-tile",
 )
-
-
-def _empty_tile(e: "Evidence") -> bool:
+def empty_tile(e: "Evidence") -> bool:
     """Detect a maximum of -inf over a part of a row that has finite logits elsewhere, and nan from it."""
     if not math.isnan(e.loss) or np.isnan(e.logits).any() or not np.isfinite(e.logits).any():
         return False
@@ -45,49 +50,32 @@ def _empty_tile(e: "Evidence") -> bool:
     return any(np.isneginf(step.row(e.row)).all() for step in maxima)
 
 
-EMPTY_TILE: Final = Finding(
-    "empty-tile",
-    cause="All logits of the first tile are -inf, so that the running maximum is -inf and -inf - -inf is "
-    "nan.",
-    remedy="Start from a finite maximum, or skip tiles whose maximum is -inf.",
-    source="https://github.com/Dao-AILab/flash-attention/issues/1930",
-    case="empty-tile",
-    detect=_empty_tile,
-)
-
-
-def _label_on_mask(e: "Evidence") -> bool:
-    """Detect a class that counts and whose logit is -inf: the true loss is infinite."""
-    masked = np.isneginf(e.logits) & (e.targets > 0) & (not e.batch.binary)
-    return e.exact.is_infinite() and bool(masked.any())
-
-
-LABEL_ON_MASK: Final = Finding(
+@finding(
     "label-on-mask",
     cause="A class masked with a logit of -inf has a part of the label: the true loss is infinite.",
     remedy="Do not smooth labels over masked classes, and mask no class that a label names.",
     source="https://github.com/facebookresearch/pytext/pull/1698",
     case="smoothing-meets-mask",
-    detect=_label_on_mask,
 )
+def label_on_mask(e: "Evidence") -> bool:
+    """Detect a class that counts and whose logit is -inf: the true loss is infinite."""
+    masked = np.isneginf(e.logits) & (e.targets > 0) & (not e.batch.binary)
+    return e.exact.is_infinite() and bool(masked.any())
 
 
-def _undefined_softmax(e: "Evidence") -> bool:
-    """Detect a row that has no softmax."""
-    return e.exact.is_nan() and not e.is_invalid and not np.isnan(e.logits).any()
-
-
-UNDEFINED_SOFTMAX: Final = Finding(
+@finding(
     "undefined-softmax",
     cause="The row has no finite logit, or several infinite ones: there is no softmax and no true loss.",
     remedy="Leave such rows out before the loss; ignoring their label does not protect the gradient.",
     source="https://github.com/allenai/allennlp/issues/890",
     case="all-classes-masked",
-    detect=_undefined_softmax,
 )
+def undefined_softmax(e: "Evidence") -> bool:
+    """Detect a row that has no softmax."""
+    return e.exact.is_nan() and not e.is_invalid and not np.isnan(e.logits).any()
 
 
-FINDINGS: Final = (MASKED_INFINITY, EMPTY_TILE, LABEL_ON_MASK, UNDEFINED_SOFTMAX)
+FINDINGS: Final = (masked_infinity, empty_tile, label_on_mask, undefined_softmax)
 
 
 def is_zero_times_infinity(step: "Step", row: int) -> "NDArray[Any]":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.judge.findings.finding import BLANCHARD, Finding
+from xentcli.judge.findings.finding import BLANCHARD, finding
 from xentcli.judge.findings.masks import at_mask, is_zero_times_infinity
 from xentcli.model import EXPONENTIALS, LOGARITHMS, Operation
 
@@ -13,28 +13,32 @@ if TYPE_CHECKING:
     from xentcli.judge.evidence import Evidence
 
 
-def _zero_times_infinity(e: "Evidence") -> bool:
-    """Detect a product of 0 and an infinity that comes from no masked class, overflow or infinite logit."""
-    products = [step for step in e.steps_named(Operation.MULTIPLY) if "logits" not in step.inputs]
-    return (
-        math.isnan(e.loss)
-        and not e.is_ignored
-        and not _difference_overflow(e)
-        and any(is_zero_times_infinity(step, e.row)[~at_mask(e, step)].any() for step in products)
-    )
-
-
-ZERO_TIMES_INFINITY: Final = Finding(
+@finding(
     "zero-times-infinity",
     cause="A probability underflowed to 0, its log is -inf, and 0 × -inf is nan.",
     remedy="Compute the loss from the logits (dense, sparse or log1p), not from probabilities.",
     source="https://github.com/allenai/allennlp/issues/2797",
     case="zero-times-log-zero",
-    detect=_zero_times_infinity,
 )
+def zero_times_infinity(e: "Evidence") -> bool:
+    """Detect a product of 0 and an infinity that comes from no masked class, overflow or infinite logit."""
+    products = [step for step in e.steps_named(Operation.MULTIPLY) if "logits" not in step.inputs]
+    return (
+        math.isnan(e.loss)
+        and not e.is_ignored
+        and not difference_overflow.detect(e)
+        and any(is_zero_times_infinity(step, e.row)[~at_mask(e, step)].any() for step in products)
+    )
 
 
-def _log_of_zero(e: "Evidence") -> bool:
+@finding(
+    "log-of-zero",
+    cause="The probability of a labelled class underflowed to 0, and log(0) is -inf.",
+    remedy="Compute the loss from the logits (dense, sparse or log1p): the true loss is finite.",
+    source="https://github.com/tensorflow/tensorflow/issues/21271",
+    case="log-of-zero-is-not-the-loss",
+)
+def log_of_zero(e: "Evidence") -> bool:
     """Detect a log of 0 that a finite true loss contains: of a class that counts, or of a sum."""
     if not e.exact.is_finite():
         return False
@@ -45,17 +49,14 @@ def _log_of_zero(e: "Evidence") -> bool:
     return False
 
 
-LOG_OF_ZERO: Final = Finding(
-    "log-of-zero",
-    cause="The probability of a labelled class underflowed to 0, and log(0) is -inf.",
-    remedy="Compute the loss from the logits (dense, sparse or log1p): the true loss is finite.",
-    source="https://github.com/tensorflow/tensorflow/issues/21271",
-    case="log-of-zero-is-not-the-loss",
-    detect=_log_of_zero,
+@finding(
+    "difference-overflow",
+    cause="The difference of two finite logits is larger than the format can hold.",
+    remedy="Compute the loss in a wider format; sparse does not multiply the classes without a label.",
+    source="https://github.com/huggingface/transformers/issues/17306",
+    case="finfo-min-mask",
 )
-
-
-def _difference_overflow(e: "Evidence") -> bool:
+def difference_overflow(e: "Evidence") -> bool:
     """Detect a difference of finite numbers that is infinite."""
     for step in e.steps_named(Operation.SUBTRACT):
         finite = np.isfinite(step.operand(0, e.row)) & np.isfinite(step.operand(1, e.row))
@@ -64,17 +65,14 @@ def _difference_overflow(e: "Evidence") -> bool:
     return False
 
 
-DIFFERENCE_OVERFLOW: Final = Finding(
-    "difference-overflow",
-    cause="The difference of two finite logits is larger than the format can hold.",
-    remedy="Compute the loss in a wider format; sparse does not multiply the classes without a label.",
-    source="https://github.com/huggingface/transformers/issues/17306",
-    case="finfo-min-mask",
-    detect=_difference_overflow,
+@finding(
+    "exp-overflow",
+    cause="exp of a finite logit is larger than the format can hold.",
+    remedy="Subtract the largest logit before exp; of a sigmoid take exp of -|x|.",
+    source=BLANCHARD,
+    case="softmax-without-shift",
 )
-
-
-def _exp_overflow(e: "Evidence") -> bool:
+def exp_overflow(e: "Evidence") -> bool:
     """Detect an exponential of a finite number that is infinite and makes the loss nan or infinite."""
     return not math.isfinite(e.loss) and any(
         (np.isinf(step.row(e.row)) & np.isfinite(step.operand(0, e.row))).any()
@@ -82,17 +80,14 @@ def _exp_overflow(e: "Evidence") -> bool:
     )
 
 
-EXP_OVERFLOW: Final = Finding(
-    "exp-overflow",
-    cause="exp of a finite logit is larger than the format can hold.",
-    remedy="Subtract the largest logit before exp; of a sigmoid take exp of -|x|.",
-    source=BLANCHARD,
-    case="softmax-without-shift",
-    detect=_exp_overflow,
+@finding(
+    "clip-active",
+    cause="A probability lay outside the clip, and the clip's bound, not the logits, decided the loss.",
+    remedy="Compute the loss from the logits; a clip caps the loss at -log of its lower bound.",
+    source="https://github.com/keras-team/keras/issues/7563",
+    case="keras-cap",
 )
-
-
-def clips(e: "Evidence") -> bool:
+def clip_active(e: "Evidence") -> bool:
     """Detect a clip that changed a probability that counts, or its log."""
     counts = np.ones(1, bool) if e.batch.binary else e.targets > 0
     for step in e.steps_named(Operation.CLIP):
@@ -103,20 +98,10 @@ def clips(e: "Evidence") -> bool:
     return False
 
 
-CLIP_ACTIVE: Final = Finding(
-    "clip-active",
-    cause="A probability lay outside the clip, and the clip's bound, not the logits, decided the loss.",
-    remedy="Compute the loss from the logits; a clip caps the loss at -log of its lower bound.",
-    source="https://github.com/keras-team/keras/issues/7563",
-    case="keras-cap",
-    detect=clips,
-)
-
-
 FINDINGS: Final = (
-    ZERO_TIMES_INFINITY,
-    LOG_OF_ZERO,
-    DIFFERENCE_OVERFLOW,
-    EXP_OVERFLOW,
-    CLIP_ACTIVE,
+    zero_times_infinity,
+    log_of_zero,
+    difference_overflow,
+    exp_overflow,
+    clip_active,
 )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.formats import FORMATS, exact_sum, ulp
-from xentcli.judge.findings.finding import ACCURATE, WRONG_VERDICTS, Finding
-from xentcli.judge.findings.inputs import VALUE_OVERFLOWS_DTYPE
+from xentcli.judge.findings.finding import ACCURATE, WRONG_VERDICTS, finding
+from xentcli.judge.findings.inputs import value_overflows_dtype
 from xentcli.model import EXPONENTIALS, Operation
 
 if TYPE_CHECKING:
@@ -19,7 +19,14 @@ _CANCELLATION: Final = 64  # an operand 64 = 2⁶ times the result: rounding it 
 _SMALL_LOSS: Final = 1  # below it the digits come from the sum of the other exponentials, not from the gap
 
 
-def _tail_collapse(e: "Evidence") -> bool:
+@finding(
+    "tail-collapse",
+    cause="1 plus the other classes' exponentials is rounded: a small loss loses digits, and at last is 0.",
+    remedy="Use log1p of the sum without its largest term.",
+    source="https://github.com/pytorch/pytorch/issues/113708",
+    case="tail-collapse",
+)
+def tail_collapse(e: "Evidence") -> bool:
     """Detect a sum of 1 and a tail whose rounding is all the error of a small loss."""
     small = e.exact.is_finite() and float(e.exact) < _SMALL_LOSS * e.weight
     if not small or e.verdict not in {"collapsed", "off"}:
@@ -29,17 +36,14 @@ def _tail_collapse(e: "Evidence") -> bool:
     return any(exp is not None and _swallows(step, exp, e.row) for step, exp in sums)
 
 
-TAIL_COLLAPSE: Final = Finding(
-    "tail-collapse",
-    cause="1 plus the other classes' exponentials is rounded: a small loss loses digits, and at last is 0.",
-    remedy="Use log1p of the sum without its largest term.",
-    source="https://github.com/pytorch/pytorch/issues/113708",
-    case="tail-collapse",
-    detect=_tail_collapse,
+@finding(
+    "offset-cancellation",
+    cause="The log-sum-exp was rounded at the size of the logits before the label's logit was subtracted.",
+    remedy="Subtract the largest logit from all logits, and keep it out of the result.",
+    source="https://github.com/pytorch/pytorch/issues/11752",
+    case="common-offset",
 )
-
-
-def _offset_cancellation(e: "Evidence") -> bool:
+def offset_cancellation(e: "Evidence") -> bool:
     """Detect a difference of numbers so large that their rounding is all that is left of it."""
     if e.verdict not in {"off", "collapsed", "negative"}:
         return False
@@ -54,17 +58,27 @@ def _offset_cancellation(e: "Evidence") -> bool:
     return False
 
 
-OFFSET_CANCELLATION: Final = Finding(
-    "offset-cancellation",
-    cause="The log-sum-exp was rounded at the size of the logits before the label's logit was subtracted.",
-    remedy="Subtract the largest logit from all logits, and keep it out of the result.",
-    source="https://github.com/pytorch/pytorch/issues/11752",
-    case="common-offset",
-    detect=_offset_cancellation,
+def _low_precision_reduction(r: "Reduction") -> bool:
+    """Detect a mean or sum of finite losses that is off, as for the sum over classes."""
+    if r.loss is None or not r.divisor or not all(map(math.isfinite, r.losses)):
+        return False
+    if math.isinf(r.loss):
+        return not value_overflows_dtype.detect_in_reduction(r)
+    if math.isnan(r.loss):
+        return False
+    exact, size = exact_sum(r.losses), exact_sum(map(abs, r.losses))
+    return _is_off(Fraction(r.loss) - exact / r.divisor, size / r.divisor, r.dtype)
+
+
+@finding(
+    "low-precision-sum",
+    cause="A sum carried in the format lost more than 4 ulps of its terms, or overflowed.",
+    remedy="Carry sums in a wider format (with arithmetic numpy, accumulate: float32 or float64).",
+    source="https://github.com/huggingface/transformers/issues/10674",
+    case="ordered-sum",
+    in_reduction=_low_precision_reduction,
 )
-
-
-def _low_precision_sum(e: "Evidence") -> bool:
+def low_precision_sum(e: "Evidence") -> bool:
     """Detect a sum more than 4 ulps away from the exact sum of its terms, or infinite where that is finite.
 
     Terms of both signs may have a small sum by cancellation: the error counts at the size of the terms.
@@ -82,31 +96,14 @@ def _low_precision_sum(e: "Evidence") -> bool:
     return False
 
 
-def _low_precision_reduction(r: "Reduction") -> bool:
-    """Detect a mean or sum of finite losses that is off, as for the sum over classes."""
-    if r.loss is None or not r.divisor or not all(map(math.isfinite, r.losses)):
-        return False
-    detect_overflow = VALUE_OVERFLOWS_DTYPE.detect_in_reduction
-    if math.isinf(r.loss):
-        return detect_overflow is not None and not detect_overflow(r)
-    if math.isnan(r.loss):
-        return False
-    exact, size = exact_sum(r.losses), exact_sum(map(abs, r.losses))
-    return _is_off(Fraction(r.loss) - exact / r.divisor, size / r.divisor, r.dtype)
-
-
-LOW_PRECISION_SUM: Final = Finding(
-    "low-precision-sum",
-    cause="A sum carried in the format lost more than 4 ulps of its terms, or overflowed.",
-    remedy="Carry sums in a wider format (with arithmetic numpy, accumulate: float32 or float64).",
-    source="https://github.com/huggingface/transformers/issues/10674",
-    case="ordered-sum",
-    detect=_low_precision_sum,
-    detect_in_reduction=_low_precision_reduction,
+@finding(
+    "sigmoid-rounding",
+    cause="A probability next to 1 was rounded, and 1 less it keeps the rounding and not the rest.",
+    remedy="Compute the loss from the logit: max(x, 0) - x·y + log1p(exp(-|x|)).",
+    source="https://github.com/pytorch/pytorch/issues/39435",
+    case="clamp-leaps",
 )
-
-
-def _sigmoid_rounding(e: "Evidence") -> bool:
+def sigmoid_rounding(e: "Evidence") -> bool:
     """Detect a sigmoid, or 1 less a sigmoid, that is rounded so near to 1 that the rest of it is lost."""
     if not e.batch.binary or e.verdict not in WRONG_VERDICTS or not np.isfinite(e.logits).all():
         return False
@@ -118,16 +115,7 @@ def _sigmoid_rounding(e: "Evidence") -> bool:
     )
 
 
-SIGMOID_ROUNDING: Final = Finding(
-    "sigmoid-rounding",
-    cause="A probability next to 1 was rounded, and 1 less it keeps the rounding and not the rest.",
-    remedy="Compute the loss from the logit: max(x, 0) - x·y + log1p(exp(-|x|)).",
-    source="https://github.com/pytorch/pytorch/issues/39435",
-    case="clamp-leaps",
-    detect=_sigmoid_rounding,
-)
-
-FINDINGS: Final = (TAIL_COLLAPSE, OFFSET_CANCELLATION, LOW_PRECISION_SUM, SIGMOID_ROUNDING)
+FINDINGS: Final = (tail_collapse, offset_cancellation, low_precision_sum, sigmoid_rounding)
 
 
 def _is_off(error: Fraction, size: Fraction, dtype: str) -> bool:
