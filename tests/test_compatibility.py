@@ -14,6 +14,8 @@ from xentcli.model import Judgement, Outcome
 
 PAGE = ROOT / "docs" / "compatibility.md"
 DATE = "2026-11-23"
+# Keras' softmax of [8, 0] in float16 is 1 or 1 - 2^-11, as the processor's exp rounds.
+BY_PROCESSOR = ("0.0004883 off", "0 collapsed")
 RIGHT = Decimal("0.001")  # of the truth: the last digits differ from processor to processor
 HEAD = f"""# What frameworks make of the atlas
 
@@ -77,4 +79,4 @@ def test_the_page_says_what_comes_out_of_frameworks_today() -> None:
 
     if os.environ.get("UPDATE_GOLDEN"):
         PAGE.write_text(written, encoding="utf-8")
-    assert PAGE.read_text(encoding="utf-8") == written
+    assert PAGE.read_text(encoding="utf-8").replace(*BY_PROCESSOR) == written.replace(*BY_PROCESSOR)
