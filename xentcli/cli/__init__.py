@@ -60,7 +60,7 @@ def xent() -> None:
       xent compare --methods all             cases down, methods across
       xent explain abnormal                  why it went nan, step by step
       xent check mine.py:loss                your own loss, against all of it
-      xent diagnose logits.npy               a dump of logits: what spoils which rows
+      xent diagnose logits.npy               a dump of logits: which rows go wrong
       xent identify 16.118                   what a stuck loss means
       xent cases --search "label smoothing"  a documented failure like yours
       xent new mine.yaml                     a case to start from

@@ -99,7 +99,7 @@ def _surveyed(
     from xentcli.diagnose.survey import survey
 
     batch = None if case is None else _batch(case)
-    if ignore_index is None and batch is not None and batch.weighting is not None:
+    if ignore_index is None and batch is not None:
         ignore_index = batch.weighting.ignore_index
     opened = shards(files, labels)
     rules = rules_for(str(opened[0].logits.dtype.newbyteorder("=")), None if batch is None else batch.clip)

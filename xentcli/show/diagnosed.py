@@ -26,7 +26,7 @@ def sheets(diagnosis: Diagnosis) -> list[Sheet]:
         rules = tuple(_rule(diagnosis, each) for each in diagnosis.rules)
         sheets.append(Sheet("", ("finding", "rows", "share", "how"), rules))
     if diagnosis.rows:
-        columns = ("file", "row", "label", "loss", "smallest", "largest", "findings")
+        columns = ("file", "row", "label", "loss", "min", "max", "findings")
         sheets.append(Sheet("the worst rows", columns, tuple(map(_worst_row, diagnosis.rows))))
     return sheets
 
@@ -127,8 +127,8 @@ def _rule(diagnosis: Diagnosis, each: "RuleCount") -> tuple[str, ...]:
 
 def _worst_row(row: "WorstRow") -> tuple[str, ...]:
     label = "" if row.label is None else str(row.label)
-    numbers = (f"{row.loss:.6g}", f"{row.min:.6g}", f"{row.max:.6g}")
-    return printable(row.path), str(row.row), label, *numbers, ", ".join(row.findings)
+    numbers = (f"{row.loss:.6g}", f"{row.min:.4g}", f"{row.max:.4g}")
+    return printable(row.path), str(row.row), label, *numbers, " ".join(row.findings)
 
 
 def _fields(row: "WorstRow") -> dict[str, Any]:
