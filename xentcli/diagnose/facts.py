@@ -12,7 +12,7 @@ from xentcli.bulk import Rows, Terms, Workspace, evaluate, in_batches, in_blocks
 from xentcli.formats import FORMATS, dtype
 
 if TYPE_CHECKING:
-    from xentcli.formats import BoolArray, FloatArray
+    from xentcli.formats import BoolArray, FloatArray, IntArray
 
     Interval = tuple[FloatArray, FloatArray]  # (N,) each: the least and the most that a number may be
 
@@ -21,6 +21,7 @@ HALVES: Final = ("float16", "bfloat16")
 _BLOCK: Final = 128  # classes that NumPy's pairwise sum adds in eight lanes
 _LANES: Final = 8
 _NEAR_COLLAPSE: Final = 2  # times ``depth`` units: other terms of at most this, over the label's, may be lost
+_ROUGH: Final = 1e-4  # of the loss: ten times what rough losses are off
 _SURELY_WITHIN: Final = (
     0.99 * OFF
 )  # of the loss, which leaves room for the rounding of the bound and of the losses
@@ -211,5 +212,17 @@ def _rounded_losses(
     for rows in in_batches(np.flatnonzero(is_open), terms.x):
         logits = np.array(terms.x[rows])
         round_in_place(form, logits)
-        losses[rows] = evaluate(logits, terms.label[rows], workspace).losses()
+        losses[rows] = _losses(logits, terms.label[rows], loss[rows], workspace)
+    return losses
+
+
+def _losses(
+    logits: "FloatArray", label: "IntArray", loss: "FloatArray", workspace: Workspace
+) -> "FloatArray":
+    """Return the losses of rows: roughly, but where they are next to being off from ``loss``."""
+    losses = evaluate(logits, label, workspace, is_rough=True).losses()
+    change = np.abs(losses - loss)
+    near = (change > (OFF - _ROUGH) * loss) & (change < (OFF + _ROUGH) * loss)
+    if near.any():
+        losses[near] = evaluate(logits[near], label[near], workspace).losses()
     return losses
