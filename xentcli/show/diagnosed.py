@@ -111,11 +111,11 @@ def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     facts.append(("labels", f"{columns.ignored} ignored ({survey.ignore_index})"))
     if loss is None:
         return [*facts, ("loss", "no row has a finite loss")]
-    shown = " ".join(f"{value:.6g}" for value in loss.quantiles)
+    quantiles = " ".join(f"{value:.6g}" for value in loss.quantiles)
     return [
         *facts,
         ("mean loss", f"{loss.mean:.6g} of {count(loss.number, 'row')}"),
-        (f"quantiles {' '.join(f'{q:g}' for q in QUANTILES)}", shown),
+        (f"quantiles {' '.join(f'{q:g}' for q in QUANTILES)}", quantiles),
         ("error of the losses", f"at most {three(loss.ulps)} ulps in {loss.sampled} rows sampled"),
     ]
 
