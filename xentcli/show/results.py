@@ -13,7 +13,7 @@ from xentcli.judge.verdicts import VERDICTS
 from xentcli.model import Case, Comparison, GradientJudgement, Judgement, Outcome
 from xentcli.show import render
 from xentcli.show.screen import Screen
-from xentcli.show.sheet import Cell, Sheet, Tone, number_cell, numbers_cell, shortened
+from xentcli.show.sheet import Cell, Sheet, Tone, number_cell, numbers_cell, shortened, word_cell
 from xentcli.words import SHEET_FORMATS
 
 _FEW = 6  # numbers that a cell shows in full
@@ -51,7 +51,9 @@ def closing(results: Sequence[Result]) -> str:
     if overridden:
         options = ", ".join(f"--{name}" for name in overridden)
         return f"{sentence}; expectations not checked: overridden by {options}"
-    misses = [f"{r.case.name} ({', '.join(_misses(r))})" for r in results if r.reproduced < r.numbers]
+    missed = [r for r in results if r.reproduced < r.numbers]
+    names = [[c.expectation.quantity for c in r.comparisons if not c.reproduced] for r in missed]
+    misses = [f"{r.case.name} ({', '.join(quantities)})" for r, quantities in zip(missed, names, strict=True)]
     if len(misses) > _NAMED:
         misses[_NAMED:] = [f"and {count(len(misses) - _NAMED, 'case')} more"]
     return f"{sentence}; not reproduced: {', '.join(misses)}" if misses else sentence
@@ -69,7 +71,6 @@ def numerics(case: Case) -> tuple[str, ...]:
 
 
 def _render_document(results: Sequence[Result], form: str) -> str:
-    """Render what has no rows."""
     if form == "json":
         from xentcli.show.json import render_results
     else:
@@ -92,12 +93,15 @@ def _run_sheets(results: Sequence[Result], *, all_cases: bool, most: int | None)
 
 def _method_sheet(result: Result, most: int | None) -> Sheet:
     """Return the truth, then a row per method: loss, losses, what was expected; then the other quantities."""
-    case = result.case
+    case, dtype = result.case, result.case.numerics.loss_dtype
     comparisons = {comparison.expectation.quantity: comparison for comparison in result.comparisons}
-    rows = [_exact_row(result, most)]
+    losses = [nearest(value, FORMATS[dtype]) for value in result.exact.losses]
+    exact = _sampled(result) or numbers_cell(losses, dtype, most)
+    rows: list[tuple[str, ...]] = [("exact", _exact_loss(result), exact, "", "")]
     rows += [_method_row(outcome, comparisons.pop(outcome.method, None), most) for outcome in result.outcomes]
     rows += [_quantity_row(comparison, most) for comparison in comparisons.values()]
-    about = ", ".join((*numerics(case), _size(case), f"reduction {case.reduction}"))
+    size = "×".join(map(str, case.batch.sizes))
+    about = ", ".join((*numerics(case), size, f"reduction {case.reduction}"))
     columns = ("method", "loss", "losses", "expected", "reproduced")
     return Sheet(f"{case.name}: {case.title} ({about})", columns, tuple(rows))
 
@@ -147,11 +151,6 @@ def _label(outcome: Outcome) -> str:
     return outcome.method if outcome.version is None else f"{outcome.method} {outcome.version}"
 
 
-def _size(case: Case) -> str:
-    """Return the shape of the logits, 2×10, or 2 of a binary case."""
-    return "×".join(map(str, case.batch.sizes))
-
-
 def _origin(results: Sequence[Result]) -> str:
     """Name the expected numbers by where they come from."""
     derived = sum(len(c.hits) for result in results for c in result.comparisons if c.expectation.derived)
@@ -159,13 +158,6 @@ def _origin(results: Sequence[Result]) -> str:
     if not derived:
         return "printed numbers"
     return f"numbers ({printed} printed, {derived} derived)" if printed else "derived numbers"
-
-
-def _exact_row(result: Result, most: int | None) -> tuple[str, ...]:
-    """Return the true loss and losses, rounded to the dtype."""
-    dtype = result.case.numerics.loss_dtype
-    losses = [nearest(value, FORMATS[dtype]) for value in result.exact.losses]
-    return "exact", _exact_loss(result), _sampled(result) or numbers_cell(losses, dtype, most), "", ""
 
 
 def _method_row(outcome: Outcome, comparison: Comparison | None, most: int | None) -> tuple[str, ...]:
@@ -188,8 +180,7 @@ def _expectation(comparison: Comparison | None, most: int | None) -> tuple[str, 
     tone = Tone.RIGHT if comparison.reproduced else Tone.WRONG
     texts = comparison.expectation.texts
     if len(comparison.hits) == 1:
-        abnormal = Tone.PLAIN if np.isfinite(float(texts[0])) else Tone.ABNORMAL
-        return Cell(texts[0], abnormal), Cell("yes" if comparison.reproduced else "no", tone)
+        return word_cell(texts[0]), Cell("yes" if comparison.reproduced else "no", tone)
     hits = Cell(f"{sum(comparison.hits)} of {len(comparison.hits)}", tone)
     return shortened(texts, most) if comparison.reproduced or most is None else _missed(comparison), hits
 
@@ -248,7 +239,7 @@ def _verdict(judgement: Judgement) -> str:
     """Return the verdict of the loss, and how many examples have a worse one."""
     worst = min(judgement.verdicts, key=VERDICTS.index)
     if VERDICTS.index(worst) >= VERDICTS.index(judgement.verdict):
-        return Cell(judgement.verdict, Tone.ABNORMAL if judgement.verdict == "nan" else Tone.PLAIN)
+        return word_cell(judgement.verdict)
     number = judgement.verdicts.count(worst)
     return f"{judgement.verdict}, but {number} of {len(judgement.verdicts)} {worst}"
 
@@ -259,13 +250,8 @@ def _gradient(gradient: GradientJudgement | None) -> tuple[str, str]:
         return "-", "-"
     wrong = gradient.state == "wrong" and gradient.error is not None
     state = f"wrong by {gradient.error:.0%}" if wrong else gradient.state
-    residual = gradient.residual
-    cell = "-" if residual is None else Cell(f"{residual:.2g}", _tone(residual))
-    return Cell(state, Tone.ABNORMAL if state == "nan" else Tone.PLAIN), cell
-
-
-def _tone(value: float) -> Tone:
-    return Tone.PLAIN if np.isfinite(value) else Tone.ABNORMAL
+    residual = "-" if gradient.residual is None else f"{gradient.residual:.2g}"
+    return word_cell(state), word_cell(residual)
 
 
 def _sampled(result: Result) -> str:
@@ -286,8 +272,3 @@ def _count(result: Result) -> str:
         return "nothing expected"
     tone = Tone.RIGHT if result.reproduced == result.numbers else Tone.WRONG
     return Cell(f"{result.reproduced} of {result.numbers}", tone)
-
-
-def _misses(result: Result) -> list[str]:
-    """Name the quantities of which a number was not reproduced."""
-    return [comparison.expectation.quantity for comparison in result.comparisons if not comparison.reproduced]

@@ -40,6 +40,11 @@ class Sheet:
     rows: tuple[tuple[str, ...], ...]
 
 
+def word_cell(word: str) -> Cell:
+    """Make a cell of a word or a number's text."""
+    return Cell(word, Tone.ABNORMAL if word in {"nan", "inf", "-inf"} else Tone.PLAIN)
+
+
 def number_cell(value: float | None, dtype: str) -> Cell:
     """Write one number, nothing for None."""
     abnormal = value is not None and not math.isfinite(value)
