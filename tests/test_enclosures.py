@@ -17,15 +17,15 @@ from xentcli.judge.enclosures import ONE, ZERO, Enclosing, Enclosure, decided
 
 DIGITS = (5, 17, 40, 100)
 every_number_of_digits = pytest.mark.parametrize("digits", DIGITS)
-decimals = st.decimals(-(10**9), 10**9, allow_nan=False, places=12)
-fractions = st.fractions(-(10**6), 10**6, max_denominator=10**6)
+decimals = st.integers(-(10**15), 10**15).map(lambda count: Decimal(count).scaleb(-7))
+fractions = st.builds(Fraction, st.integers(-(10**9), 10**9), st.integers(1, 10**6))
 enclosures = st.tuples(decimals, decimals).map(lambda ends: Enclosure(*sorted(ends)))
 
 
 def points(a: Enclosure) -> list[Fraction]:
-    """Take both ends, the middle and a third of an enclosure."""
+    """Take both ends and the middle of an enclosure."""
     low, high = map(Fraction, a)
-    return [low, high, (low + high) / 2, (2 * low + high) / 3]
+    return [low, high, (low + high) / 2]
 
 
 def holds(a: Enclosure, *values: Fraction) -> bool:

@@ -255,6 +255,17 @@ def test_an_ulp_is_the_step_between_the_numbers_around(
     assert ulp(sign * (2 + part) * number(infinite(form), form), form) == ulp(Fraction(form.largest), form)
 
 
+@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+def test_the_ulp_doubles_at_a_power_of_2(form: Format) -> None:
+    eps = Fraction(form.eps)
+
+    for power in (Fraction(1), Fraction(2) ** form.emax, Fraction(2) ** (form.emin + 1)):
+        assert ulp(power, form) == eps * power
+        assert ulp(power - TINY, form) == eps * power / 2
+        assert ulps(float(power), decimal(power + eps * power), form) == 1  # exactly, as thresholds need
+        assert ulps(float(power), decimal(power - eps * power), form) == 2
+
+
 @given(st.data(), forms, signs, signs, st.integers(0, 2**80 - 1))
 def test_an_error_is_the_distance_in_steps_of_the_exact_value(
     data: st.DataObject, form: Format, sign: int, other: int, part: int
