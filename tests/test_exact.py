@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 from conftest import Xent
@@ -225,7 +226,7 @@ def test_a_tie_but_for_its_tail_is_rounded_up(dtype: str, scale: float, size: in
         assert losses == [rounded(loss, dtype) for loss in expected.losses]
         for (low, high), loss in zip(batch.logits.tolist(), losses, strict=True):
             gap = Fraction(high) - Fraction(low)
-            ties += nearest(gap, form, 1) != nearest(gap, form, -1)
+            ties += len({nearest(gap + side * Fraction(1, 10**99), form) for side in (-1, 1)}) == 2
             wrong_to_even += nearest(gap, form) != loss
     assert ties > size // 6
     assert wrong_to_even > size // 12
@@ -294,6 +295,38 @@ def test_a_gradient_beside_a_midpoint_is_decided_by_its_tail(side: int, oracle: 
     assert differences(batch, "float32", "none", oracle) == []
     if side > 0:
         assert exact(batch, "float32", "none").gradients[0][1] == -(1 + 2.0**-11)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_loss_that_agrees_with_a_midpoint_to_60_digits_is_on_its_side(side: int) -> None:
+    """The loss is (1 + t) ln Z + 1000 t with Z = 1 + exp(-30) + 4 exp(-1000), t the sum of four floats."""
+    tie = 1 + Fraction(side, 2**53 if side > 0 else 2**54)
+    with mpmath.workprec(500):
+        log_z = mpmath.log1p(mpmath.exp(-30) + 4 * mpmath.exp(-1000))
+        rest = (mpmath.mpf(tie.numerator) / tie.denominator - log_z) / (1000 + log_z)
+        targets: list[float] = []
+        for _ in range(4):
+            targets.append(math.nextafter(float(rest), 0))  # rounded down: the loss lies just below the tie
+            rest -= targets[-1]
+    targets[-1] = math.nextafter(targets[-1], side)
+    batch = single([0.0, -30.0] + [-1000.0] * 4, [1, 0, *targets], "float64")
+    loss = exact(batch, "float64", "mean").loss
+
+    assert loss is not None
+    assert 0 < side * (Fraction(loss) - tie) < Fraction(1, 10**60)
+    for oracle in (mpmath_truth, arb_truth):
+        assert differences(batch, "float64", "mean", oracle) == []
+
+
+def test_what_is_rational_is_exact_and_0_has_no_sign() -> None:
+    one_class = exact(build_batch([[5.0], [-inf]], [[2.0], [0.0]], "float64"), "float64", "sum")
+    no_target = exact(single([0.0, 1.0], [0.0, 0.0], "float64"), "float64", "mean")
+    tiny = exact(single([0.0, -1e308], 0, "float64"), "float64", "mean")
+
+    assert (*no_target.losses, no_target.loss) == (Decimal(0), Decimal(0))
+    assert one_class.losses[0] == 0
+    assert math.isnan(one_class.losses[1])
+    assert not any(np.signbit(entry) for truth in (no_target, tiny) for entry in truth.gradients[0])
 
 
 def test_the_batch_is_summed_before_it_is_rounded() -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 # Nothing is raised, nothing underflows before 10^-10^18.
 EXTREME: Final = decimal.Context(prec=60, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=[])
-_FAR = 400  # a decimal exponent beyond which every format has only 0 or infinity
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,26 +113,21 @@ def flush(x: "FloatArray") -> "FloatArray":
     return np.where(subnormal, np.copysign(x.dtype.type(0), x), x)
 
 
-def nearest(z: Decimal | Fraction, form: Format, tail: int = 0) -> float:
+def nearest(z: Decimal | Fraction, form: Format) -> float:
     """Round an exact number to a format, once and to even: a float64 that holds the result.
 
-    ``tail`` 1 or -1 says that the number is z and a positive or negative rest smaller than any digit of z,
-    which decides a tie. nan and infinities stay what they are.
+    nan and infinities stay what they are.
     """
     if isinstance(z, Decimal):
-        near = float(z)
-        if not z or not z.is_finite() or abs(z.adjusted()) > _FAR:
-            return math.copysign(near, z)
-        if form.name == "float64" and not tail:
-            return near
-        if form.name != "float64" and (number := agreed(near, near, form)) is not None:
+        near = float(z)  # rounded once, whatever the size and the digits of z
+        if (number := near if z.is_nan() else agreed(near, near, form)) is not None:
             return number
     numerator, denominator = z.as_integer_ratio()
     sign = -1 if numerator < 0 else 1
     unit = _unit_exponent(abs(numerator), denominator, form)
     count, rest = divmod(abs(numerator) << max(0, -unit), denominator << max(0, unit))
-    half = 2 * rest - (denominator << max(0, unit))  # of a unit: its sign says on which side of a tie z is
-    if half > 0 or (half == 0 and (sign * tail > 0 or (tail == 0 and count % 2))):
+    half = 2 * rest - (denominator << max(0, unit))  # its sign says on which side of a tie z is
+    if half > 0 or (half == 0 and count % 2):
         count += 1
     if count.bit_length() + unit - 1 > form.emax:  # compared first: ldexp raises beyond float64
         return sign * math.inf

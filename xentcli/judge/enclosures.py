@@ -15,9 +15,8 @@ from xentcli.formats import EXTREME, Format, agreed, midpoint, nearest
 _ZERO, _HALF, _ONE = Decimal(0), Decimal("0.5"), Decimal(1)
 _SERIES_BELOW: Final = -12  # decimal exponent from which log1p and expm1 are summed as series
 _GUARD: Final = 6  # digits that functions are evaluated with beyond those that count
-_OPERAND_GUARD: Final = (
-    20  # of a difference d: exp turns d (1 + δ) into a factor 1 + d δ, and is 0 from d = -3 · 10^18 on
-)
+_OPERAND_GUARD: Final = 20  # of a difference d: exp makes of d (1 + δ) a factor 1 + d δ, |d| < 3 · 10^18
+_LONG: Final = 2500  # digits beyond those that count: three times those of a sum of midpoints and numbers
 
 
 class Enclosure(NamedTuple):
@@ -35,13 +34,16 @@ class Enclosing:
     """Interval arithmetic with ends of so many significant decimal digits.
 
     exp and ln of the decimal module are correctly rounded (its documentation says so; S. Krah, libmpdec), so
-    that one unit in the last digit on either side encloses the true value.
+    that one unit in the last digit on either side encloses the true value. No decimal meets an operator here:
+    even -x would round to the 28 digits of the context that the interpreter sets.
     """
 
     def __init__(self, digits: int) -> None:
         self.digits = digits
         self._down = _context(digits, ROUND_FLOOR)
         self._up = _context(digits, ROUND_CEILING)
+        self._long_down = _context(digits + _LONG, ROUND_FLOOR)
+        self._long_up = _context(digits + _LONG, ROUND_CEILING)
         self._near = _context(digits + _GUARD)
         self._operand = _context(digits + _OPERAND_GUARD)
 
@@ -51,10 +53,11 @@ class Enclosing:
         return Enclosure(self._down.divide(numerator, denominator), self._up.divide(numerator, denominator))
 
     def add_rational(self, a: Enclosure, value: Fraction) -> Enclosure:
-        """Return a plus a fraction with the digits of both, up to 2,500: an error in ulps sees a far tail."""
+        """Return a plus a fraction with 2,500 digits more than others: an error in ulps sees a far tail."""
         numerator, denominator = map(Decimal, value.as_integer_ratio())
-        low, high = _LONG_DOWN.divide(numerator, denominator), _LONG_UP.divide(numerator, denominator)
-        return Enclosure(_LONG_DOWN.add(low, a.low), _LONG_UP.add(high, a.high))
+        low = self._long_down.divide(numerator, denominator)
+        high = self._long_up.divide(numerator, denominator)
+        return Enclosure(self._long_down.add(low, a.low), self._long_up.add(high, a.high))
 
     def add(self, a: Enclosure, b: Enclosure) -> Enclosure:
         """Return a + b."""
@@ -76,7 +79,7 @@ class Enclosing:
         if factor == 1:
             return a
         if factor < 0:
-            return self.scale(Enclosure(-a.high, -a.low), -factor)
+            return self.scale(Enclosure(a.high.copy_negate(), a.low.copy_negate()), -factor)
         numerator, denominator = map(Decimal, factor.as_integer_ratio())
         return Enclosure(
             self._down.divide(self._down.multiply(a.low, numerator), denominator),
@@ -103,8 +106,9 @@ class Enclosing:
     def expm1(self, d: Decimal) -> Enclosure:
         """Enclose exp(d) - 1 for a difference -1 < d ≤ 0; as exact for a tiny d as for another.
 
-        The series has at most digits / 12 + 2 terms, each off by 3 roundings of ``digits + 6`` digits, and
-        what is left out is smaller than the last term: below 10^-digits of the sum for up to 30,000 terms.
+        A term of the series is below 10^-12 of the one before, so that what is left out is below the last
+        term, 10^-(digits + 6) of the sum. Each term costs three roundings of 5 · 10^-(digits + 6): together
+        below 10^-digits for up to 60,000 terms, which are enough for 700,000 digits.
         """
         if d.adjusted() >= _SERIES_BELOW:
             wide = _context(self._near.prec - _SERIES_BELOW)
@@ -125,36 +129,38 @@ class Enclosing:
         return self._around(self._near.ln(x)) if x != 1 else ZERO
 
     def _log1p(self, t: Decimal) -> Decimal:
-        """Return ln(1 + t) to all digits but the guard, by the series of expm1 or the logarithm."""
+        """Return ln(1 + t), off by less than 10^-digits of itself: by ln, or a series like that of expm1."""
         if t and t.adjusted() >= _SERIES_BELOW:
             wide = _context(self._near.prec - _SERIES_BELOW)
-            return wide.ln(wide.add(_ONE, t))  # an ulp of 1 + t is below 10^-(digits + 6) of t
+            return wide.ln(wide.add(_ONE, t))  # 1 + t is off by at most 5 · 10^-(digits + 6) of t
         total, power, n = t, t, 1
         while power and power.adjusted() >= total.adjusted() - self._near.prec:
             n += 1
-            power = self._near.multiply(power, -t)
+            power = self._near.multiply(power, t.copy_negate())
             total = self._near.add(total, self._near.divide(power, Decimal(n)))
         return total
 
     def _around(self, value: Decimal) -> Enclosure:
         """Enclose a positive or negative number whose relative error is below 10^-digits."""
         low, high = self._down.next_minus(self._down.plus(value)), self._up.next_plus(self._up.plus(value))
-        return Enclosure(max(low, _ZERO) if value >= 0 else low, min(high, _ZERO) if value < 0 else high)
+        return Enclosure(max(low, _ZERO) if value >= 0 else low, high)
 
 
 def decided(minus: Callable[[Fraction], Enclosure], forms: Iterable[Format]) -> Decimal | None:
     """Return a decimal that rounds to every format as an irrational number does; None where digits lack.
 
-    ``minus(b)`` encloses the number less b, or a positive multiple of that for b ≠ 0. Where two neighbours of
-    a format are left, the sign of the number less their midpoint decides: a midpoint that is as large as the
-    rational part of the number leaves its transcendental part alone, whose sign is known however small it is.
+    ``minus(b)`` encloses the number less b, or a positive multiple of that for b ≠ 0. Rounding is monotone:
+    where both ends round to one number of a format, what lies between does. Where they round to neighbours,
+    the sign of the number less their midpoint decides, and the midpoint becomes an end. A midpoint that is
+    the rational part of the number leaves its transcendental part alone, whose sign is known however small
+    it is.
     """
     low, high = minus(Fraction(0))
     near = float(low), float(high)
     for form in forms:
         if agreed(*near, form) is not None:
             continue
-        ends = nearest(low, form, 1), nearest(high, form, -1)
+        ends = nearest(low, form), nearest(high, form)
         if ends[0] == ends[1]:
             continue
         if (boundary := midpoint(*ends, form)) is None:
@@ -182,7 +188,5 @@ def _context(digits: int, rounding: str = decimal.ROUND_HALF_EVEN) -> Context:
     return context
 
 
-_LONG_DOWN: Final = _context(2500, ROUND_FLOOR)
-_LONG_UP: Final = _context(2500, ROUND_CEILING)
 _MIDPOINTS: Final = _context(1100)  # digits: a midpoint of float64 has at most 770
 _MEANS: Final = _context(1_000_000)  # digits: more than any enclosure or midpoint has

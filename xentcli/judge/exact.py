@@ -6,26 +6,32 @@ enclosed (``enclosures``) and evaluated with more digits until each number round
 ends of its enclosure, after A. Ziv, "Fast evaluation of elementary mathematical functions with correctly
 rounded last bit", 1991, doi:10.1145/114697.116813.
 
-That ends, because what is rational is decided first. By the theorem of Lindemann and Weierstrass exponentials
-of different rational numbers are linearly independent over the rationals. So log Z is rational only where Z
-is one exponential: one class with a finite logit. The same holds for a sum of losses, since a product of sums
-of exponentials with positive coefficients is one exponential only if each factor is. And p_j is rational only
-where all finite logits are equal, or where x_j is -inf. The rational part of a number is kept as a fraction:
-a number that lies beside a midpoint by nothing but a tail of exp(-16777217) is decided by the tail's sign.
+That ends, because what is rational is decided first, and an irrational number is no midpoint. By the theorem
+of Lindemann and Weierstrass exponentials of different rational numbers are linearly independent over the
+rationals. Suppose that Σ s_r log Z_r over some rows is a rational number q. With a k that makes each k s_r a
+whole number, the product of all Z_r^(k s_r) is exp(k q). Multiplied out, it is a sum of exponentials with
+positive whole coefficients. So it is one exponential only where every Z_r is 1: where one class alone has a
+finite logit. And if p_j is a rational number r, then exp(x_j - m) = r Z: all finite logits are equal, or r is
+0 and x_j is -inf.
+
+The rational part of a number stays a fraction: a number that lies beside a midpoint by nothing but a tail
+of exp(-16777217) is decided by the sign of the tail. Of an exponential below 10^-(10^18) no more than its
+sign is known. A loss needs no more, as all its terms are positive; nor does a gradient, unless its larger
+terms agree to 10^18 digits.
 """
 
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from decimal import ROUND_05UP, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from xentcli.formats import EXTREME, FORMATS, nearest
+from xentcli.formats import FORMATS, nearest
 from xentcli.judge.enclosures import Enclosing, Enclosure, decided
 from xentcli.model import Exact
 
@@ -36,15 +42,12 @@ if TYPE_CHECKING:
 _DIGITS: Final = 40  # 23 more than float64 has: one rounding in 10^23 needs more
 _MOST_NUMBERS: Final = 5_000  # logits that are evaluated; more are sampled by rows
 _NAN, _INFINITY = Decimal("NaN"), Decimal("Infinity")
-# Turns a fraction into a decimal on the same side of every midpoint: a midpoint has at most 1,100 digits, and
-# the last digit of a fraction that has more is not 0 or 5.
-_STICKY: Final = EXTREME.copy()
-_STICKY.prec, _STICKY.rounding = 2500, ROUND_05UP
 
 
 def exact(batch: "Batch", dtype: str, reduction: str) -> Exact:
     """Return the true losses, gradients and loss of a batch.
 
+    Labels and class weights are finite and not negative.
     ``losses`` and ``loss`` are decimals that round correctly to every format; ``gradients`` are float64
     arrays (C,) of numbers of ``dtype``. All rows are evaluated, or a seeded sample of a batch of more than
     5,000 logits; the loss is None then, and under reduction none. An infinite loss is a limit; nan says that
@@ -102,10 +105,10 @@ def _sum(losses: Sequence[_Loss], divisor: Fraction) -> Decimal:
     unusual = [loss.rational for loss in losses if isinstance(loss.rational, Decimal)]
     if unusual:
         return _NAN if any(value.is_nan() for value in unusual) else _INFINITY
-    rational = sum((Fraction(loss.rational) for loss in losses), Fraction(0)) / divisor
     parts = [loss.transcendental for loss in losses if loss.transcendental is not None]
     if not parts:
-        return _STICKY.divide(Decimal(rational.numerator), Decimal(rational.denominator))
+        return Decimal(0)  # no target, or the only class with a finite logit: nothing but 0 is rational
+    rational = sum((Fraction(loss.rational) for loss in losses), Fraction(0)) / divisor
     digits, result = _DIGITS, None
     while result is None:
         e = Enclosing(digits)
@@ -121,6 +124,7 @@ def _shifted(e: Enclosing, rest: Enclosure, rational: Fraction, b: Fraction) -> 
 
 
 def _loss_from_probabilities(example: "_Example", p: Sequence[float]) -> _Loss:
+    """Return -Σ t_j ln p_j: by Lindemann's theorem irrational unless each p_j that counts is 1."""
     if example.is_undefined or not all(0 <= value <= 1 for value in p):
         return _Loss(_NAN, None)
     targets = [example.groups[group].target for group in example.group_of_class] if example.groups else []
