@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -12,12 +12,13 @@ import mpmath
 import numpy as np
 import pytest
 from conftest import Xent
+from hard_batches import examples
 from oracle_arb import arb_loss_of_probabilities, arb_truth
 from oracle_mpmath import mpmath_loss_of_probabilities, mpmath_truth
 from oracles import Real, Truth, inf, nan, rounded
 
 from xentcli import words
-from xentcli.formats import FORMATS, Format, nearest
+from xentcli.formats import FORMATS, nearest, ulps
 from xentcli.judge.exact import exact, exact_from_probabilities, rows_of
 from xentcli.load.build import build_batch
 from xentcli.model import Batch
@@ -25,7 +26,6 @@ from xentcli.model import Batch
 every_dtype = pytest.mark.parametrize("dtype", words.DTYPES)
 Oracle = Callable[[Batch, str], Truth]
 every_oracle = pytest.mark.parametrize("oracle", [mpmath_truth, arb_truth])
-SCALES = (1e-300, 1e-160, 1e-30, 1e-8, 1e-3, 1.0, 30.0, 3e4, 1e31, 1e80, 1e307)
 
 
 def is_rounded(value: Decimal, true: Real) -> bool:
@@ -50,87 +50,6 @@ def differences(batch: Batch, dtype: str, reduction: str, oracle: Oracle) -> lis
         if not np.array_equal(got, [rounded(value, dtype) for value in true], equal_nan=True):
             named.append(f"gradient {row}")
     return named
-
-
-# Examples
-
-
-def logits(rng: random.Random, classes: int, form: Format) -> list[float]:
-    """Draw a row: of one or many sizes, integers that tie, tiny gaps, huge ranges, masks."""
-    scale = rng.choice([scale for scale in SCALES if scale < form.largest / 8])
-    small, power = rng.choice([form.smallest, 1e-160, 1e-300]), 2.0**form.precision
-    base = rng.choice([0.0, 1.0, -3e4, scale])
-    row: list[float] = rng.choice(
-        [
-            [rng.gauss(0, scale) for _ in range(classes)],
-            [rng.gauss(0, rng.choice(SCALES[:7])) for _ in range(classes)],
-            [
-                rng.choice([-1, 1]) * rng.choice([1, 3, power, power + 2, 2 * power, 1.5 * power])
-                for _ in range(classes)
-            ],
-            [base + rng.randint(-4, 4) * small for _ in range(classes)],
-            [
-                rng.choice([0.0, 1e-6, -16.7, -40.0, -103.0, -800.0, -16777217.0, 1e-300])
-                for _ in range(classes)
-            ],
-            [
-                rng.choice([-1, 1]) * rng.choice([1, 0.5, 1e-3, 1 - form.eps]) * form.largest
-                for _ in range(classes)
-            ],
-        ]
-    )
-    if rng.random() < 0.3:
-        row = [rng.choice(row) for _ in row]
-    if rng.random() < 0.2:
-        row[rng.randrange(classes)] = -inf
-    if rng.random() < 0.03:
-        row[rng.randrange(classes)] = rng.choice([inf, nan])
-    return [x if not math.isfinite(x) else max(-form.largest, min(form.largest, x)) for x in row]
-
-
-def soft(rng: random.Random, classes: int, form: Format) -> list[float]:
-    """Draw a label row: equal shares, halves, any, of huge and tiny ones, a single one that is not 1."""
-    extreme = [0, 1e-8, 2.0, 0.3, form.smallest, form.largest]
-    label = rng.randrange(classes)
-    rows: list[list[float]] = [
-        [1 / classes] * classes,
-        [rng.choice([0, 0.5, 0.25, 1.0]) for _ in range(classes)],
-        [rng.random() for _ in range(classes)],
-        [rng.choice(extreme) for _ in range(classes)],
-        [rng.choice([1 + form.eps, 0.5]) if index == label else 0.0 for index in range(classes)],
-    ]
-    return rng.choice(rows)
-
-
-def example(rng: random.Random, dtype: str) -> tuple[Batch, str]:
-    """Draw a batch of up to four rows, with all that a case can say of labels, and a reduction."""
-    form, size, classes = FORMATS[dtype], rng.randint(1, 4), rng.randint(1, 6)
-    reduction = rng.choice(["none", "mean", "sum"])
-    if rng.random() < 0.12:  # binary
-        labels = [0.0, 1.0, 0.5, rng.random(), form.smallest, 1 - form.eps, -1.0, nan]
-        column = [logits(rng, 1, form)[0] for _ in range(size)]
-        return build_batch(column, [rng.choice(labels) for _ in column], dtype), reduction
-    x = [logits(rng, classes, form) for _ in range(size)]
-    more: dict[str, Any] = {}
-    if rng.random() < 0.3:
-        drawn = [0.0, 1.0, 0.1, 0.7, 20 * rng.random(), 1 + form.eps**0.5, form.largest, form.smallest]
-        more["class_weights"] = [rng.choice(drawn) for _ in range(classes)]
-    if rng.random() < 0.3:
-        more["label_smoothing"] = rng.choice([0.1, 0.5, 1.0, 2**-30])
-    if rng.random() < 0.4:
-        return build_batch(x, [soft(rng, classes, form) for _ in x], dtype, **more), reduction
-    y = [rng.randrange(classes) for _ in x]
-    if rng.random() < 0.3:
-        more["ignore_index"] = rng.choice([-100, 0, 5])
-        y[0] = rng.choice([more["ignore_index"], *y])
-    if rng.random() < 0.05:
-        y[-1] = rng.choice([-1, classes, 10**20])  # invalid
-    return build_batch(x, y, dtype, **more), reduction
-
-
-def examples(dtype: str, number: int, seed: str = "") -> Iterator[tuple[Batch, str]]:
-    rng = random.Random(f"{dtype}{seed}")
-    return (example(rng, dtype) for _ in range(number))
 
 
 @every_oracle
@@ -297,25 +216,59 @@ def test_a_gradient_beside_a_midpoint_is_decided_by_its_tail(side: int, oracle: 
         assert exact(batch, "float32", "none").gradients[0][1] == -(1 + 2.0**-11)
 
 
-@pytest.mark.parametrize("side", [-1, 1])
-def test_a_loss_that_agrees_with_a_midpoint_to_60_digits_is_on_its_side(side: int) -> None:
-    """The loss is (1 + t) ln Z + 1000 t with Z = 1 + exp(-30) + 4 exp(-1000), t the sum of four floats."""
-    tie = 1 + Fraction(side, 2**53 if side > 0 else 2**54)
-    with mpmath.workprec(500):
-        log_z = mpmath.log1p(mpmath.exp(-30) + 4 * mpmath.exp(-1000))
-        rest = (mpmath.mpf(tie.numerator) / tie.denominator - log_z) / (1000 + log_z)
-        targets: list[float] = []
-        for _ in range(4):
-            targets.append(math.nextafter(float(rest), 0))  # rounded down: the loss lies just below the tie
-            rest -= targets[-1]
-    targets[-1] = math.nextafter(targets[-1], side)
-    batch = single([0.0, -30.0] + [-1000.0] * 4, [1, 0, *targets], "float64")
-    loss = exact(batch, "float64", "mean").loss
+def ties(dtype: str) -> list[tuple[int, Fraction]]:
+    """Return the midpoints beside 1 of a format, and the side of 1 that they lie on."""
+    precision = FORMATS[dtype].precision
+    return [(1, 1 + Fraction(1, 2**precision)), (-1, 1 - Fraction(1, 2 ** (precision + 1)))]
 
-    assert loss is not None
-    assert 0 < side * (Fraction(loss) - tie) < Fraction(1, 10**60)
-    for oracle in (mpmath_truth, arb_truth):
-        assert differences(batch, "float64", "mean", oracle) == []
+
+def floats(value: Any, side: int) -> list[float]:
+    """Return four floats whose sum lies beside a positive number of mpmath, by 10^-64 of it or so."""
+    parts: list[float] = []
+    for _ in range(4):
+        parts.append(math.nextafter(float(value), 0))
+        value -= parts[-1]
+    parts[-1] += 2 * math.ulp(parts[-1]) if side > 0 else 0.0
+    return parts
+
+
+@every_dtype
+def test_a_loss_that_agrees_with_a_midpoint_to_60_digits_is_on_its_side(dtype: str) -> None:
+    """The loss is (1 + t) ln Z + 1000 t with Z = 1 + exp(-30) + 4 exp(-1000), t the sum of four floats."""
+    for side, tie in ties(dtype):
+        with mpmath.workprec(500):
+            log_z = mpmath.log1p(mpmath.exp(-30) + 4 * mpmath.exp(-1000))
+            targets = floats((mpmath.mpf(tie.numerator) / tie.denominator - log_z) / (1000 + log_z), side)
+        batch = single([0.0, -30.0] + [-1000.0] * 4, [1, 0, *targets], "float64")
+        loss = exact(batch, "float64", "mean").loss
+
+        assert loss is not None
+        assert 0 < side * (Fraction(loss) - tie) < Fraction(1, 10**60)
+        for oracle in (mpmath_truth, arb_truth):
+            assert differences(batch, "float64", "mean", oracle) == []
+
+
+@every_dtype
+def test_so_is_a_loss_of_probabilities(dtype: str) -> None:
+    """The loss is 1000 t ln 2."""
+    for side, tie in ties(dtype):
+        with mpmath.workprec(500):
+            targets = floats(mpmath.mpf(tie.numerator) / tie.denominator / (1000 * mpmath.log(2)), side)
+        batch = single([0.0] * 4, targets, "float64")
+        p = np.full((1, 4), 2.0**-1000)
+        (loss,) = exact_from_probabilities(batch, p, "none").losses
+
+        assert 0 < side * (Fraction(loss) - tie) < Fraction(1, 10**60)
+        for oracle in (mpmath_loss_of_probabilities, arb_loss_of_probabilities):
+            assert is_rounded(loss, oracle(batch, p, "none")[0][0])
+
+
+def test_a_far_tail_stays_in_the_decimal() -> None:
+    loss = exact(single([0.0, -5000.0], 1, "float64"), "float64", "mean").losses[0]
+    error = ulps(5000.0, loss, FORMATS["float64"])
+
+    assert error is not None
+    assert Decimal("3.7e-2160") < error < Decimal("3.8e-2160")  # exp(-5000) in units of 2^-40
 
 
 def test_what_is_rational_is_exact_and_0_has_no_sign() -> None:
