@@ -96,12 +96,19 @@ def rounded(values: "FloatArray", form: Format) -> "FloatArray":
         return np.where(np.abs(result) > form.largest, np.copysign(np.inf, result), result)
 
 
-def round_float(x: float, form: Format) -> float:
-    """Round one float64 as ``stored`` does."""
+def round_float(x: float, form: Format, rest: int = 0) -> float:
+    """Round one float64 as ``stored`` does.
+
+    ``rest`` is the sign of a number's rest that x was rounded without. It matters where x is a midpoint, and
+    nowhere else: all midpoints of narrower formats are float64 numbers, and none of them lies in the rest.
+    """
     if not math.isfinite(x) or not x:
         return x
     unit = max(math.frexp(x)[1] - 1, form.emin) - (form.precision - 1)
-    count = round(math.ldexp(x, -unit))
+    size = math.ldexp(x, -unit)
+    count = round(size)
+    if rest and abs(count - size) == 0.5:  # noqa: PLR2004 - a tie
+        count = math.floor(size) + (rest > 0)
     if count.bit_length() + unit - 1 > form.emax:  # compared first: ldexp raises beyond float64
         return math.copysign(math.inf, x)
     return math.ldexp(count, unit)
@@ -120,8 +127,7 @@ def nearest(z: Decimal | Fraction, form: Format) -> float:
     """
     if isinstance(z, Decimal):
         near = float(z)  # rounded once, whatever the size and the digits of z
-        if (number := near if z.is_nan() else agreed(near, near, form)) is not None:
-            return number
+        return round_float(near, form, (z > near) - (z < near)) if not z.is_nan() else near
     numerator, denominator = z.as_integer_ratio()
     sign = -1 if numerator < 0 else 1
     unit = _unit_exponent(abs(numerator), denominator, form)
