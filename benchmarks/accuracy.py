@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 from xentcli.formats import FORMATS, nearest, ulps
-from xentcli.judge.exact import exact
+from xentcli.judge.exact import compute_exact
 from xentcli.load.build import build_batch
 from xentcli.methods import arithmetic
 from xentcli.methods import table as methods
@@ -39,7 +39,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for form in FORMATS.values():
         given = batches(form.name, seed)
-        truths = [exact(batch, form.name, "none") for batch in given]
+        truths = [compute_exact(batch, form.name, "none") for batch in given]
         for name in NAMES:
             (method,) = methods.select(name)
             errors, zeros, infinite = [], 0, 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from xentcli import bulk, formats
 from xentcli.errors import XentError
-from xentcli.judge.exact import exact
+from xentcli.judge.exact import compute_exact
 from xentcli.load.build import build_batch
 from xentcli.threads import for_each
 
@@ -89,7 +89,7 @@ def test_any_small_batch_agrees_with_the_exact_loss_to_1_ulp(dtype: str, data: s
     rows = data.draw(st.lists(st.lists(numbers, min_size=classes, max_size=classes), min_size=1, max_size=4))
     k = np.array(data.draw(st.lists(st.integers(0, classes - 1), min_size=len(rows), max_size=len(rows))))
     x = stored(rows, dtype)
-    wanted = exact(build_batch(x, k, dtype), dtype, "none").losses
+    wanted = compute_exact(build_batch(x, k, dtype), dtype, "none").losses
 
     for value, true in zip(bulk.losses(x, k).astype(np.float64).tolist(), wanted, strict=True):
         error = formats.ulps(value, true, formats.FORMATS[dtype])
@@ -336,7 +336,7 @@ def test_gradients_agree_with_the_exact_ones(dtype: str, classes: int) -> None:
     k = x.argmax(axis=1)
     x[np.arange(rows), k] += random.choice([0.0, 10.0, 25.0], rows)
     x = stored(x, dtype)
-    wanted = exact(build_batch(x, k, dtype), dtype, "none").gradients
+    wanted = compute_exact(build_batch(x, k, dtype), dtype, "none").gradients
 
     _, gradient = bulk.losses_and_gradient(x, k)
 

@@ -19,7 +19,7 @@ from oracles import Real, Truth, inf, nan, rounded
 
 from xentcli import words
 from xentcli.formats import FORMATS, nearest, ulps
-from xentcli.judge.exact import exact, exact_from_probabilities, rows_of
+from xentcli.judge.exact import compute_exact, compute_from_probabilities, rows_of
 from xentcli.load.build import build_batch
 from xentcli.model import Batch
 
@@ -36,7 +36,7 @@ def is_rounded(value: Decimal, true: Real) -> bool:
 
 def differences(batch: Batch, dtype: str, reduction: str, oracle: Oracle) -> list[str]:
     """Name what differs from an oracle: losses and the loss in any format, gradients in the dtype."""
-    truth, expected = exact(batch, dtype, reduction), oracle(batch, reduction)
+    truth, expected = compute_exact(batch, dtype, reduction), oracle(batch, reduction)
     named = [
         f"loss {row}"
         for row, pair in enumerate(zip(truth.losses, expected.losses, strict=True))
@@ -81,7 +81,7 @@ def test_losses_of_probabilities_agree_with_both_oracles(dtype: str, oracle: Cal
             continue
         drawn = [rng.choice([*PROBABILITIES, *PROBABILITIES, 1.5, nan]) for _ in range(batch.logits.size)]
         p = np.array(drawn).reshape(batch.logits.shape).astype(batch.logits.dtype)
-        truth = exact_from_probabilities(batch, p, reduction)
+        truth = compute_from_probabilities(batch, p, reduction)
         losses, loss = oracle(batch, p, reduction)
 
         assert all(is_rounded(*pair) for pair in zip(truth.losses, losses, strict=True))
@@ -97,7 +97,7 @@ def single(x: list[float], y: Any, dtype: str, **more: Any) -> Batch:
 
 
 def loss_of(batch: Batch, dtype: str, reduction: str = "mean") -> float:
-    loss = exact(batch, dtype, reduction).loss
+    loss = compute_exact(batch, dtype, reduction).loss
     assert loss is not None
     return nearest(loss, FORMATS[dtype])
 
@@ -140,7 +140,7 @@ def test_a_tie_but_for_its_tail_is_rounded_up(dtype: str, scale: float, size: in
     ties = wrong_to_even = 0
     for some in (rows[:1500], rows[1500:]):  # all of a batch of at most 5,000 logits is evaluated
         batch = build_batch(some, [0] * len(some), dtype)
-        truth, expected = exact(batch, dtype, "none"), oracle(batch, "none")
+        truth, expected = compute_exact(batch, dtype, "none"), oracle(batch, "none")
         losses = [nearest(loss, form) for loss in truth.losses]
         assert losses == [rounded(loss, dtype) for loss in expected.losses]
         for (low, high), loss in zip(batch.logits.tolist(), losses, strict=True):
@@ -175,7 +175,7 @@ def test_every_row_of_midpoints_in_the_mean_is_decided_by_the_sum_of_the_tails()
     ],
 )
 def test_unusual_examples(x: list[float], y: list[float], loss: float, gradient: list[float]) -> None:
-    truth = exact(single(x, y, "float64"), "float64", "mean")
+    truth = compute_exact(single(x, y, "float64"), "float64", "mean")
 
     got = [nearest(truth.losses[0], FORMATS["float64"]), *truth.gradients[0].tolist()]
     assert np.array_equal(got, [loss, *gradient], equal_nan=True)
@@ -200,7 +200,9 @@ def test_digits_are_doubled_until_the_square_of_a_gap_is_seen(gap: float, oracle
     batch = single([gap, 0.0, 0.0, -gap], [0.25] * 4, "float64")
 
     assert differences(batch, "float64", "none", oracle) == []
-    assert exact(batch, "float64", "none").gradients[0][1] == (-(gap**2) / 16 if gap > 1e-150 else 0.0)
+    assert compute_exact(batch, "float64", "none").gradients[0][1] == (
+        -(gap**2) / 16 if gap > 1e-150 else 0.0
+    )
 
 
 @every_oracle
@@ -213,7 +215,7 @@ def test_a_gradient_beside_a_midpoint_is_decided_by_its_tail(side: int, oracle: 
 
     assert differences(batch, "float32", "none", oracle) == []
     if side > 0:
-        assert exact(batch, "float32", "none").gradients[0][1] == -(1 + 2.0**-11)
+        assert compute_exact(batch, "float32", "none").gradients[0][1] == -(1 + 2.0**-11)
 
 
 def ties(dtype: str) -> list[tuple[int, Fraction]]:
@@ -240,7 +242,7 @@ def test_a_loss_that_agrees_with_a_midpoint_to_60_digits_is_on_its_side(dtype: s
             log_z = mpmath.log1p(mpmath.exp(-30) + 4 * mpmath.exp(-1000))
             targets = floats((mpmath.mpf(tie.numerator) / tie.denominator - log_z) / (1000 + log_z), side)
         batch = single([0.0, -30.0] + [-1000.0] * 4, [1, 0, *targets], "float64")
-        loss = exact(batch, "float64", "mean").loss
+        loss = compute_exact(batch, "float64", "mean").loss
 
         assert loss is not None
         assert 0 < side * (Fraction(loss) - tie) < Fraction(1, 10**60)
@@ -256,7 +258,7 @@ def test_so_is_a_loss_of_probabilities(dtype: str) -> None:
             targets = floats(mpmath.mpf(tie.numerator) / tie.denominator / (1000 * mpmath.log(2)), side)
         batch = single([0.0] * 4, targets, "float64")
         p = np.full((1, 4), 2.0**-1000)
-        (loss,) = exact_from_probabilities(batch, p, "none").losses
+        (loss,) = compute_from_probabilities(batch, p, "none").losses
 
         assert 0 < side * (Fraction(loss) - tie) < Fraction(1, 10**60)
         for oracle in (mpmath_loss_of_probabilities, arb_loss_of_probabilities):
@@ -264,7 +266,7 @@ def test_so_is_a_loss_of_probabilities(dtype: str) -> None:
 
 
 def test_a_far_tail_stays_in_the_decimal() -> None:
-    loss = exact(single([0.0, -5000.0], 1, "float64"), "float64", "mean").losses[0]
+    loss = compute_exact(single([0.0, -5000.0], 1, "float64"), "float64", "mean").losses[0]
     error = ulps(5000.0, loss, FORMATS["float64"])
 
     assert error is not None
@@ -272,9 +274,9 @@ def test_a_far_tail_stays_in_the_decimal() -> None:
 
 
 def test_what_is_rational_is_exact_and_0_has_no_sign() -> None:
-    one_class = exact(build_batch([[5.0], [-inf]], [[2.0], [0.0]], "float64"), "float64", "sum")
-    no_target = exact(single([0.0, 1.0], [0.0, 0.0], "float64"), "float64", "mean")
-    tiny = exact(single([0.0, -1e308], 0, "float64"), "float64", "mean")
+    one_class = compute_exact(build_batch([[5.0], [-inf]], [[2.0], [0.0]], "float64"), "float64", "sum")
+    no_target = compute_exact(single([0.0, 1.0], [0.0, 0.0], "float64"), "float64", "mean")
+    tiny = compute_exact(single([0.0, -1e308], 0, "float64"), "float64", "mean")
 
     assert (*no_target.losses, no_target.loss) == (Decimal(0), Decimal(0))
     assert one_class.losses[0] == 0
@@ -283,7 +285,7 @@ def test_what_is_rational_is_exact_and_0_has_no_sign() -> None:
 
 
 def test_the_batch_is_summed_before_it_is_rounded() -> None:
-    truth = exact(build_batch([[16.0, 0.0]] * 3, [0] * 3, "float32"), "float32", "mean")
+    truth = compute_exact(build_batch([[16.0, 0.0]] * 3, [0] * 3, "float32"), "float32", "mean")
 
     assert truth.loss is not None
     assert abs(truth.loss - truth.losses[0]) < Decimal(
@@ -303,8 +305,8 @@ def test_large_batches_are_sampled_by_rows_alike_each_time() -> None:
 def test_a_sampled_batch_has_no_loss() -> None:
     x, y = [[0.0] * 100] * 51, [0] * 51
 
-    assert exact(build_batch(x, y, "float32"), "float32", "mean").loss is None
-    assert exact(build_batch(x[:-1], y[:-1], "float32"), "float32", "mean").loss is not None
+    assert compute_exact(build_batch(x, y, "float32"), "float32", "mean").loss is None
+    assert compute_exact(build_batch(x[:-1], y[:-1], "float32"), "float32", "mean").loss is not None
 
 
 @pytest.mark.parametrize("step", [1e-20, 5e-324, 1e-160, 1e-3])

@@ -11,7 +11,7 @@ import numpy as np
 from xentcli import formats
 from xentcli.frameworks.conventions import Convention
 from xentcli.frameworks.request import probabilities, request
-from xentcli.judge.exact import exact, exact_from_probabilities
+from xentcli.judge.exact import compute_exact, compute_from_probabilities
 from xentcli.load.build import build_batch
 from xentcli.model import Batch, Exact
 
@@ -68,8 +68,8 @@ class Probe:
     def truth(self) -> Exact:
         """The true losses of what the loss receives, and where it receives logits the true gradients."""
         if self.convention.probabilities:
-            return exact_from_probabilities(self.batch, self._scores, self.reduction)
-        return exact(self.batch, self.dtype, self.reduction)
+            return compute_from_probabilities(self.batch, self._scores, self.reduction)
+        return compute_exact(self.batch, self.dtype, self.reduction)
 
     @property
     def _scores(self) -> "FloatArray":

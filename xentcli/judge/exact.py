@@ -44,7 +44,7 @@ _MOST_NUMBERS: Final = 5_000  # logits that are evaluated; more are sampled by r
 _NAN, _INFINITY = Decimal("NaN"), Decimal("Infinity")
 
 
-def exact(batch: "Batch", dtype: str, reduction: str) -> Exact:
+def compute_exact(batch: "Batch", dtype: str, reduction: str) -> Exact:
     """Return the true losses, gradients and loss of a batch.
 
     Labels and class weights are finite and not negative.
@@ -61,10 +61,10 @@ def exact(batch: "Batch", dtype: str, reduction: str) -> Exact:
     return Exact(rows, tuple(_sum([each], Fraction(1)) for each in losses), gradients, loss)
 
 
-def exact_from_probabilities(batch: "Batch", probabilities: "FloatArray", reduction: str) -> Exact:
-    """Return the true losses -Σ t_j ln p_j of probabilities (N, C), as ``exact`` does, without gradients.
+def compute_from_probabilities(batch: "Batch", probabilities: "FloatArray", reduction: str) -> Exact:
+    """Return the true losses -Σ t_j ln p_j of probabilities (N, C), and no gradients.
 
-    A row with a number outside [0, 1] has no true loss.
+    Everything else is as of ``compute_exact``. A row with a number outside [0, 1] has no true loss.
     """
     rows = tuple(range(len(probabilities)))
     pairs = zip(rows, probabilities.astype(np.float64).tolist(), strict=True)

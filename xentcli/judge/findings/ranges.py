@@ -34,7 +34,7 @@ def zero_times_infinity(e: "Evidence") -> bool:
 @finding(
     "log-of-zero",
     cause="The probability of a labelled class underflowed to 0, and log(0) is -inf.",
-    remedy="Compute the loss from the logits (dense, sparse or log1p): the true loss is finite.",
+    remedy="Compute the loss from the logits (dense, sparse or log1p), not from probabilities.",
     source="https://github.com/tensorflow/tensorflow/issues/21271",
     case="log-of-zero-is-not-the-loss",
 )
