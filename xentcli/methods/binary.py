@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SMALLEST_LOG: Final = -100.0  # PyTorch's bound of a log
 _SMALLEST_VARIANCE: Final = 1e-12  # PyTorch's bound of p (1 - p)
-_method = partial(Method, binary=True)
+_method = partial(Method, binary=True, by_default=True)
 
 
 def _sigmoid(ar: "Arithmetic", batch: "Batch") -> "FloatArray":

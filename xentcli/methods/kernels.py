@@ -65,7 +65,7 @@ def naive_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _through_softmax(ar, p, _log_gradient(ar, batch, p))
 
 
-NAIVE: Final = Method("naive", naive, naive_gradient, "-Σ y·log p")
+NAIVE: Final = Method("naive", naive, naive_gradient, "-Σ y·log p", by_default=True)
 
 
 def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -88,7 +88,7 @@ def clipped_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _through_softmax(ar, p, ar.where_inside(p, _log_gradient(ar, batch, p), *batch.clip))
 
 
-CLIPPED: Final = Method("clipped", clipped, clipped_gradient, "-Σ y·log(clip(p, low, high))")
+CLIPPED: Final = Method("clipped", clipped, clipped_gradient, "-Σ y·log(clip(p, low, high))", by_default=True)
 
 
 def guarded(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -103,7 +103,7 @@ def guarded(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return ar.negative(ar.sum(ar.where(batch.targets > 0, terms)))
 
 
-GUARDED: Final = Method("guarded", guarded, naive_gradient, "-Σ where(y > 0, y·log p, 0)", by_default=False)
+GUARDED: Final = Method("guarded", guarded, naive_gradient, "-Σ where(y > 0, y·log p, 0)")
 
 
 def textbook(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -122,9 +122,7 @@ def textbook_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _through_softmax(ar, p, _log_gradient(ar, batch, p))
 
 
-TEXTBOOK: Final = Method(
-    "textbook", textbook, textbook_gradient, "-Σ y·log(exp x / Σ exp x)", by_default=False
-)
+TEXTBOOK: Final = Method("textbook", textbook, textbook_gradient, "-Σ y·log(exp x / Σ exp x)")
 
 
 def by_hand(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -138,9 +136,7 @@ def by_hand(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _minus_sum(ar.python, ar.widen(batch.targets), ar.python.log(probabilities))
 
 
-BY_HAND: Final = Method(
-    "by_hand", by_hand, None, "-Σ y·math.log(p), float64", dtype="float64", by_default=False
-)
+BY_HAND: Final = Method("by_hand", by_hand, None, "-Σ y·math.log(p), float64", dtype="float64")
 
 # Losses of logits
 
@@ -173,7 +169,7 @@ def fused_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _minus_targets(ar, batch, softmax(ar, batch))
 
 
-DENSE: Final = Method("dense", dense, fused_gradient, "Σ y·(log Σ exp(x-m) - (x-m))")
+DENSE: Final = Method("dense", dense, fused_gradient, "Σ y·(log Σ exp(x-m) - (x-m))", by_default=True)
 
 
 def sparse(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -189,7 +185,9 @@ def sparse(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _pick_losses(ar, batch, log_sum, shifted)
 
 
-SPARSE: Final = Method("sparse", sparse, fused_gradient, "log Σ exp(x-m) - (x[label]-m)", soft_labels=False)
+SPARSE: Final = Method(
+    "sparse", sparse, fused_gradient, "log Σ exp(x-m) - (x[label]-m)", soft_labels=False, by_default=True
+)
 
 
 def log1p(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -226,9 +224,7 @@ def log1p_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _zero_ignored(ar, batch, gradient)
 
 
-LOG1P: Final = Method(
-    "log1p", log1p, log1p_gradient, "log1p(Σ but the largest) - (x[label]-m)", by_default=False
-)
+LOG1P: Final = Method("log1p", log1p, log1p_gradient, "log1p(Σ but the largest) - (x[label]-m)")
 
 
 def unshifted(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -245,12 +241,7 @@ def unshifted(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
 
 UNSHIFTED: Final = Method(
-    "unshifted",
-    unshifted,
-    fused_gradient,
-    "(m + log Σ exp(x-m)) - x[label]",
-    soft_labels=False,
-    by_default=False,
+    "unshifted", unshifted, fused_gradient, "(m + log Σ exp(x-m)) - x[label]", soft_labels=False
 )
 
 
@@ -288,12 +279,7 @@ def _running(ar: "Arithmetic", batch: "Batch") -> "tuple[FloatArray, FloatArray]
 
 
 ONLINE: Final = Method(
-    "online",
-    online,
-    online_gradient,
-    "log d - (x[label]-m), one pass in tiles",
-    soft_labels=False,
-    by_default=False,
+    "online", online, online_gradient, "log d - (x[label]-m), one pass in tiles", soft_labels=False
 )
 
 # Parts that several methods share
@@ -349,18 +335,7 @@ def _through_softmax(ar: "Arithmetic", p: "FloatArray", gradient: "FloatArray") 
     return ar.multiply(ar.subtract(gradient, ar.sum(ar.multiply(gradient, p))), p)
 
 
-METHODS: Final = (
-    NAIVE,
-    CLIPPED,
-    DENSE,
-    SPARSE,
-    BY_HAND,
-    LOG1P,
-    UNSHIFTED,
-    ONLINE,
-    GUARDED,
-    TEXTBOOK,
-)
+METHODS: Final = (NAIVE, CLIPPED, DENSE, SPARSE, BY_HAND, LOG1P, UNSHIFTED, ONLINE, GUARDED, TEXTBOOK)
 
 # What the blog prints besides losses
 

@@ -29,7 +29,7 @@ class Method:
     formula: str
     soft_labels: bool = True
     dtype: str | None = None
-    by_default: bool = True
+    by_default: bool = False
     binary: bool = False
 
     def why_unsupported(self, batch: "Batch") -> str | None:

@@ -11,13 +11,8 @@ from xentcli.judge.findings import gradients, inputs, masks, ranges, rounding
 if TYPE_CHECKING:
     from xentcli.judge.evidence import Evidence, Reduction
 
-FINDINGS: Final = (
-    *ranges.FINDINGS,
-    *gradients.FINDINGS,
-    *rounding.FINDINGS,
-    *masks.FINDINGS,
-    *inputs.FINDINGS,
-)
+_THEMES: Final = (ranges, gradients, rounding, masks, inputs)
+FINDINGS: Final = tuple(finding for theme in _THEMES for finding in theme.FINDINGS)
 
 
 def detect(evidence: "Evidence") -> tuple[str, ...]:

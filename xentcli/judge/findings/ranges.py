@@ -98,10 +98,4 @@ def clip_active(e: "Evidence") -> bool:
     return False
 
 
-FINDINGS: Final = (
-    zero_times_infinity,
-    log_of_zero,
-    difference_overflow,
-    exp_overflow,
-    clip_active,
-)
+FINDINGS: Final = (zero_times_infinity, log_of_zero, difference_overflow, exp_overflow, clip_active)
