@@ -21,10 +21,11 @@ from xentcli.judge.expectations import is_reproduced
 from xentcli.judge.findings import FINDINGS
 from xentcli.load import sources
 from xentcli.load.keys import BATCH, KEYS, NUMERICS
+from xentcli.run import evaluate
 
 ENTRIES = atlas.entries()
 ATLAS = [entry for entry in ENTRIES if entry.folder]
-RESULTS = {entry.case.name: entry.result() for entry in ENTRIES}
+RESULTS = {entry.case.name: evaluate(entry.case) for entry in ENTRIES}
 every_case = pytest.mark.parametrize("entry", ATLAS, ids=lambda entry: entry.case.name)
 every_result = pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS.keys())
 

@@ -54,6 +54,15 @@ def test_explain_of_a_tile_without_a_finite_logit(xent: Xent, tmp_path: Path) ->
     assert told["born"] == [{"step": "difference", "sentence": "difference: -inf - -inf is nan"}]
 
 
+def test_explain_of_an_invalid_label_names_it(xent: Xent, tmp_path: Path) -> None:
+    text = "logits: [[1, 2]]\nlabels: [2]\nbad_labels: nan"
+
+    explanation = explained(xent, tmp_path, text, "--method", "sparse")
+
+    sentence = "picked: the entry of an invalid label is nan"
+    assert explanation["born"] == [{"step": "picked", "sentence": sentence}]
+
+
 def test_explain_sees_a_reduction_that_overflows(xent: Xent, tmp_path: Path) -> None:
     text = "dtype: float16\nlogits: [[0, 30000], [0, 30000], [0, 30000]]\nlabels: [0, 0, 0]"
 

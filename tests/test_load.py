@@ -136,6 +136,14 @@ def test_aliases_are_refused_before_they_multiply() -> None:
     assert "aliases are not expanded" in refusal(bomb)
 
 
+@pytest.mark.parametrize("text", ["a: *x\nb: [1", "a: !!float 1\nb: [1", "a: *x\nb: {c: d: e}"])
+def test_a_problem_before_a_syntax_error_is_noted_once(text: str) -> None:
+    message = refusal(text)
+
+    assert message.count("aliases are not expanded") + message.count("is not supported; remove it") == 1
+    assert message.count("not YAML: ") == 1
+
+
 # Depth
 
 TOO_DEEP = "nested more than 8 deep; a case needs 3"

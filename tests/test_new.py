@@ -151,6 +151,10 @@ NARROW = np.zeros((1, 2), np.float32)
             "probabilities is float64 and would be rounded to the float32 of the logits; dump them",
         ),
         ({"logits": NARROW, "labels": [[0.1, 0.9]]}, "labels is float64 and would be rounded to the float32"),
+        (
+            {"logits": np.zeros((1, 2), np.float16), "labels": np.zeros((1, 2), ml_dtypes.bfloat16)},
+            "labels is bfloat16 and would be rounded to the float16",
+        ),
         ({"labels": [0]}, "has no array logits, but labels; save one with numpy.savez"),
         ({"logits": np.zeros((1, 2))}, "has no array labels, but logits"),
         ({"logits": np.zeros((1, 2), int), "labels": [0]}, "logits is int64 of shape (1, 2); a case holds"),

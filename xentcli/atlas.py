@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from xentcli import load, run
+from xentcli import load
 from xentcli.errors import XentError, did_you_mean
-from xentcli.judge import Result
 from xentcli.judge.findings import FINDINGS
 from xentcli.load import sources
 from xentcli.model import Case
+from xentcli.run import evaluate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,13 +26,9 @@ class Entry:
         about = self.case.about
         return {entry.library for entry in about.affects} | {entry.library for entry in about.prints}
 
-    def result(self) -> Result:
-        """Return the result of the default methods and of those that the case expects something of."""
-        return run.evaluate(self.case)
-
     def findings(self) -> set[str]:
         """Return the findings of the methods that the case expects something of."""
-        result = self.result()
+        result = evaluate(self.case)
         about = {expectation.quantity for expectation in self.case.expectations}
         pairs = zip(result.outcomes, result.judgements, strict=True)
         judgements = [judgement for outcome, judgement in pairs if outcome.method in about]
@@ -74,5 +70,4 @@ def by_finding(cases: Iterable[Entry], name: str) -> tuple[Entry, ...]:
 
 
 def _normalise(text: str) -> str:
-    """Make words comparable: no capitals, hyphens or underscores."""
     return text.casefold().replace("_", " ").replace("-", " ")

@@ -15,17 +15,10 @@ from xentcli.methods.trace import inputs
 from xentcli.model import LOGARITHMS, LOSS_REDUCTIONS, Case, Judgement, Operation, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from xentcli.formats import FloatArray
     from xentcli.model import Step
-
-_SIGNS = {
-    Operation.MULTIPLY: "×",
-    Operation.SUBTRACT: "-",
-    Operation.ADD: "+",
-    Operation.DIVIDE: "/",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +51,6 @@ class Explanation:
     steps: tuple[StepValues, ...]
     births: tuple[Birth, ...]
     findings: tuple[Finding, ...]
-    ignored: bool
 
 
 def explain(result: Result, method: str | None, example: int | None) -> Explanation:
@@ -78,10 +70,9 @@ def explain(result: Result, method: str | None, example: int | None) -> Explanat
         outcome,
         judgement.verdicts[place],
         None if judgement.gradient is None else judgement.gradient.states[place],
-        (*_input_steps(result.case, row), *(_step_values(step, row) for step in outcome.steps)),
+        tuple(_steps(result.case, outcome, row)),
         tuple(filter(None, births)),
         tuple(finding for finding in FINDINGS if finding.name in names),
-        result.case.batch.is_ignored(row),
     )
 
 
@@ -110,27 +101,21 @@ def _choose_example(result: Result, outcome: Outcome, judgement: Judgement, exam
 
     if example is None:
         return min(range(len(rows)), key=badness)
-    if example not in rows:
-        if 0 <= example < examples:
-            sampled = f"{len(rows)} of the {examples} examples, among them {', '.join(map(str, rows[:5]))}"
-            raise XentError(f"example {example} was not evaluated, only a sample: {sampled}")
-        raise XentError(
-            f"there is no example {example}; the case has {count(examples, 'example')}, 0 to {examples - 1}"
-        )
-    return rows.index(example)
+    if example in rows:
+        return rows.index(example)
+    if 0 <= example < examples:
+        sample = f"{len(rows)} of the {examples} examples, among them {', '.join(map(str, rows[:5]))}"
+        raise XentError(f"example {example} was not evaluated, only a sample: {sample}")
+    number = f"the case has {count(examples, 'example')}, 0 to {examples - 1}"
+    raise XentError(f"there is no example {example}; {number}")
 
 
-def _input_steps(case: Case, row: int) -> tuple[StepValues, ...]:
-    """Return the arrays of the case as the first steps."""
-    return tuple(
-        StepValues(name, "given", tuple(array[row].astype(np.float64).tolist()), case.dtype)
-        for name, array in inputs(case.batch).items()
-    )
-
-
-def _step_values(step: "Step", row: int) -> StepValues:
-    values = tuple(np.atleast_1d(_result(step, row)).tolist())
-    return StepValues(step.name, step.formula, values, str(step.result.dtype))
+def _steps(case: Case, outcome: Outcome, row: int) -> "Iterator[StepValues]":
+    for name, array in inputs(case.batch).items():
+        yield StepValues(name, "given", tuple(array[row].astype(np.float64).tolist()), case.dtype)
+    for step in outcome.steps:
+        values = tuple(_result(step, row).tolist())
+        yield StepValues(step.name, step.formula, values, str(step.result.dtype))
 
 
 def _result(step: "Step", row: int) -> "FloatArray":
@@ -149,8 +134,7 @@ def _birth(steps: "tuple[Step, ...]", row: int, is_born: "Callable[[Any], Any]")
             before = is_born(_operand(step, number, row))
             born = born & ~(before.any(keepdims=True) if len(born) == 1 else before)
         if born.any():
-            entry = int(np.flatnonzero(born)[0])
-            return Birth(step.name, _sentence(step, row, entry, by_name))
+            return Birth(step.name, _sentence(step, row, int(np.flatnonzero(born)[0]), by_name))
     return None
 
 
@@ -162,20 +146,20 @@ def _operand(step: "Step", number: int, row: int) -> "FloatArray":
 
 
 def _sentence(step: "Step", row: int, entry: int, by_name: "dict[str, Step]") -> str:
-    result, dtype = _result(step, row), str(step.result.dtype)
-    operands = [_operand_text(step, number, row, entry, by_name) for number in range(len(step.operands))]
-    if sign := _SIGNS.get(step.operation):
-        action = f"{operands[0]} {sign} {operands[1]}"
-    elif step.operation is Operation.SUM:
+    result = _result(step, row)
+    if step.operation is Operation.SUM:
         action = "the sum over the classes"
     elif step.operation is Operation.MEAN and np.isnan(result).any():
         action = "the mean over no example, 0 / 0,"
     elif step.operation in LOSS_REDUCTIONS:
         action = "the sum over the examples"
+    elif step.operation is Operation.PICK:
+        action = "the entry of an invalid label"
     else:
-        action = f"{step.operation.notation(step.operands)[0]}({operands[0]})"
+        operands = (_operand_text(step, number, row, entry, by_name) for number in range(len(step.operands)))
+        action = step.operation.notation(step.operands)[1].format(*operands)
     place = f" of class {entry}" if len(result) > 1 else ""
-    return f"{step.name}{place}: {action} is {_short(float(result[entry]), dtype)}"
+    return f"{step.name}{place}: {action} is {_short(result[entry], step)}"
 
 
 def _operand_text(step: "Step", number: int, row: int, entry: int, by_name: "dict[str, Step]") -> str:
@@ -187,9 +171,9 @@ def _operand_text(step: "Step", number: int, row: int, entry: int, by_name: "dic
         inner = before.operand(0, row)
         if inner[index if len(inner) > 1 else 0] == 0:
             return "log(0)"
-    return _short(float(values[index]), str(step.result.dtype))
+    return _short(values[index], step)
 
 
-def _short(value: float, dtype: str) -> str:
-    """Write a number within a sentence: 0, not 0.0."""
-    return text(value, dtype).removesuffix(".0")
+def _short(value: float, step: "Step") -> str:
+    """Write a number of a step within a sentence: 0, not 0.0."""
+    return text(float(value), str(step.result.dtype)).removesuffix(".0")

@@ -26,12 +26,6 @@ _HEAD = """\
 _COLUMN = 46  # of the comments
 
 
-def _template() -> str:
-    """Return a case that runs, with a line per key; a key that may be left out is commented out."""
-    groups = ["\n".join(map(_line, group)) for group in GROUPS]
-    return "\n\n".join([_HEAD, *groups]) + "\n"
-
-
 def _line(key: Key) -> str:
     """Write an example of a key with its summary beside it, or above a long one."""
     mark = "" if key.required or key.name == "expect" else "# "
@@ -39,29 +33,23 @@ def _line(key: Key) -> str:
     return f"{line:<{_COLUMN}}{comment}" if len(line) < _COLUMN else f"{comment}\n{line}"
 
 
+# A case that runs, with a line per key; a key that may be left out is commented out.
+TEMPLATE: Final = "\n\n".join([_HEAD, *("\n".join(map(_line, group)) for group in GROUPS)]) + "\n"
+
+
 def from_dump(path: str) -> str:
     """Return the case of the arrays ``logits``, ``labels`` and perhaps ``probabilities`` of an .npz file.
 
     Raises XentError where the file has no such arrays, or more than a case can hold.
     """
-    arrays = _read(path)
-    logits = _floats(path, "logits", arrays["logits"])
-    labels = arrays["labels"]
-    if labels.dtype.kind not in "biu":
-        labels = _as_wide(path, "labels", labels, logits)
-    elif labels.ndim != 1:
-        shape = f"{labels.dtype} of shape {labels.shape}"
-        raise XentError(f"{path}: labels is {shape}; class indices and binary labels are (N,)")
-    if (probabilities := arrays.get("probabilities")) is not None:
-        probabilities = _as_wide(path, "probabilities", probabilities, logits)
-    title = f"Logits of {printable(Path(path).name)}"
-    text = case_yaml(title, logits, labels, probabilities=probabilities)
-    if len(text) > MAX_BYTES:
-        raise XentError(f"{path}: {_TOO_LARGE}")
     try:
+        text = _case(f"Logits of {printable(Path(path).name)}", _read(path))
         load.load(Source(path, Path(path).stem, text.encode()))
-    except Refused as refused:
-        raise XentError(f"{path}: {refused.problems[0].problem}") from refused
+    except OSError as error:
+        raise XentError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except XentError as error:
+        problem = error.problems[0].problem if isinstance(error, Refused) else error
+        raise XentError(f"{path}: {problem}") from error
     return text
 
 
@@ -69,47 +57,52 @@ def _read(path: str) -> "dict[str, NDArray[Any]]":
     """Read the arrays of a case; nothing is ever unpickled."""
     try:
         with Path(path).open("rb") as file:
-            return _arrays(path, np.load(file, allow_pickle=False))
-    except OSError as error:
-        raise XentError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except XentError:
+            return _arrays(np.load(file, allow_pickle=False))
+    except (OSError, XentError):
         raise
     except Exception as error:
-        raise XentError(f"{path}: is no .npz of plain arrays; {_EXPECTS}") from error
+        raise XentError(f"is no .npz of plain arrays; {_EXPECTS}") from error
 
 
-def _arrays(path: str, archive: Any) -> "dict[str, NDArray[Any]]":  # noqa: ANN401 - what numpy.load returns
+def _arrays(archive: Any) -> "dict[str, NDArray[Any]]":  # noqa: ANN401 - what numpy.load returns
     if isinstance(archive, np.ndarray):
-        raise XentError(f"{path}: is one array, not an .npz of arrays; {_EXPECTS}")
+        raise XentError(f"is one array, not an .npz of arrays; {_EXPECTS}")
     for name in ("logits", "labels"):
         if name not in archive:
-            raise XentError(f"{path}: has no array {name}, but {', '.join(archive) or 'nothing'}; {_EXPECTS}")
+            raise XentError(f"has no array {name}, but {', '.join(archive) or 'nothing'}; {_EXPECTS}")
     if sum(member.file_size for member in archive.zip.infolist()) > _MOST_BYTES:
-        raise XentError(f"{path}: {_TOO_LARGE}")
+        raise XentError(_TOO_LARGE)
     arrays = {name: archive[name] for name in ("logits", "labels", "probabilities") if name in archive}
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise TypeError
     return arrays
 
 
-def _floats(path: str, name: str, array: Any) -> "FloatArray":  # noqa: ANN401 - whatever a file holds
-    """Return an array in native byte order; a file holds bfloat16 as two bytes without a type."""
-    if array.dtype == np.dtype("V2"):
+def _case(title: str, arrays: "dict[str, NDArray[Any]]") -> str:
+    logits, labels, probabilities = _floats(arrays, "logits"), arrays["labels"], None
+    if labels.dtype.kind not in "biu":
+        labels = _floats(arrays, "labels", logits)
+    elif labels.ndim != 1:
+        shape = f"{labels.dtype} of shape {labels.shape}"
+        raise XentError(f"labels is {shape}; class indices and binary labels are (N,)")
+    if "probabilities" in arrays:
+        probabilities = _floats(arrays, "probabilities", logits)
+    text = case_yaml(title, logits, labels, probabilities=probabilities)
+    if len(text) > MAX_BYTES:
+        raise XentError(_TOO_LARGE)
+    return text
+
+
+def _floats(arrays: "dict[str, NDArray[Any]]", name: str, logits: "FloatArray | None" = None) -> "FloatArray":
+    """Return an array in native byte order, whose numbers are numbers of the logits' format too."""
+    array = arrays[name]
+    if array.dtype == np.dtype("V2"):  # how a file holds bfloat16
         array = array.view(formats.dtype("bfloat16"))
     native: FloatArray = array.astype(array.dtype.newbyteorder("="))
     if str(native.dtype) not in DTYPES or native.ndim not in {1, 2} or not native.size:
         expects = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}, (N, C) or of a binary loss (N,)"
-        raise XentError(f"{path}: {name} is {array.dtype} of shape {array.shape}; a case holds {expects}")
+        raise XentError(f"{name} is {array.dtype} of shape {array.shape}; a case holds {expects}")
+    if logits is not None and not np.can_cast(native.dtype, logits.dtype):
+        rounding = f"{name} is {native.dtype} and would be rounded to the {logits.dtype} of the logits"
+        raise XentError(f"{rounding}; dump them in one format")
     return native
-
-
-def _as_wide(path: str, name: str, array: Any, logits: "FloatArray") -> "FloatArray":  # noqa: ANN401 - as above
-    """Return an array whose numbers are numbers of the logits' format too."""
-    floats = _floats(path, name, array)
-    if np.promote_types(floats.dtype, logits.dtype) != logits.dtype:
-        rounding = f"{name} is {floats.dtype} and would be rounded to the {logits.dtype} of the logits"
-        raise XentError(f"{path}: {rounding}; dump them in one format")
-    return floats
-
-
-TEMPLATE: Final = _template()

@@ -77,8 +77,7 @@ def _index_rows(
     counting = np.flatnonzero(valid & ~ignored)
     rows[counting, typed[counting]] = 1
     indices = np.where(ignored, 0, typed)
-    if wrap:
-        indices = np.where((indices < 0) & (indices >= -classes), indices + classes, indices)
+    indices = np.where(wrap & (indices < 0) & (indices >= -classes), indices + classes, indices)
     skipped = None if ignore_index is None else read_only(ignored)
     return read_only(rows), read_only(indices), read_only(typed), ~valid & ~ignored, skipped
 

@@ -7,6 +7,7 @@ text and ``no`` as false), nothing is expanded or constructed, and depth is boun
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -39,25 +40,25 @@ class Scalar(Node):
 
 
 @dataclass(slots=True)
-class Collection(Node):
-    """The items of a list; the keys and values of a mapping, in turn."""
+class Sequence(Node):
+    """A list."""
 
     items: list[Node] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Sequence(Collection):
-    """A list."""
+class Mapping(Node):
+    """Keys and values in turn, in the order written, repeated keys too."""
 
-
-@dataclass(slots=True)
-class Mapping(Collection):
-    """Keys with values, in the order written, repeated keys too."""
+    items: list[Node] = field(default_factory=list)
 
     @property
     def pairs(self) -> list[tuple[Node, Node]]:
         """Each key with its value."""
         return list(zip(self.items[::2], self.items[1::2], strict=True))
+
+
+Collection = Sequence | Mapping
 
 
 class Document:
@@ -78,40 +79,36 @@ class Document:
             raise Refused(self.problems)
 
     def _stop(self, node: Node, problem: str) -> Refused:
-        """Note a problem after which nothing more can be read."""
         self.refuse(node, problem)
         return Refused(self.problems)
 
     def _decode(self, data: bytes) -> str:
+        self._lines = data.decode("utf-8-sig", "replace").splitlines()
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            self._lines = data.decode("utf-8-sig", "replace").splitlines()
-            place = _place(data[: error.start].decode("utf-8-sig", "replace"))
+            place = _end(data[: error.start].decode("utf-8-sig", "replace"))
             byte = f"byte 0x{data[error.start]:02x}"
             raise self._stop(place, f"{byte} is not UTF-8; save the file as UTF-8") from error
-        self._lines = text.splitlines()
         if wrong := _UNPRINTABLE.search(text):
             name = "a NUL byte" if wrong[0] == "\0" else f"the control character {wrong[0]!r}"
-            raise self._stop(
-                _place(text[: wrong.start()]), f"{name} is not allowed in a case file; remove it"
-            )
+            place = _end(text[: wrong.start()])
+            raise self._stop(place, f"{name} is not allowed in a case file; remove it")
         return text
 
     def _parse(self, text: str) -> Node:
         try:
-            root = self._build(text)
+            roots = self._build(text)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            if mark and (node := _too_deep(text[: mark.index])):
-                raise self._stop(node, _TOO_DEEP) from error
+            self._refuse_depth(text[: mark.index if mark else 0])
             if error.context_mark and mark and mark.line >= len(self._lines):
                 mark = error.context_mark  # the problem is at the end of the file: show what is open
-            place = Node(mark.line + 1, mark.column + 1, 1) if mark else Node(1, 1, 1)
+            place = _place(mark)
             raise self._stop(place, self._explain(error, place.line)) from error
-        if root is None:
-            raise self._stop(Node(1, 1, 1), "the file is empty; a case needs title, logits and labels")
-        return root
+        if not roots:
+            raise self._stop(_place(), "the file is empty; a case needs title, logits and labels")
+        return roots[0]
 
     def _explain(self, error: yaml.MarkedYAMLError, line: int) -> str:
         source = self._lines[line - 1] if line <= len(self._lines) else ""
@@ -119,77 +116,66 @@ class Document:
             return "a tab in the indentation; YAML expects spaces"
         if "mapping values are not allowed" in (error.problem or ""):
             return "not YAML: a second ': ' on this line; put text with a colon in quotes"
-        what = ", ".join(part for part in (error.problem, error.context) if part)
-        return f"not YAML: {what}"
+        return f"not YAML: {', '.join(filter(None, (error.problem, error.context)))}"
 
-    def _build(self, text: str) -> Node | None:
-        """Build the tree from PyYAML's events, without recursion."""
-        root: Node | None = None
-        above: list[Collection] = []
+    def _build(self, text: str) -> list[Node]:
+        """Build the tree from PyYAML's events, without recursion; no node of an empty text."""
+        above: list[Collection] = [Sequence(1, 1, 1)]
         for number, event in enumerate(yaml.parse(text, Loader=_PARSER)):
+            place = _place(event.start_mark, event.end_mark)
             if number > _MOST_NODES:
-                raise self._stop(_span(event), "more than a million values; a case is a batch of a few rows")
+                raise self._stop(place, "more than a million values; a case is a batch of a few rows")
             if isinstance(event, yaml.CollectionEndEvent):
                 above.pop()
-            elif isinstance(event, yaml.DocumentStartEvent) and root is not None:
-                raise self._stop(_span(event), "a second document starts here; write one case per file")
+            elif isinstance(event, yaml.DocumentStartEvent) and above[0].items:
+                raise self._stop(place, "a second document starts here; write one case per file")
             elif isinstance(event, yaml.NodeEvent):
-                node = self._node(event)
-                root = root or node
-                if above:
-                    above[-1].items.append(node)
+                node = self._node(event, place)
+                above[-1].items.append(node)
                 if isinstance(node, Collection):
                     above.append(node)
-                if len(above) > _MAX_DEPTH:
+                if len(above) > _MAX_DEPTH + 1:
                     raise self._stop(node, _TOO_DEEP)
-        return root
+        return above[0].items
 
-    def _node(self, event: yaml.NodeEvent) -> Node:
-        """Return the node of an event; an alias and a tagged scalar are refused and become a bare place."""
-        span = _span(event)
-        place = span.line, span.column, span.width
-        if isinstance(event, yaml.AliasEvent):
-            self.refuse(span, f"aliases are not expanded; write the value of *{event.anchor} out")
-            return span
+    def _refuse_depth(self, before: str) -> None:
+        """Stop at the first node that is nested too deep in the text before a parser's error.
+
+        A parser reads up to 1,024 characters ahead for the colon of a key. If it meets its own limit there
+        (libyaml's is 1,000 levels), it fails before it yields the levels; of the shorter text it yields them.
+        """
+        noted, self.problems = self.problems, []
+        with suppress(yaml.MarkedYAMLError):
+            self._build(before)
+        self.problems = noted
+
+    def _node(self, event: yaml.NodeEvent, place: Node) -> Node:
+        """Return the node of an event; an alias and a tagged scalar are refused and stay a bare place."""
+        at = place.line, place.column, place.width
         tag: str | None = getattr(event, "tag", None)
-        if tag is not None:
+        if isinstance(event, yaml.AliasEvent):
+            self.refuse(place, f"aliases are not expanded; write the value of *{event.anchor} out")
+        elif tag is not None:
             short = tag.replace("tag:yaml.org,2002:", "!!")
-            self.refuse(span, f"the tag {short} is not supported; remove it")
+            self.refuse(place, f"the tag {short} is not supported; remove it")
         if isinstance(event, yaml.SequenceStartEvent):
-            return Sequence(*place)
+            return Sequence(*at)
         if isinstance(event, yaml.MappingStartEvent):
-            return Mapping(*place)
+            return Mapping(*at)
         if isinstance(event, yaml.ScalarEvent) and tag is None:
-            return Scalar(*place, event.value, not event.style)
-        return span
+            return Scalar(*at, event.value, not event.style)
+        return place
 
 
-def _too_deep(before: str) -> Node | None:
-    """Return the first place that is nested too deep in the text before a parser's error.
-
-    A parser reads up to 1,024 characters ahead for the colon of a key. If it meets its own limit there
-    (libyaml's is 1,000 levels), it fails before it yields the levels; of the shorter text it yields them.
-    """
-    depth = 0
-    with suppress(yaml.MarkedYAMLError):
-        for event in yaml.parse(before, Loader=_PARSER):
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > _MAX_DEPTH:
-                return _span(event)
-    return None
-
-
-def _span(event: yaml.Event) -> Node:
-    """Return the bare place of an event."""
-    start, end = event.start_mark, event.end_mark
-    if start is None or end is None:  # the stubs allow it; a parsed event has both
+def _place(start: Any = None, end: Any = None) -> Node:  # noqa: ANN401 - a mark of either parser
+    """Return the bare place between two marks; without any the start of the text."""
+    if start is None:
         return Node(1, 1, 1)
-    width = end.column - start.column if end.line == start.line else 1
+    width = end.column - start.column if end and end.line == start.line else 1
     return Node(start.line + 1, start.column + 1, width)
 
 
-def _place(before: str) -> Node:
+def _end(text: str) -> Node:
     """Return the bare place that follows a text."""
-    lines = f"{before}x".splitlines()
+    lines = f"{text}x".splitlines()
     return Node(len(lines), len(lines[-1]), 1)

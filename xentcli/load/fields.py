@@ -1,11 +1,11 @@
-"""Nodes → values: words, numbers, rows of numbers. What does not fit is refused at its place."""
+"""Nodes → values: words, numbers, rows of numbers, records. What does not fit is refused at its place."""
 
+import dataclasses
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _SPECIAL = re.compile(r"([-+]?)\.?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _REPEATED = re.compile(r"(\S+) x ([1-9]\d{0,6})", re.ASCII)
+_DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?", re.ASCII)
 _NO_TEXT = ("null", "~", "true", "false")
 _LONGEST_NUMBER = 800  # characters: more than any float64 has digits
 _LARGEST_EXPONENT = 400  # of an expectation or an integer; float64 ends at 1.8e308 and 4.9e-324
@@ -30,7 +31,7 @@ _MOST_NUMBERS = 4_000_000  # of one file, repeated ones counted: 32 MiB as float
 Entries = dict[str, tuple[Node, Node]]  # key → its node, its value's node
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Table:
     """Numbers as written, in float64: a list (N,), or equally long rows (N, C); and the node of each."""
 
@@ -47,7 +48,7 @@ class Fields:
 
     def refuse(self, node: Node, problem: str) -> None:
         """Note a problem at a node; an alias or a tagged value has its own already."""
-        if not is_bare(node):
+        if type(node) is not Node:
             self.doc.refuse(node, problem)
 
     def mapping(self, node: Node, what: str, names: Sequence[str]) -> Entries:
@@ -57,15 +58,14 @@ class Fields:
             self.refuse(node, f"{what} is a mapping of keys to values, such as '{names[0]}: …'")
             return entries
         for key, value in node.pairs:
-            name = key.text if isinstance(key, Scalar) else None
-            if name is None:
+            if not isinstance(key, Scalar):
                 self.refuse(key, "a key is a word")
-            elif name not in names:
-                self.refuse(key, f"unknown key '{quote(key)}'{did_you_mean(name, names)}")
-            elif name in entries:
-                self.refuse(key, f"the key '{name}' is on line {entries[name][0].line} already; remove one")
+            elif key.text not in names:
+                self.refuse(key, f"unknown key '{quote(key)}'{did_you_mean(key.text, names)}")
+            elif entry := entries.get(key.text):
+                self.refuse(key, f"the key '{key.text}' is on line {entry[0].line} already; remove one")
             else:
-                entries[name] = (key, value)
+                entries[key.text] = (key, value)
         return entries
 
     def text(self, key: str, node: Node) -> str | None:
@@ -80,15 +80,46 @@ class Fields:
             return " ".join(node.text.split())
         return None
 
+    def date(self, node: Node) -> str | None:
+        """Read a date; a year alone may stand without quotes, although YAML takes it for a number."""
+        if isinstance(node, Scalar) and _DATE.fullmatch(node.text):
+            return node.text
+        self.refuse(node, f"'{quote(node)}' is not a date; write it as 2018-09-17, 2018-09 or 2018")
+        return None
+
+    def records(self, key: str, node: Node, record: Any) -> tuple[Any, ...] | None:  # noqa: ANN401 - a dataclass
+        """Read a list of mappings whose keys are the fields of a dataclass, or its one required field."""
+        fields = dataclasses.fields(record)
+        names = [field.name for field in fields]
+        required = [field.name for field in fields if field.default is dataclasses.MISSING]
+        if len(required) == 1 and isinstance(node, Scalar):
+            text = self.text(key, node)
+            return None if text is None else (record(text),)
+        example = f"{{{', '.join(f'{name}: …' for name in names)}}}"
+        items = self.items(node, f"{key} is a list, such as [{example}]")
+        records = []
+        for item in items or ():
+            entries = self.mapping(item, f"an entry of {key}", names)
+            values = {
+                name: self.date(value) if name == "date" else self.text(name, value)
+                for name, (_, value) in entries.items()
+            }
+            missing = [name for name in required if name not in entries]
+            if missing and isinstance(item, Mapping):
+                self.refuse(item, f"missing {' and '.join(missing)}; an entry of {key} is {example}")
+            elif all(values.get(name) is not None for name in required):
+                records.append(record(**values))
+        return None if items is None else tuple(records)
+
     def choice(self, key: str, node: Node, words: Sequence[str]) -> str | None:
         """Read one of the words."""
-        if isinstance(node, Scalar) and node.text in words:
+        if not isinstance(node, Scalar):
+            self.refuse(node, f"{key} is one word: {', '.join(words)}")
+        elif node.text in words:
             return node.text
-        if isinstance(node, Scalar):
+        else:
             few = f"; known are {', '.join(words)}" if len(words) <= _FEW else did_you_mean(node.text, words)
             self.refuse(node, f"unknown {key} '{quote(node)}'{few}")
-        else:
-            self.refuse(node, f"{key} is one word: {', '.join(words)}")
         return None
 
     def choices(self, key: str, node: Node, words: Sequence[str]) -> tuple[str, ...] | None:
@@ -111,10 +142,9 @@ class Fields:
         """Read one number as written; nan and the infinities may stand in quotes, as JSON writes them."""
         if not isinstance(node, Scalar):
             self.refuse(node, "a number belongs here, not a list or mapping")
-            return None
-        if special := _SPECIAL.fullmatch(node.text):
+        elif special := _SPECIAL.fullmatch(node.text):
             return float(special[1] + special[2])
-        if not _NUMBER.fullmatch(node.text):
+        elif not _NUMBER.fullmatch(node.text):
             self.refuse(node, f"'{quote(node)}' is not a number; write it like 0.5, 1e31, nan or -inf")
         elif not node.plain:
             self.refuse(node, f"'{quote(node)}' is text; write the number without quotes")
@@ -131,18 +161,22 @@ class Fields:
             return None
         if is_special(node):
             return str(number)
-        if _exponent(node.text) > _LARGEST_EXPONENT or math.isinf(number):
-            self.refuse(node, f"no float64 prints as {quote(node)}; write the number that a program printed")
+        if _exponent(node.text) <= _LARGEST_EXPONENT and math.isfinite(number):
+            return node.text
+        self.refuse(node, f"no float64 prints as {quote(node)}; write the number that a program printed")
+        return None
+
+    def number_within(self, node: Node, low: float, high: float, expects: str) -> float | None:
+        """Read a number within two bounds, themselves allowed; ``expects`` is the message elsewhere."""
+        number = self.number(node)
+        if number is not None and not low <= number <= high:
+            self.refuse(node, expects)
             return None
-        return node.text
+        return number
 
     def fraction(self, key: str, node: Node) -> float | None:
         """Read a number from 0 to 1."""
-        number = self.number(node)
-        if number is not None and not 0 <= number <= 1:
-            self.refuse(node, f"{key} is a number from 0 to 1, such as 0.1")
-            return None
-        return number
+        return self.number_within(node, 0, 1, f"{key} is a number from 0 to 1, such as 0.1")
 
     def integer(self, key: str, node: Node, least: int | None = None) -> int | None:
         """Read an integer of at most 64 bits, or one that is at least ``least``."""
@@ -172,39 +206,39 @@ class Fields:
 
     def vector(self, key: str, node: Node) -> Table | None:
         """Read a list of numbers (N,), at least one."""
-        items = self._numbers_of(node, f"{key} is a list of numbers, such as [0.2, 0.9]")
-        if items == []:
+        row = self._row(node, f"{key} is a list of numbers, such as [0.2, 0.9]")
+        if row is not None and not row.nodes:
             self.refuse(node, f"{key} has no numbers; give at least one")
-        values = self._values(items or [])
-        return Table(np.array(values, np.float64), tuple(items)) if items and values else None
+        return row if row is not None and 0 < len(row.nodes) == len(row.values) else None
 
     def matrix(self, key: str, node: Node) -> Table | None:
         """Read a list of equally long rows of numbers (N, C), at least one by one."""
-        rows = self.items(node, f"{key} is a list of rows, such as [[0.2, 0.9], [0.7, 0.1]]")
-        if rows == []:
+        items = self.items(node, f"{key} is a list of rows, such as [[0.2, 0.9], [0.7, 0.1]]")
+        if items == []:
             self.refuse(node, f"{key} has no rows; give at least one example")
         expects = f"a row of {key} is a list of numbers, such as [0.2, 0.9]"
-        lists = [self._numbers_of(row, expects) for row in rows or ()]
-        width = len(lists[0] or ()) if lists else 0
-        for number, (row, items) in enumerate(zip(rows or (), lists, strict=True), 1):
-            if items == []:
-                self.refuse(row, f"row {number} of {key} has no classes; give at least one number")
-            elif items is not None and width and len(items) != width and not any(map(is_bare, items)):
-                numbers = count(len(items), "number")
-                self.refuse(row, f"row {number} of {key} has {numbers}, but row 1 has {width}")
-        values = [self._values(items) for items in lists if items]
-        complete = [row for row in values if row is not None and len(row) == width]
-        if not rows or len(complete) < len(rows):
+        rows = [self._row(item, expects) for item in items or ()]
+        width = len(rows[0].nodes) if rows and rows[0] else 0
+        for number, (item, row) in enumerate(zip(items or (), rows, strict=True), 1):
+            if row and not row.nodes:
+                self.refuse(item, f"row {number} of {key} has no classes; give at least one number")
+            elif row and width and len(row.nodes) != width and Node not in map(type, row.nodes):
+                numbers = count(len(row.nodes), "number")
+                self.refuse(item, f"row {number} of {key} has {numbers}, but row 1 has {width}")
+        complete = [row for row in rows if row and 0 < width == len(row.nodes) == len(row.values)]
+        if not items or len(complete) < len(items):
             return None
-        return Table(
-            np.array(complete, np.float64), tuple(node for items in lists if items for node in items)
-        )
+        nodes = tuple(node for row in complete for node in row.nodes)
+        return Table(np.stack([row.values for row in complete]), nodes)
 
-    def _numbers_of(self, node: Node, expects: str) -> list[Node] | None:
-        """Return the items of a list, ``0.5 x 100`` as a hundred of them."""
+    def _row(self, node: Node, expects: str) -> Table | None:
+        """Read a list of numbers, ``0.5 x 100`` as a hundred; a number that was refused has no value."""
         items = self.items(node, expects)
-        spread: list[Node] = []
-        for item in items or ():
+        if items is None:
+            return None
+        nodes: list[Node] = []
+        values: list[float] = []
+        for item in items:
             repeated = _REPEATED.fullmatch(item.text) if isinstance(item, Scalar) and item.plain else None
             times = int(repeated[2]) if repeated else 1
             if self._numbers + times > _MOST_NUMBERS:
@@ -212,24 +246,15 @@ class Fields:
                 return None
             self._numbers += times
             number = Scalar(item.line, item.column, item.width, repeated[1], plain=True) if repeated else item
-            spread += [number] * times
-        return None if items is None else spread
-
-    def _values(self, items: Sequence[Node]) -> list[float] | None:
-        """Read numbers, a repeated one once; None where one was refused."""
-        by_node = {id(item): self.number(item) for item in {id(item): item for item in items}.values()}
-        values = [value for item in items if (value := by_node[id(item)]) is not None]
-        return values if len(values) == len(items) else None
+            value = self.number(number)
+            nodes += [number] * times
+            values += [] if value is None else [value] * times
+        return Table(np.array(values, np.float64), tuple(nodes))
 
 
 def is_number(text: str) -> bool:
     """Whether a text is a finite number as a case file writes it."""
     return _NUMBER.fullmatch(text) is not None and len(text) <= _LONGEST_NUMBER
-
-
-def is_bare(node: Node) -> bool:
-    """Whether a node is only a place: an alias or a tagged value, which the document refused."""
-    return type(node) is Node
 
 
 def is_special(node: Node) -> bool:
@@ -251,7 +276,6 @@ def integer_of(node: Node) -> int | None:
 
 
 def _exponent(text: str) -> int:
-    """Return the size of a number's exponent, 0 where it has none."""
     return abs(int(re.split("[eE]", f"{text}e0")[1]))
 
 

@@ -9,25 +9,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from xentcli.load import batch
-from xentcli.load.about import read_records, read_sources
+from xentcli.load import checks
 from xentcli.load.build import BINARY_CLIP, CLIP, TILE
 from xentcli.load.document import Node
-from xentcli.load.expect import check_expectations, read_expectations
 from xentcli.load.fields import Fields
-from xentcli.model import AffectedVersions, LibraryOutput
+from xentcli.model import AffectedVersions, LibraryOutput, Reference
 from xentcli.words import ACCUMULATES, ARITHMETICS, BAD_LABELS, DTYPES, REDUCTIONS, SEQUENTIAL
 
 Schema = Mapping[str, Any]
-Check = Callable[[batch.Values, str, Any], Any]
+Check = Callable[[checks.Values, str, Any], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a value is read from its node, its JSON Schema, and how it is held against the other keys.
-
-    ``read`` and ``check`` return None where they refused the value.
-    """
+    """How a value is read (None: it was refused), its JSON Schema, how it is held against the other keys."""
 
     read: Callable[[Fields, str, Node], Any]
     schema: Schema
@@ -53,7 +48,6 @@ class Key:
 
 
 def _ref(name: str) -> Schema:
-    """Refer to a definition of the JSON Schema."""
     return {"$ref": f"#/$defs/{name}"}
 
 
@@ -73,12 +67,11 @@ def _some_of(*words: str) -> Kind:
     return Kind(partial(Fields.choices, words=words), {"anyOf": [one, several]})
 
 
-def _records(record: type, name: str) -> Kind:
-    return Kind(partial(read_records, record=record), {"type": "array", "items": _ref(name)})
+def _records(record: type, schema: Schema) -> Kind:
+    return Kind(partial(Fields.records, record=record), schema)
 
 
 _BOUND = {"type": "number", "exclusiveMinimum": 0}
-_SOURCES = {"type": "array", "items": _ref("source")}
 _CLIPS = f"`{list(CLIP)}`; in a binary case `{list(BINARY_CLIP)}`"
 
 LINE = Kind(Fields.text, _ref("line"))
@@ -86,26 +79,22 @@ BOOLEAN = Kind(Fields.boolean, {"type": "boolean"})
 COUNT = Kind(partial(Fields.integer, least=1), {"type": "integer", "minimum": 1})
 SHARE = Kind(Fields.fraction, {"type": "number", "minimum": 0, "maximum": 1})
 ARITHMETIC = _one_of(*ARITHMETICS)
-SOURCES = Kind(read_sources, {"anyOf": [_ref("line"), _SOURCES]})
-AFFECTED = _records(AffectedVersions, "affected")
-OUTPUTS = _records(LibraryOutput, "output")
-ARRAY = Kind(Fields.array, {"anyOf": [_ref("matrix"), _ref("vector")]}, batch.check_array)
-LABELS = Kind(batch.read_labels, {"anyOf": [_ref("vector"), _ref("label_rows")]}, batch.check_labels)
-BAD_LABEL = _one_of(*BAD_LABELS, check=batch.check_bad_labels)
-WEIGHTS = Kind(Fields.vector, _ref("weights"), batch.check_class_weights)
-IGNORED = Kind(Fields.integer, {"type": "integer"}, batch.check_ignore_index)
-BOUNDS = Kind(batch.read_clip, {"type": "array", "minItems": 2, "maxItems": 2, "items": _BOUND})
-EXPECTATIONS = Kind(read_expectations, _ref("expectations"), check_expectations)
+SOURCES = _records(Reference, {"anyOf": [_ref("line"), {"type": "array", "items": _ref("source")}]})
+AFFECTS = _records(AffectedVersions, {"type": "array", "items": _ref("affected")})
+OUTPUTS = _records(LibraryOutput, {"type": "array", "items": _ref("output")})
+ARRAY = Kind(Fields.array, {"anyOf": [_ref("matrix"), _ref("vector")]}, checks.Values.fits)
+LABELS = Kind(checks.read_labels, {"anyOf": [_ref("vector"), _ref("label_rows")]}, checks.check_labels)
+BAD_LABEL = _one_of(*BAD_LABELS, check=checks.check_bad_labels)
+WEIGHTS = Kind(Fields.vector, _ref("weights"), checks.check_class_weights)
+IGNORED = Kind(Fields.integer, {"type": "integer"}, checks.check_ignore_index)
+BOUNDS = Kind(checks.read_clip, {"type": "array", "minItems": 2, "maxItems": 2, "items": _BOUND})
+EXPECTATIONS = Kind(checks.read_expectations, _ref("expectations"), checks.check_expectations)
 
 ABOUT: Final = (
     Key("title", LINE, "A wrong and confident answer loses 30", "what the case shows", required=True),
     Key("source", SOURCES, "https://…", "where the numbers come from: an address, or a list", ()),
     Key(
-        "affects",
-        AFFECTED,
-        "[{library: torch, versions: all, state: open}]",
-        "which versions of which libraries fail this way",
-        (),
+        "affects", AFFECTS, "[{library: torch, versions: all, state: open}]", "library versions that fail", ()
     ),
     Key(
         "prints",
@@ -117,9 +106,7 @@ ABOUT: Final = (
 )
 NUMERICS: Final = (
     Key("dtype", _one_of(*DTYPES), "float32", f"the format of every number: {_or(DTYPES)}", "float32"),
-    Key(
-        "arithmetic", ARITHMETIC, "numpy", f"how exp, log and sums are computed: {_or(ARITHMETICS)}", "numpy"
-    ),
+    Key("arithmetic", ARITHMETIC, "numpy", f"how exp, log, sums are computed: {_or(ARITHMETICS)}", "numpy"),
     Key(
         "accumulate",
         _some_of(*ACCUMULATES, SEQUENTIAL),
@@ -141,12 +128,7 @@ BATCH: Final = (
         "what an invalid label counts for: `nan` or `wrap`; `as_is` in a binary case",
         without="an invalid label is refused",
     ),
-    Key(
-        "probabilities",
-        ARRAY,
-        "[[1, 0], [0.7, 0.3]]",
-        "what naive, clipped and guarded read instead of the softmax",
-    ),
+    Key("probabilities", ARRAY, "[[1, 0], [0.7, 0.3]]", "used as the softmax by naive, clipped and guarded"),
     Key("class_weights", WEIGHTS, "[1, 1]", "a weight per class", without="1", rows_only=True),
     Key("label_smoothing", SHARE, "0.1", "the share of a label spread over all classes", 0.0, rows_only=True),
     Key("ignore_index", IGNORED, "-100", "the label of examples that do not count", rows_only=True),

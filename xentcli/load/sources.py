@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,19 +48,16 @@ def read_all(arguments: Sequence[str]) -> tuple[list[Source], list[CaseError]]:
     sources: list[Source] = []
     problems: list[CaseError] = []
     # Standard input can be read once, however often it is named.
-    once = [name for at, name in enumerate(arguments) if name != "-" or at == arguments.index("-")]
-    for argument in once or [str(home())]:
+    names = [name for at, name in enumerate(arguments) if name != "-" or at == arguments.index("-")]
+    for argument in names or [str(home())]:
         try:
-            if argument == "-":
-                sources.append(_read_stdin())
-                continue
             paths = _paths(argument)
         except Refused as refused:
             problems.extend(refused.problems)
             continue
         for path in paths:
             try:
-                sources.append(_read_file(path, named=len(paths) == 1))
+                sources.append(_read(path, named=len(paths) == 1))
             except Refused as refused:
                 problems.extend(refused.problems)
     return sources, problems
@@ -70,14 +68,16 @@ def find_bundled(name: str) -> Path:
     files = {file.stem: file for file in bundled()}
     if name not in files:
         near = did_you_mean(name, list(files), "'xent cases' lists them")
-        raise Refused([CaseError(name, f"no such file, folder or bundled case{near}")])
+        raise _refusal(name, f"no such file, folder or bundled case{near}")
     return files[name]
 
 
-def _paths(argument: str) -> Sequence[Path]:
-    """Return the files that an argument names: a file, those of a folder, or a bundled case."""
+def _paths(argument: str) -> Sequence[Path | None]:
+    """Return the files that an argument names: a file, a folder's or a bundled case; None: standard input."""
+    if argument == "-":
+        return [None]
     if not argument or "\0" in argument:
-        raise Refused([CaseError(argument or "''", "no file has such a name")])
+        raise _refusal(argument or "''", "no file has such a name")
     path = Path(argument)
     try:
         mode = path.stat().st_mode
@@ -85,34 +85,18 @@ def _paths(argument: str) -> Sequence[Path]:
         folder = home() / argument
         return list(_files(folder)) if folder.is_dir() else [find_bundled(argument)]
     except OSError as error:
-        raise _unreadable(argument, error) from error
-    if not stat.S_ISDIR(mode):
-        return [path]
-    files = list(_files(path))
+        raise _refusal(argument, error) from error
+    files = list(_files(path)) if stat.S_ISDIR(mode) else [path]
     if not files:
-        raise Refused([CaseError(argument, "no case in this folder; case files end in .yaml or .yml")])
+        raise _refusal(argument, "no case in this folder; case files end in .yaml or .yml")
     return files
-
-
-def _read_stdin() -> Source:
-    if sys.stdin is None:
-        raise Refused([CaseError("-", "standard input is closed")])
-    return Source("-", "stdin", _bounded("-", sys.stdin.buffer.read(MAX_BYTES + 1)))
-
-
-def _read_file(path: Path, *, named: bool) -> Source:
-    try:
-        with path.open("rb") as file:
-            return Source(str(path), path.stem, _bounded(str(path), file.read(MAX_BYTES + 1)), named)
-    except OSError as error:
-        raise _unreadable(str(path), error) from error
 
 
 def _files(folder: Path) -> Iterator[Path]:
     """Yield the case files of a folder and of those below it, but no hidden ones."""
 
     def refuse(error: OSError) -> None:
-        raise _unreadable(str(error.filename or folder), error) from error
+        raise _refusal(str(error.filename or folder), error) from error
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -123,12 +107,21 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _bounded(path: str, data: bytes) -> bytes:
+def _read(path: Path | None, *, named: bool) -> Source:
+    if path is None and sys.stdin is None:
+        raise _refusal("-", "standard input is closed")
+    name, stem = ("-", "stdin") if path is None else (str(path), path.stem)
+    try:
+        with nullcontext(sys.stdin.buffer) if path is None else path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _refusal(name, error) from error
     if len(data) > MAX_BYTES:
-        problem = f"larger than {MAX_BYTES // 2**20} MiB; a case is a batch of a few rows"
-        raise Refused([CaseError(path, problem)])
-    return data
+        raise _refusal(name, f"larger than {MAX_BYTES // 2**20} MiB; a case is a batch of a few rows")
+    return Source(name, stem, data, named)
 
 
-def _unreadable(path: str, error: OSError) -> Refused:
-    return Refused([CaseError(path, f"cannot be read: {error.strerror or error}")])
+def _refusal(path: str, problem: str | OSError) -> Refused:
+    if isinstance(problem, OSError):
+        problem = f"cannot be read: {problem.strerror or problem}"
+    return Refused([CaseError(path, problem)])

@@ -4,7 +4,6 @@ Numbers have the fewest digits that read back as the same bits; a nan loses its 
 """
 
 import json
-from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -31,48 +30,35 @@ def case_yaml(  # noqa: PLR0913, PLR0917 - each is a key of a case file
     ``logits`` (N, C) with ``labels`` as N integers or (N, C) probabilities; or logits (N,) with N labels, a
     binary case. A label of -100 is ignored; another that is no class is invalid and counts as nan.
     """
-    parts = [f"title: {_quoted(title)}"]
-    parts += [] if source is None else [f"source: {_quoted(source)}"]
-    parts += [f"dtype: {logits.dtype}", _array("logits", logits)]
-    parts += _indices(labels, logits) if labels.dtype.kind in "biu" else [_array("labels", labels)]
+    parts = [f"title: {json.dumps(title, ensure_ascii=False)}"]
+    parts += [] if source is None else [f"source: {json.dumps(source, ensure_ascii=False)}"]
+    parts += [f"dtype: {logits.dtype}", _array("logits", logits), _array("labels", labels)]
+    parts += _label_keys(labels, logits) if labels.dtype.kind in "biu" else []
     parts += [] if probabilities is None else [_array("probabilities", probabilities)]
     parts += [] if clip is None else [f"clip: {list(clip)}"]
     return "\n".join(parts) + "\n"
 
 
-def _indices(labels: "NDArray[Any]", logits: "FloatArray") -> list[str]:
-    """Write labels that are integers, and what makes a case of those that are no class."""
-    indices = [int(label) for label in labels.tolist()]
-    parts = [f"labels: [{_join(map(str, indices))}]"]
-    classes = logits.shape[1] if logits.ndim > 1 else 2
-    invalid = {label for label in indices if not 0 <= label < classes}
-    if IGNORE_INDEX in invalid and logits.ndim > 1:
-        parts.append(f"ignore_index: {IGNORE_INDEX}")
-        invalid.remove(IGNORE_INDEX)
-    if invalid:
-        word = "nan" if logits.ndim > 1 else "as_is"
-        parts.append(f"bad_labels: {word} # invalid: {', '.join(map(str, sorted(invalid)))}")
-    return parts
+def _label_keys(labels: "NDArray[Any]", logits: "FloatArray") -> list[str]:
+    """Write the keys that say what integers count for that are no class."""
+    rows = logits.ndim > 1
+    classes, word = (logits.shape[1], "nan") if rows else (2, "as_is")
+    invalid = {int(label) for label in labels if not 0 <= label < classes}
+    keys = [f"ignore_index: {IGNORE_INDEX}"] if rows and IGNORE_INDEX in invalid else []
+    invalid -= {IGNORE_INDEX} if rows else set()
+    numbers = ", ".join(map(str, sorted(invalid)))
+    return [*keys, f"bad_labels: {word} # invalid: {numbers}"] if invalid else keys
 
 
-def _array(key: str, array: "FloatArray") -> str:
+def _array(key: str, array: "NDArray[Any]") -> str:
     if array.ndim == 1:
-        return f"{key}: [{_join(_digits(array))}]"
-    return "\n".join([f"{key}:", *(f"  - [{_join(_digits(row))}]" for row in array)])
+        return f"{key}: [{_row(array)}]"
+    return "\n".join([f"{key}:", *(f"  - [{_row(row)}]" for row in array)])
 
 
-def _digits(row: "FloatArray") -> list[str]:
-    """Write each number with the fewest digits that read back as it; a zero keeps its sign."""
-    if str(row.dtype) == "bfloat16":
-        return [repr(float(value)) for value in row]
-    return [str(value) for value in row]
-
-
-def _join(texts: Iterable[str]) -> str:
-    """Join numbers; a long run of equal ones becomes ``0.5 x 100``."""
-    runs = ((text, len(list(same))) for text, same in groupby(texts))
+def _row(numbers: "NDArray[Any]") -> str:
+    """Join numbers, each with the fewest digits that read back as it; a long run becomes ``0.5 x 100``."""
+    kind = {"bfloat16": float, "bool": int}.get(str(numbers.dtype))  # what these print as
+    texts = map(str, map(kind, numbers) if kind else numbers)
+    runs = [(text, len(list(same))) for text, same in groupby(texts)]
     return ", ".join(f"{text} x {n}" if n >= _SHORTEST_RUN else ", ".join([text] * n) for text, n in runs)
-
-
-def _quoted(line: str) -> str:
-    return json.dumps(line, ensure_ascii=False)

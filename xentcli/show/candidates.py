@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xentcli import __version__
+from xentcli.errors import count
 from xentcli.show.json import dump
 from xentcli.show.prose import filled
 
 if TYPE_CHECKING:
     from xentcli.identify import Candidate
     from xentcli.show.screen import Screen
+
+_FIELDS = ("definition", "value", "cause", "owner", "source", "bundled")
 
 
 def render(typed: str, candidates: Sequence["Candidate"], form: str, screen: "Screen") -> str:
@@ -24,16 +27,8 @@ def render(typed: str, candidates: Sequence["Candidate"], form: str, screen: "Sc
 def _as_json(typed: str, candidates: Sequence["Candidate"]) -> str:
     """Render by the schema ``xent.identify/1``."""
     fields = [
-        {
-            "definition": candidate.constant.definition,
-            "value": candidate.constant.value,
-            "share": str(candidate.share),
-            "cause": candidate.constant.cause,
-            "owner": candidate.constant.owner,
-            "source": candidate.constant.source,
-            "case": candidate.case,
-            "bundled": candidate.constant.bundled,
-        }
+        {name: getattr(candidate.constant, name) for name in _FIELDS}
+        | {"share": str(candidate.share), "case": candidate.case}
         for candidate in candidates
     ]
     return dump({"schema": "xent.identify/1", "version": __version__, "typed": typed, "candidates": fields})
@@ -41,15 +36,12 @@ def _as_json(typed: str, candidates: Sequence["Candidate"]) -> str:
 
 def _paragraph(typed: str, candidate: "Candidate", width: int) -> str:
     constant, share = candidate.constant, candidate.share
-    what = constant.definition
+    lines = [f"{typed} is {constant.definition}", f"  cause: {constant.cause}"]
     if share != 1:
-        some = f"{share.numerator} example" + ("" if share.numerator == 1 else "s")
-        what = f"{share} of {what}: {some} in {share.denominator} at that floor, the rest at 0"
-    lines = [f"{typed} is {what}", f"  cause: {constant.cause}"]
+        some = f"{count(share.numerator, 'example')} in {share.denominator}"
+        lines[0] = f"{typed} is {share} of {constant.definition}: {some} at that floor, the rest at 0"
     lines += [f"  seen in: {constant.owner}", f"  source: {constant.source}"]
-    if constant.bundled is not None:
-        lines.append(f"  bundled: xent run {constant.bundled}")
-    lines = [filled(line, width) for line in lines]
-    if candidate.case is not None:  # a command stays on one line, to be copied
-        lines.append(f'  case: echo "{candidate.case}" | xent run -')
-    return "".join(f"{line}\n" for line in lines)
+    lines += [] if constant.bundled is None else [f"  bundled: xent run {constant.bundled}"]
+    text = "".join(f"{filled(line, width)}\n" for line in lines)
+    # A command stays on one line, to be copied.
+    return text if candidate.case is None else f'{text}  case: echo "{candidate.case}" | xent run -\n'

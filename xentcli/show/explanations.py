@@ -1,6 +1,7 @@
 """Explanations as a sheet of steps with sentences after it, and as JSON."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from xentcli.show.screen import Screen
 
 _FEW = 12  # classes that a cell shows in full
+_FINDING = ("name", "cause", "remedy", "source", "case")
 
 
 def render(explanations: Sequence["Explanation"], form: str, screen: "Screen") -> str:
-    """Render what ``xent explain`` shows."""
+    """Render what ``xent explain`` shows, JSON by the schema ``xent.explain/1``."""
     if form == "json":
-        return _as_json(explanations)
+        fields = list(map(_fields, explanations))
+        return dump({"schema": "xent.explain/1", "version": __version__, "explanations": fields})
     return "\n".join(
         render_sheets([_sheet(explanation)], form, screen) + _sentences(explanation, screen.width)
         for explanation in explanations
@@ -29,7 +32,6 @@ def render(explanations: Sequence["Explanation"], form: str, screen: "Screen") -
 
 
 def _sheet(explanation: "Explanation") -> Sheet:
-    """Return a row per step; where an infinity or a nan is born the step says so."""
     born = {birth.step for birth in explanation.births}
     rows = tuple(
         (step.name, step.formula, _values_cell(step), "born here" if step.name in born else "")
@@ -41,32 +43,19 @@ def _sheet(explanation: "Explanation") -> Sheet:
 
 
 def _sentences(explanation: "Explanation", width: int) -> str:
-    """Return the births, the verdict and every finding with its remedy as sentences."""
     outcome = explanation.outcome
     loss = text(outcome.losses[explanation.example], outcome.dtype)
     gradient = "" if explanation.gradient is None else f", and its gradient is {explanation.gradient}"
     stands = loss if loss == explanation.verdict else f"{loss}: {explanation.verdict}"
     lines = [f"Born in {birth.sentence}." for birth in explanation.births]
-    if explanation.ignored:
-        lines.append("The example is ignored.")
-    lines.append(f"The loss is {stands}{gradient}.")
+    lines += ["The example is ignored."] if explanation.case.batch.is_ignored(explanation.example) else []
+    lines += [f"The loss is {stands}{gradient}."]
     if (outcome.loss is not None and len(outcome.losses) > 1) or str(outcome.loss) == "nan":
         lines.append(f"The {explanation.case.reduction} is {text(outcome.loss, outcome.dtype)}.")
     for finding in explanation.findings:
-        lines += ["", f"{finding.name}: {finding.cause}"]
-        lines += [f"  Remedy: {finding.remedy}", f"  Source: {finding.source}"]
-        lines += [f"  Case: xent run {finding.case}"]
+        lines += ["", f"{finding.name}: {finding.cause}", f"  Remedy: {finding.remedy}"]
+        lines += [f"  Source: {finding.source}", f"  Case: xent run {finding.case}"]
     return "".join(f"{filled(line, width)}\n" for line in lines)
-
-
-def _as_json(explanations: Sequence["Explanation"]) -> str:
-    """Render by the schema ``xent.explain/1``."""
-    document = {
-        "schema": "xent.explain/1",
-        "version": __version__,
-        "explanations": list(map(_fields, explanations)),
-    }
-    return dump(document)
 
 
 def _fields(explanation: "Explanation") -> dict[str, Any]:
@@ -84,19 +73,15 @@ def _fields(explanation: "Explanation") -> dict[str, Any]:
             {"step": s.name, "is": s.formula, "values": [number(v, s.dtype) for v in s.values]}
             for s in explanation.steps
         ],
-        "born": [{"step": birth.step, "sentence": birth.sentence} for birth in explanation.births],
-        "findings": [
-            {"name": f.name, "cause": f.cause, "remedy": f.remedy, "source": f.source, "case": f.case}
-            for f in explanation.findings
-        ],
+        "born": list(map(asdict, explanation.births)),
+        "findings": [{key: getattr(finding, key) for key in _FINDING} for finding in explanation.findings],
     }
 
 
 def _values_cell(step: "StepValues") -> str:
     """Write the numbers of a step; of many classes the first ones and how many more there are."""
-    values = [text(value, step.dtype) for value in step.values]
-    if len(values) == 1:
+    if len(step.values) == 1:
         return number_cell(step.values[0], step.dtype)
-    if len(values) <= _FEW:
-        return " ".join(values)
-    return " ".join(values[: _FEW - 1]) + f" … {len(values) - _FEW + 1} more"
+    shown = step.values if len(step.values) <= _FEW else step.values[: _FEW - 1]
+    more = f" … {len(step.values) - len(shown)} more" if len(shown) < len(step.values) else ""
+    return " ".join(text(value, step.dtype) for value in shown) + more

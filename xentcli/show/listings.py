@@ -13,21 +13,17 @@ from xentcli.show.sheet import Sheet
 def method_sheets() -> list[Sheet]:
     """Return the table of methods, and that of the frameworks' functions with the versions installed."""
     rows = tuple(
-        (
-            method.name,
-            method.formula,
-            _labels(method),
-            method.dtype or "the case's",
-            "yes" if method.by_default else "where expected",
-        )
-        for method in METHODS
+        (m.name, m.formula, _labels(m), m.dtype or "the case's", "yes" if m.by_default else "where expected")
+        for m in METHODS
     )
-    own = Sheet("", ("method", "formula", "labels", "dtype", "runs by default"), rows)
     theirs = tuple(
         (m.name, m.call, m.convention.labels, m.library.version or f"not installed: extra {m.library.extra}")
         for m in FRAMEWORK_METHODS
     )
-    return [own, Sheet("frameworks", ("method", "function", "labels", "version"), theirs)]
+    return [
+        Sheet("", ("method", "formula", "labels", "dtype", "runs by default"), rows),
+        Sheet("frameworks", ("method", "function", "labels", "version"), theirs),
+    ]
 
 
 def _labels(method: Method) -> str:
@@ -44,15 +40,8 @@ def finding_sheet() -> Sheet:
 
 def case_sheets(entries: Sequence[Entry], form: str) -> list[Sheet]:
     """Return a sheet per folder of cases with their titles; one of all where rows stand alone."""
+    rows = [(entry.folder, entry.case.name, entry.case.title) for entry in entries]
     if form in {"csv", "json"}:
-        rows = tuple((entry.folder, entry.case.name, entry.case.title) for entry in entries)
-        return [Sheet("", ("folder", "case", "title"), rows)]
-    folders = dict.fromkeys(entry.folder for entry in entries)
-    return [
-        Sheet(
-            folder,
-            ("case", "title"),
-            tuple((entry.case.name, entry.case.title) for entry in entries if entry.folder == folder),
-        )
-        for folder in folders
-    ]
+        return [Sheet("", ("folder", "case", "title"), tuple(rows))]
+    folders = {folder: tuple(row[1:] for row in rows if row[0] == folder) for folder, _, _ in rows}
+    return [Sheet(folder, ("case", "title"), cases) for folder, cases in folders.items()]
