@@ -251,3 +251,23 @@ def test_a_subnormal_probability_as_printed_is_that_of_the_softmax() -> None:
 
     assert judgement is not None
     assert "other-probabilities" not in judgement.all_findings
+
+
+@pytest.mark.parametrize(
+    ("logits", "dtype", "found"),
+    [
+        ("0, .inf", "float32", False),  # no softmax to hold them to
+        ("-.inf, -.inf", "float32", False),
+        (".nan, 0", "float32", False),
+        ("1e308, -1e308", "float64", True),  # further apart than float64 reaches, and the softmax is [1, 0]
+    ],
+)
+def test_probabilities_are_held_to_a_softmax_only_where_there_is_one(
+    logits: str, dtype: str, found: bool
+) -> None:
+    text = f"title: t\ndtype: {dtype}\nlogits: [[{logits}]]\nlabels: [0]\nprobabilities: [[0.5, 0.5]]\n"
+
+    (judgement,) = result_of(text, "naive").judgements
+
+    assert judgement is not None
+    assert ("other-probabilities" in judgement.all_findings) is found

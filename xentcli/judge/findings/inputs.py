@@ -110,9 +110,11 @@ def other_probabilities(e: "Evidence") -> bool:
     probabilities = e.batch.probabilities
     if probabilities is None or e.batch.binary or e.verdict not in WRONG_VERDICTS:
         return False
-    if not any("probabilities" in step.inputs for step in e.steps):
+    largest = e.logits.max()
+    if not any("probabilities" in step.inputs for step in e.steps) or not np.isfinite(largest):
         return False
-    exps = np.exp(e.logits - e.logits.max())
+    with np.errstate(over="ignore"):  # float64 logits further apart than float64 reaches: exp(-inf) is 0
+        exps = np.exp(e.logits - largest)
     softmax, p = exps / exps.sum(), probabilities[e.row].astype(np.float64)
     form = FORMATS[str(probabilities.dtype)]
     allowed = _PRINTED * form.eps * np.maximum(softmax, p) + form.smallest
