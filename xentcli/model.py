@@ -378,6 +378,16 @@ class Judgement:
     reduction_findings: tuple[str, ...]
 
     @property
+    def has_wrong_gradient(self) -> bool:
+        """Whether the gradient is nan, wrong or dead where there is a true one."""
+        return self.gradient is not None and self.gradient.state in {"nan", "wrong", "dead"}
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the loss is accurate and its gradient, where the method has one, is not wrong."""
+        return self.verdict == "accurate" and not self.has_wrong_gradient
+
+    @property
     def all_findings(self) -> tuple[str, ...]:
         """Every finding of any example, once."""
         names = (name for findings in (*self.findings, self.reduction_findings) for name in findings)

@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xentcli.cli.options import EPILOG, cases_argument, format_option, output_option, override_options
+from xentcli.cli.options import (
+    EPILOG,
+    cases_argument,
+    format_option,
+    output_option,
+    override_options,
+    verbose_option,
+)
 from xentcli.cli.results import show_results
 from xentcli.cli.screen import screen
 
@@ -19,8 +26,14 @@ if TYPE_CHECKING:
 @override_options
 @format_option()
 @output_option
-def compare(cases: tuple[str, ...], form: str, output: str | None, **overrides: str | None) -> int:
-    """Compare methods: cases down, the truth and methods across; without CASE, all bundled cases.
+@verbose_option
+def compare(
+    cases: tuple[str, ...], form: str, output: str | None, verbose: bool, **overrides: str | None
+) -> int:
+    """Compare methods beside the true loss; without CASE on all bundled cases.
+
+    Few cases are shown with their numbers, many in one row each with a mark per method: -v shows every
+    number. The exit code is that of 'xent run'.
 
     \b
     Examples:
@@ -29,8 +42,8 @@ def compare(cases: tuple[str, ...], form: str, output: str | None, **overrides: 
     """
 
     def render(results: "Sequence[Result]") -> str:
-        from xentcli.show.results import render_compare
+        from xentcli.show.compare import render_compare
 
-        return render_compare(results, form, screen(output))
+        return render_compare(results, form, screen(output), verbose=verbose)
 
     return show_results(cases, overrides, output, render)

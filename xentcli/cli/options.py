@@ -97,6 +97,7 @@ def format_option(*formats: str, variable: str | None = None) -> "Callable[[Any]
 
 cases_argument = click.argument("cases", metavar="[CASE]...", nargs=-1, shell_complete=complete_case)
 output_option = option("--output", "-o", metavar="FILE", help="Write results to FILE, whole or not at all.")
+verbose_option = option("--verbose", "-v", is_flag=True, help="Show every digit, however many cases.")
 number_options = options(
     option("--dtype", type=click.Choice(DTYPES), help="Round everything to this format."),
     option("--arithmetic", type=click.Choice(ARITHMETICS), help="Carry out exp, log, sums and division so."),

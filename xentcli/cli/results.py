@@ -25,7 +25,7 @@ def show_results(
 ) -> int:
     """Load → run → judge → show; the output file is tried first, and every case read before anything runs."""
     from xentcli.cli import output as outputs
-    from xentcli.show.results import closing
+    from xentcli.show.sentences import closing
 
     overrides = checked_overrides(options)
     with outputs.opened(output) as write:

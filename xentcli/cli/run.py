@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xentcli.cli.options import EPILOG, cases_argument, format_option, option, output_option, override_options
+from xentcli.cli.options import (
+    EPILOG,
+    cases_argument,
+    format_option,
+    output_option,
+    override_options,
+    verbose_option,
+)
 from xentcli.cli.results import show_results
 from xentcli.cli.screen import screen
 
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 @override_options
 @format_option()
 @output_option
-@option("--verbose", "-v", is_flag=True, help="Show a table per case and every digit, however many cases.")
+@verbose_option
 def run(cases: tuple[str, ...], form: str, output: str | None, verbose: bool, **overrides: str | None) -> int:
     """Run cases; say whether the numbers their source printed come out, and whether they are true.
 
@@ -36,8 +43,8 @@ def run(cases: tuple[str, ...], form: str, output: str | None, verbose: bool, **
         raise click.UsageError("name a case: a file, a folder, a bundled case (see 'xent cases'), or -")
 
     def render(results: "Sequence[Result]") -> str:
-        from xentcli.show.results import render_run
+        from xentcli.show.run import render_run
 
-        return render_run(results, form, screen(output), verbose)
+        return render_run(results, form, screen(output), verbose=verbose)
 
     return show_results(cases, overrides, output, render)

@@ -27,6 +27,7 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
     """Judge one outcome by the truth: each example evaluated, then the loss; None where it has no numbers."""
     if outcome.failure is not None:
         return None
+    dtype = judged_dtype(outcome.dtype, case.numerics.loss_dtype)
     gradient = None
     if outcome.gradient is not None:
         gradient = judge_gradient(outcome.gradient, exact, binary=case.batch.binary)
@@ -34,21 +35,29 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
     for place, row in enumerate(exact.rows):
         loss, true = outcome.losses[row], exact.losses[place]
         state = None if gradient is None else gradient.states[place]
-        evidence = Evidence(case.batch, row, outcome.steps, outcome.dtype, loss, true, "", state)
-        verdicts.append(verdict(loss, true, outcome.dtype, capped=clip_active.detect(evidence)))
+        evidence = Evidence(case.batch, row, outcome.steps, dtype, loss, true, "", state)
+        verdicts.append(verdict(loss, true, dtype, capped=clip_active.detect(evidence)))
         found.append(findings.detect(evidence.with_verdict(verdicts[-1])))
-        errors.append(ulps(loss, true, FORMATS[outcome.dtype]))
+        errors.append(ulps(loss, true, FORMATS[dtype]))
     divisor = case.batch.divisor if case.reduction == "mean" else Fraction(1)
-    reduction = Reduction(outcome.losses, outcome.loss, divisor, outcome.dtype, exact.loss)
+    reduction = Reduction(outcome.losses, outcome.loss, divisor, dtype, exact.loss)
     in_reduction = findings.detect_in_reduction(reduction)
     if outcome.loss is None or exact.loss is None:
         reduced = ["off"] if low_precision_sum.name in in_reduction else []
         word = min((*verdicts, *reduced), key=VERDICTS.index)
         error = None if None in errors else max(error for error in errors if error is not None)
     else:
-        word = verdict(outcome.loss, exact.loss, outcome.dtype, capped="capped" in verdicts)
-        error = ulps(outcome.loss, exact.loss, FORMATS[outcome.dtype])
+        word = verdict(outcome.loss, exact.loss, dtype, capped="capped" in verdicts)
+        error = ulps(outcome.loss, exact.loss, FORMATS[dtype])
     return Judgement(error, word, tuple(verdicts), gradient, tuple(found), in_reduction)
+
+
+def judged_dtype(computed: str, inputs: str) -> str:
+    """Return the format that a loss is judged in: that of its inputs, or of itself where that has fewer digits.
+
+    A loss computed in float64 from probabilities rounded to float32 is as near the truth as float32 allows.
+    """
+    return max(inputs, computed, key=lambda dtype: FORMATS[dtype].eps)
 
 
 def verdict(loss: float, true: Decimal, dtype: str, *, capped: bool) -> str:

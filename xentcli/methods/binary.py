@@ -46,7 +46,9 @@ def naive_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _through_sigmoid(ar, p, _log_gradient(ar, batch, p))
 
 
-BCE_NAIVE: Final = _method("bce_naive", naive, naive_gradient, "-(y·log p + (1-y)·log(1-p))")
+BCE_NAIVE: Final = _method(
+    "bce_naive", naive, naive_gradient, "-(y·log p + (1-y)·log(1-p))", from_probabilities=True
+)
 
 
 def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -66,7 +68,9 @@ def clipped_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _through_sigmoid(ar, p, ar.where_inside(p, _log_gradient(ar, batch, p), *batch.clip))
 
 
-BCE_CLIPPED: Final = _method("bce_clipped", clipped, clipped_gradient, "the same, p clipped to [low, high]")
+BCE_CLIPPED: Final = _method(
+    "bce_clipped", clipped, clipped_gradient, "the same, p clipped to [low, high]", from_probabilities=True
+)
 
 
 def clamped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -94,7 +98,9 @@ def clamped_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _through_sigmoid(ar, p, ar.divide(ar.subtract(p, batch.labels), variance))
 
 
-BCE_CLAMPED: Final = _method("bce_clamped", clamped, clamped_gradient, "the same, logs clamped at -100")
+BCE_CLAMPED: Final = _method(
+    "bce_clamped", clamped, clamped_gradient, "the same, logs clamped at -100", from_probabilities=True
+)
 
 
 def with_logits(ar: "Arithmetic", batch: "Batch") -> "FloatArray":

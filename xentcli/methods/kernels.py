@@ -65,7 +65,7 @@ def naive_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _through_softmax(ar, p, _log_gradient(ar, batch, p))
 
 
-NAIVE: Final = Method("naive", naive, naive_gradient, "-Σ y·log p", by_default=True)
+NAIVE: Final = Method("naive", naive, naive_gradient, "-Σ y·log p", by_default=True, from_probabilities=True)
 
 
 def clipped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -88,7 +88,14 @@ def clipped_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _through_softmax(ar, p, ar.where_inside(p, _log_gradient(ar, batch, p), *batch.clip))
 
 
-CLIPPED: Final = Method("clipped", clipped, clipped_gradient, "-Σ y·log(clip(p, low, high))", by_default=True)
+CLIPPED: Final = Method(
+    "clipped",
+    clipped,
+    clipped_gradient,
+    "-Σ y·log(clip(p, low, high))",
+    by_default=True,
+    from_probabilities=True,
+)
 
 
 def guarded(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -103,7 +110,9 @@ def guarded(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return ar.negative(ar.sum(ar.where(batch.targets > 0, terms)))
 
 
-GUARDED: Final = Method("guarded", guarded, naive_gradient, "-Σ where(y > 0, y·log p, 0)")
+GUARDED: Final = Method(
+    "guarded", guarded, naive_gradient, "-Σ where(y > 0, y·log p, 0)", from_probabilities=True
+)
 
 
 def textbook(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -122,7 +131,9 @@ def textbook_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _through_softmax(ar, p, _log_gradient(ar, batch, p))
 
 
-TEXTBOOK: Final = Method("textbook", textbook, textbook_gradient, "-Σ y·log(exp x / Σ exp x)")
+TEXTBOOK: Final = Method(
+    "textbook", textbook, textbook_gradient, "-Σ y·log(exp x / Σ exp x)", from_probabilities=True
+)
 
 
 def by_hand(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -136,7 +147,9 @@ def by_hand(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _minus_sum(ar.python, ar.widen(batch.targets), ar.python.log(probabilities))
 
 
-BY_HAND: Final = Method("by_hand", by_hand, None, "-Σ y·math.log(p), float64", dtype="float64")
+BY_HAND: Final = Method(
+    "by_hand", by_hand, None, "-Σ y·math.log(p), float64", dtype="float64", from_probabilities=True
+)
 
 # Losses of logits
 

@@ -19,7 +19,8 @@ class Method:
 
     ``loss`` takes a batch and returns losses (N, 1) in its dtype, or in ``dtype`` where that is not None.
     ``gradient`` returns d loss / d logits of each example (N, C), without the reduction's factor; None where
-    no framework would compute the loss so. Both take every number from the Arithmetic they are given, change
+    no framework would compute the loss so. ``from_probabilities``: the loss is a log of a probability that was
+    rounded first. Both take every number from the Arithmetic they are given, change
     no input and raise nothing: nan and infinities are results.
     """
 
@@ -27,6 +28,7 @@ class Method:
     loss: Kernel
     gradient: Kernel | None
     formula: str
+    from_probabilities: bool = False
     soft_labels: bool = True
     dtype: str | None = None
     by_default: bool = False

@@ -7,29 +7,41 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from xentcli.show.screen import Screen
+from xentcli.show.sheet import Sheet
 
-__all__ = ["Screen", "render"]
+__all__ = ["Screen", "render", "render_results"]
 
 if TYPE_CHECKING:
     from xentcli.diagnose.summary import Diagnosis
-    from xentcli.show.sheet import Sheet
+    from xentcli.judge import Result
+    from xentcli.show.sheet import Part
 
 
-def render(sheets: Sequence["Sheet"], form: str, screen: Screen) -> str:
-    """Render sheets in a format; a table that is not for a terminal is plain."""
+def render(parts: Sequence["Part"], form: str, screen: Screen) -> str:
+    """Render parts in a format; a table that is not for a terminal is plain, csv and json have sheets alone."""
     if form == "table" and screen.boxes:
         from xentcli.show import table
 
-        return table.render(sheets, screen)
-    if form == "csv":
-        from xentcli.show.csv import render as rendered
-    elif form == "markdown":
-        from xentcli.show.markdown import render as rendered
-    elif form == "json":
-        from xentcli.show.json import render as rendered
-    else:
-        from xentcli.show.plain import render as rendered
-    return rendered(sheets)
+        return table.render(parts, screen)
+    if form == "markdown":
+        from xentcli.show import markdown
+
+        return markdown.render(parts)
+    if form in {"csv", "json"}:
+        from xentcli.show import csv, json
+
+        sheets = [part for part in parts if isinstance(part, Sheet)]
+        return csv.render(sheets) if form == "csv" else json.render(sheets)
+    from xentcli.show import plain
+
+    return plain.render(parts)
+
+
+def render_results(results: Sequence["Result"], form: str) -> str:
+    """Render results in a format for programs: json or junit."""
+    from xentcli.show import json, junit
+
+    return json.render_results(results) if form == "json" else junit.render_results(results)
 
 
 def diagnose(diagnosis: "Diagnosis", form: str, screen: Screen) -> str:

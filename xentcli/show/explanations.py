@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from xentcli import __version__
 from xentcli.digits import number, text
 from xentcli.show import render as render_sheets
+from xentcli.show.cells import numerics
 from xentcli.show.json import dump
 from xentcli.show.prose import filled
-from xentcli.show.results import numerics
 from xentcli.show.sheet import Sheet, number_cell
 
 if TYPE_CHECKING:

@@ -1,20 +1,22 @@
 """Sheets as Markdown tables."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from xentcli.show.sheet import Sheet
+from xentcli.show.sheet import Lines, Part, Sheet
 
 _SPECIAL = str.maketrans({char: f"\\{char}" for char in "\\|*_`<>[]"})
 
 
-def render(sheets: Sequence["Sheet"]) -> str:
-    """Render sheets, each title a heading."""
-    return "\n".join(map(_render, sheets))
+def render(parts: Sequence[Part]) -> str:
+    """Render parts, the title of a sheet as a heading, lines as paragraphs."""
+    return "\n".join(_lines(part) if isinstance(part, Lines) else _render(part) for part in parts)
 
 
-def _render(sheet: "Sheet") -> str:
+def _lines(part: Lines) -> str:
+    return "".join(f"{''.join(line).strip().translate(_SPECIAL)}\n" for line in part.lines)
+
+
+def _render(sheet: Sheet) -> str:
     lines = [f"### {sheet.title.translate(_SPECIAL)}", ""] if sheet.title else []
     lines += [_line(sheet.columns), "|" + " --- |" * len(sheet.columns), *map(_line, sheet.rows)]
     return "".join(f"{line}\n" for line in lines)

@@ -1,19 +1,34 @@
-"""Sheets as aligned text: no colour, no boxes, nothing cut, one line a row. For pipes and files."""
+"""Parts as aligned text: no colour, nothing cut, one line a row. For pipes and files."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from xentcli.show.sheet import Sheet
+from xentcli.show.sheet import Lines, Part, Sheet, grids
 
 
-def render(sheets: Sequence["Sheet"]) -> str:
-    """Render sheets with an empty line between."""
-    return "\n".join(map(_render, sheets))
+def render(parts: Sequence[Part]) -> str:
+    """Render parts with an empty line between."""
+    blocks = (_lines(part) if isinstance(part, Lines) else _grid(part) for part in grids(parts))
+    return "\n".join("".join(f"{line.rstrip()}\n" for line in block) for block in blocks)
 
 
-def _render(sheet: "Sheet") -> str:
-    lines = [sheet.columns, *sheet.rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-    return "".join(f"{line}\n" for line in ([sheet.title] if sheet.title else []) + text)
+def _lines(part: Lines) -> list[str]:
+    return ["".join(cells) for cells in part.lines]
+
+
+def _grid(sheets: Sequence[Sheet]) -> list[str]:
+    """Align the rows of all sheets under one heading, numbers on the right."""
+    whole = Sheet("", sheets[0].columns, tuple(row for sheet in sheets for row in sheet.rows))
+    columns = list(zip(whole.columns, *whole.rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    numbers = whole.are_numbers() or [False] * len(columns)
+    lines = [_aligned(whole.columns, widths, numbers)]
+    for place, sheet in enumerate(sheets):
+        title = [sheet.title] if sheet.title else []
+        rows = [_aligned(row, widths, numbers) for row in sheet.rows]
+        lines = [*title, *lines, *rows] if place == 0 and len(sheets) == 1 else [*lines, *title, *rows]
+    return lines
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], numbers: Sequence[bool]) -> str:
+    aligned = zip(cells, widths, numbers, strict=True)
+    return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in aligned)

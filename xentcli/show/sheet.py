@@ -1,33 +1,42 @@
-"""A sheet: rows of text under headings, the same for every format that has rows."""
+"""Sheets and lines: what a screen is made of, the same for every format that has rows."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Self
+from itertools import groupby
+from typing import Final, Self
 
 from xentcli.digits import text
+from xentcli.show.prose import broken
+
+GAP: Final = 2  # columns of the screen between two columns of text, and before the first
 
 
 class Tone(Enum):
-    """What a cell means; a terminal shows it as a colour."""
+    """What a text means; a terminal shows it as a colour, and the text says it too."""
 
     PLAIN = auto()
+    HEADING = auto()
     RIGHT = auto()
-    WRONG = auto()
-    ABNORMAL = auto()  # nan or infinite
+    ALOUD = auto()  # wrong, and one sees it: nan, infinite
+    SILENT = auto()  # wrong, and one does not: off, capped, collapsed, dead, not reproduced
+    GRADIENT = auto()  # the loss is right and its gradient is not
+    COMMAND = auto()  # can be typed after xent
+    CONTEXT = auto()
 
 
 class Cell(str):
-    """The text of a cell, words or numbers with single spaces between, and what it means."""
+    """A text and what it means; ``is_number`` ones are aligned on the right."""
 
-    __slots__ = ("tone",)
+    __slots__ = ("is_number", "tone")
     tone: Tone
+    is_number: bool
 
-    def __new__(cls, words: str, tone: Tone = Tone.PLAIN) -> Self:
+    def __new__(cls, words: str, tone: Tone = Tone.PLAIN, *, is_number: bool = False) -> Self:
         """Make a cell of a text."""
         cell = super().__new__(cls, words)
-        cell.tone = tone
+        cell.tone, cell.is_number = tone, is_number
         return cell
 
 
@@ -39,16 +48,52 @@ class Sheet:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    def width(self) -> int:
+        """Return the columns of the screen that the sheet takes with every cell whole."""
+        columns = zip(self.columns, *self.rows, strict=True)
+        return sum(GAP + max(map(len, cells)) for cells in columns)
+
+    def are_numbers(self) -> list[bool]:
+        """Say of each column whether it has numbers, and words only beside them."""
+        return [any(isinstance(c, Cell) and c.is_number for c in column) for column in zip(*self.rows)]  # noqa: B905 - no rows, no columns
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines of cells one after the other, drawn as they are."""
+
+    lines: tuple[tuple[str, ...], ...]
+
+
+Part = Sheet | Lines
+
+
+def grids(parts: Sequence[Part]) -> list[Lines | list[Sheet]]:
+    """Put sheets with the same columns that follow each other together: they share heading and widths."""
+    together = groupby(parts, key=lambda part: part.columns if isinstance(part, Sheet) else id(part))
+    found: list[Lines | list[Sheet]] = []
+    for _, some in together:
+        members = list(some)
+        sheets = [part for part in members if isinstance(part, Sheet)]
+        found.append(sheets or next(part for part in members if isinstance(part, Lines)))
+    return found
+
+
+def paragraph(words: str, width: int, tone: Tone = Tone.PLAIN, *, indent: int = 0) -> list[tuple[str, ...]]:
+    """Break a sentence into lines of a width, each indented."""
+    lines = broken(words, width - indent)
+    return [(" " * indent, Cell(line, tone)) for line in lines]
+
 
 def word_cell(word: str) -> Cell:
     """Make a cell of a word or a number's text."""
-    return Cell(word, Tone.ABNORMAL if word in {"nan", "inf", "-inf"} else Tone.PLAIN)
+    return Cell(word, Tone.ALOUD if word in {"nan", "inf", "-inf"} else Tone.PLAIN)
 
 
 def number_cell(value: float | None, dtype: str) -> Cell:
     """Write one number, nothing for None."""
     abnormal = value is not None and not math.isfinite(value)
-    return Cell(text(value, dtype), Tone.ABNORMAL if abnormal else Tone.PLAIN)
+    return Cell(text(value, dtype), Tone.ALOUD if abnormal else Tone.PLAIN, is_number=True)
 
 
 def numbers_cell(values: Sequence[float], dtype: str, most: int | None = None) -> Cell:

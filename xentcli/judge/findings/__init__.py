@@ -10,9 +10,21 @@ from xentcli.judge.findings import gradients, inputs, masks, ranges, rounding
 
 if TYPE_CHECKING:
     from xentcli.judge.evidence import Evidence, Reduction
+    from xentcli.judge.findings.finding import Finding
+    from xentcli.model import Judgement
 
 _THEMES: Final = (ranges, gradients, rounding, masks, inputs)
 FINDINGS: Final = tuple(finding for theme in _THEMES for finding in theme.FINDINGS)
+# The causes of a wrong loss, what is nearest to the input first: it explains what follows from it.
+_CAUSES: Final = tuple(f for theme in (inputs, masks, ranges, rounding) for f in theme.FINDINGS)
+
+
+def main_cause(judgement: "Judgement") -> "Finding | None":
+    """Return the finding that explains a loss best; None where there is none but of the gradient."""
+    found = judgement.all_findings
+    if judgement.verdict == "capped" and ranges.clip_active.name in found:
+        return ranges.clip_active
+    return next((finding for finding in _CAUSES if finding.name in found), None)
 
 
 def detect(evidence: "Evidence") -> tuple[str, ...]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 @finding(
     "dead-gradient",
+    short="the gradient is 0",
     cause="Every entry of the gradient is 0 although the true gradient is not: the example teaches nothing.",
     remedy="Compute the loss from the logits, without a clip; where the gradient underflows, in a wider "
     "format.",
@@ -24,6 +25,7 @@ def dead_gradient(e: "Evidence") -> bool:
 
 @finding(
     "nan-gradient",
+    short="the gradient has a nan",
     cause="The gradient has a nan although the true gradient is defined; one step of training spreads it.",
     remedy="Use a loss whose gradient is softmax - y, of finite logits; guarding the value is not enough.",
     source="https://github.com/google-deepmind/optax/pull/1786",
@@ -36,6 +38,7 @@ def nan_gradient(e: "Evidence") -> bool:
 
 @finding(
     "wrong-gradient",
+    short="the gradient is off",
     cause="The loss is right and its gradient is not: off by more than 1 % of its largest entry.",
     remedy="Differentiate with respect to the logits in one step: softmax - y, or sigmoid(x) - y.",
     source="https://github.com/pytorch/pytorch/issues/103316",

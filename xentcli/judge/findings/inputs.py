@@ -17,6 +17,7 @@ _PRINTED: Final = 16
 
 @finding(
     "labels-not-normalised",
+    short="labels do not sum to 1",
     cause="The labels of the example do not sum to 1; softmax - y is then not the gradient of the loss.",
     remedy="Divide each row of labels by its sum, or differentiate the formula: sum(y) softmax - y.",
     source="https://github.com/tensorflow/tensorflow/issues/15079",
@@ -39,6 +40,7 @@ def _reduced_value_overflows(r: "Reduction") -> bool:
 
 @finding(
     "value-overflows-dtype",
+    short="the true loss is beyond the format",
     cause="The true loss is larger than the largest finite number of the format.",
     remedy="Compute the loss in a wider format.",
     source="https://github.com/pytorch/pytorch/issues/85791",
@@ -52,6 +54,7 @@ def value_overflows_dtype(e: "Evidence") -> bool:
 
 @finding(
     "nan-logit",
+    short="a logit is nan",
     cause="A logit is nan before the loss is computed.",
     remedy="Look at what computes the logits: the weights, the input, a step that was too large.",
     source="https://github.com/liuzhuang13/DenseNetCaffe/issues/20",
@@ -64,6 +67,7 @@ def nan_logit(e: "Evidence") -> bool:
 
 @finding(
     "infinite-logit",
+    short="a logit is infinite",
     cause="A logit is infinite, and inf - inf or inf × 0 is nan; the loss is defined as a limit only.",
     remedy="Find where the logit overflowed: no loss can mend it.",
     source="https://github.com/pytorch/pytorch/issues/6864",
@@ -76,6 +80,7 @@ def infinite_logit(e: "Evidence") -> bool:
 
 @finding(
     "ignored-row-leaks",
+    short="an ignored row is multiplied by 0, not left out",
     cause="An ignored example was multiplied by 0 and not left out, and 0 times its infinity or nan is nan.",
     remedy="Choose 0 for ignored examples (where), before the logits too, so that the gradient is spared.",
     source="https://github.com/pytorch/pytorch/issues/11551",
@@ -88,6 +93,7 @@ def ignored_row_leaks(e: "Evidence") -> bool:
 
 @finding(
     "label-out-of-range",
+    short="a label is invalid",
     cause="The label is invalid, no class or no probability: whatever comes out is no loss.",
     remedy="Check labels before the loss; libraries answer with an error, nan, 0 or another class's loss.",
     source="https://github.com/tensorflow/tensorflow/issues/8484",
@@ -100,6 +106,7 @@ def label_out_of_range(e: "Evidence") -> bool:
 
 @finding(
     "other-probabilities",
+    short="the probabilities given are not the softmax of the logits",
     cause="The probabilities given are not the softmax of the logits.",
     remedy="Give the logits once, to a loss that takes logits: no softmax before it, no renormalising.",
     source="https://github.com/keras-team/keras/issues/6143",
@@ -123,6 +130,7 @@ def other_probabilities(e: "Evidence") -> bool:
 
 @finding(
     "empty-mean",
+    short="no example counts",
     cause="No example counts, and the mean over none is 0 / 0.",
     remedy="Skip the batch, or divide the sum by a count of at least 1.",
     source="https://github.com/pytorch/pytorch/issues/70348",

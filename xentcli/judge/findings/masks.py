@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @finding(
     "masked-infinity",
+    short="0 × inf at a masked class is nan",
     cause="A class masked with a logit of -inf has the label 0, and 0 × inf is nan in the sum over classes.",
     remedy="Pick the label's class (sparse) instead of multiplying by a one-hot row.",
     source="https://github.com/google-deepmind/optax/issues/896",
@@ -36,6 +37,7 @@ def masked_infinity(e: "Evidence") -> bool:
 
 @finding(
     "empty-tile",
+    short="a tile has nothing but -inf",
     cause="All logits of the first tile are -inf, so that the running maximum is -inf and -inf - -inf is "
     "nan.",
     remedy="Start from a finite maximum, or skip tiles whose maximum is -inf.",
@@ -52,6 +54,7 @@ def empty_tile(e: "Evidence") -> bool:
 
 @finding(
     "label-on-mask",
+    short="a label is on a masked class",
     cause="A class masked with a logit of -inf has a part of the label: the true loss is infinite.",
     remedy="Do not smooth labels over masked classes, and mask no class that a label names.",
     source="https://github.com/facebookresearch/pytext/pull/1698",
@@ -65,6 +68,7 @@ def label_on_mask(e: "Evidence") -> bool:
 
 @finding(
     "undefined-softmax",
+    short="a row has no softmax",
     cause="The row has no finite logit, or several infinite ones: there is no softmax and no true loss.",
     remedy="Leave such rows out before the loss; ignoring their label does not protect the gradient.",
     source="https://github.com/allenai/allennlp/issues/890",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 @finding(
     "zero-times-infinity",
+    short="0 × log 0 is nan",
     cause="A probability underflowed to 0, its log is -inf, and 0 × -inf is nan.",
     remedy="Compute the loss from the logits (dense, sparse or log1p), not from probabilities.",
     source="https://github.com/allenai/allennlp/issues/2797",
@@ -33,6 +34,7 @@ def zero_times_infinity(e: "Evidence") -> bool:
 
 @finding(
     "log-of-zero",
+    short="log 0 is -inf",
     cause="The probability of a labelled class underflowed to 0, and log(0) is -inf.",
     remedy="Compute the loss from the logits (dense, sparse or log1p), not from probabilities.",
     source="https://github.com/tensorflow/tensorflow/issues/21271",
@@ -51,6 +53,7 @@ def log_of_zero(e: "Evidence") -> bool:
 
 @finding(
     "difference-overflow",
+    short="a difference of logits overflows",
     cause="The difference of two finite logits is larger than the format can hold.",
     remedy="Compute the loss in a wider format; sparse does not multiply the classes without a label.",
     source="https://github.com/huggingface/transformers/issues/17306",
@@ -67,6 +70,7 @@ def difference_overflow(e: "Evidence") -> bool:
 
 @finding(
     "exp-overflow",
+    short="exp of a logit overflows",
     cause="exp of a finite logit is larger than the format can hold.",
     remedy="Subtract the largest logit before exp; of a sigmoid take exp of -|x|.",
     source=BLANCHARD,
@@ -82,6 +86,7 @@ def exp_overflow(e: "Evidence") -> bool:
 
 @finding(
     "clip-active",
+    short="the clip's bound decides it",
     cause="A probability lay outside the clip, and the clip's bound, not the logits, decided the loss.",
     remedy="Compute the loss from the logits; a clip caps the loss at -log of its lower bound.",
     source="https://github.com/keras-team/keras/issues/7563",

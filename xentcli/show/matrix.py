@@ -1,0 +1,195 @@
+"""Many cases: one row per case, one column per method, a verdict of three letters in each cell."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from xentcli.errors import printable
+from xentcli.formats import FORMATS, nearest
+from xentcli.methods.table import METHODS
+from xentcli.show.cells import mark
+from xentcli.show.sentences import counts
+from xentcli.show.sheet import Cell, Lines, Sheet, Tone, paragraph
+
+if TYPE_CHECKING:
+    from xentcli.judge import Result
+
+_CELL: Final = 4  # columns of the screen per method: three letters and a space
+_LEGEND: Final = (
+    ("·", " right   ", Tone.RIGHT),
+    ("nan inf", " wrong aloud   ", Tone.ALOUD),
+    ("cap off 0", " wrong in silence   ", Tone.SILENT),
+    ("∇", " gradient wrong", Tone.GRADIENT),
+)
+_THOUSAND, _LONG = 1e3, 1e5  # what three digits would write as 1e+03, and five digits still hold
+NO_TRUTH: Final = "no true loss to hold them to"
+GROUPS: Final = ("from probabilities", "from the logits", "libraries")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A method across, and the group it stands in."""
+
+    method: str
+    group: str
+
+
+def columns_of(results: "Sequence[Result]") -> list[Column]:
+    """Return the methods that support one of the cases, group by group."""
+    ran = [o.method for result in results for o in result.outcomes if not o.inapplicable]
+    groups = {m.name: GROUPS[0] if m.from_probabilities else GROUPS[1] for m in METHODS}
+    columns = [Column(name, groups.get(name, GROUPS[2])) for name in dict.fromkeys(ran)]
+    return sorted(columns, key=lambda column: GROUPS.index(column.group))
+
+
+def by_folder(results: "Sequence[Result]") -> "dict[str, list[Result]]":
+    """Sort cases by the folder they lie in, as seen from the folder that has them all."""
+    parents = [Path(result.case.path).parent for result in results]
+    home = os.path.commonpath(parents)
+    folders: dict[str, list[Result]] = {}
+    for result, parent in zip(results, parents, strict=True):
+        folders.setdefault(printable(parent.relative_to(home).as_posix().removeprefix(".")), []).append(
+            result
+        )
+    return folders
+
+
+def sheets(
+    folders: "Mapping[str, Sequence[Result]]", counted: "Sequence[Result]", columns: Sequence[Column]
+) -> list[Sheet]:
+    """Return a sheet per folder: case, true loss to three digits, a mark per method.
+
+    A last row counts per method how many of the cases ``counted`` it gets right.
+    """
+    names = ("case", "exact", *(column.method for column in columns))
+    parts = [
+        Sheet(folder, names, tuple(_row(result, columns) for result in some))
+        for folder, some in folders.items()
+    ]
+    right, judged_in = counts(counted)
+    numbers = [Cell(str(right[c.method]) if judged_in[c.method] else "") for c in columns]
+    among = sorted({judged_in[c.method] for c in columns if judged_in[c.method]})
+    of = " to ".join(str(number) for number in dict.fromkeys((among[0], among[-1]))) if among else "0"
+    return [*parts, Sheet("", names, ((f"right, of {of}", "", *numbers),))]
+
+
+def _row(result: "Result", columns: Sequence[Column]) -> tuple[str, ...]:
+    pairs = zip(result.outcomes, result.judgements, strict=True)
+    marks = {outcome.method: mark(judgement, outcome) for outcome, judgement in pairs}
+    exact, name = result.exact.loss, Cell(result.case.name, Tone.COMMAND)
+    if exact is None:
+        return name, "", *(marks.get(column.method, "") for column in columns)
+    if exact.is_nan():
+        return name, "nan", Cell(NO_TRUTH, Tone.CONTEXT), *[""] * (len(columns) - 1)
+    return (
+        name,
+        _three_digits(nearest(exact, FORMATS[result.case.numerics.loss_dtype])),
+        *(marks.get(column.method, "") for column in columns),
+    )
+
+
+def _three_digits(value: float) -> str:
+    """Write a loss to three digits, or as many as stand before its point."""
+    return f"{value:.0f}" if _THOUSAND <= value < _LONG else f"{value:.3g}"
+
+
+def legend() -> tuple[str, ...]:
+    """Say what the marks mean."""
+    return tuple(
+        Cell(text, tone)
+        for mark, words, tone in _LEGEND
+        for text, tone in ((mark, tone), (words, Tone.CONTEXT))
+    )
+
+
+def draw(folders: "Mapping[str, Sequence[Result]]", counted: "Sequence[Result]", width: int) -> list[Lines]:
+    """Draw the table; where it is too wide the methods go on in another."""
+    columns = columns_of(counted) if folders else []
+    parts = sheets(folders, counted, columns)
+    left = max(len(f" {row[0]} {row[1]}") for sheet in parts for row in sheet.rows) + 1
+    tables: list[Lines] = []
+    start = 0
+    while start < len(columns):
+        number = _fitting(columns[start:], width - left)
+        tables.append(Lines(_table(parts, columns, slice(start, start + number), left, width)))
+        start += number
+    return tables
+
+
+def _fitting(columns: Sequence[Column], width: int) -> int:
+    """Return how many columns stand side by side, one at least."""
+    ends = [end for _, end in _places(columns, 0)]
+    return max(1, sum(end <= width + 1 for end in ends))  # the space after the last cell may be left out
+
+
+def _places(columns: Sequence[Column], left: int) -> list[tuple[int, int]]:
+    """Return where each column starts and ends; a group stands apart by one more."""
+    places, at = [], left
+    for number, column in enumerate(columns):
+        at += number > 0 and column.group != columns[number - 1].group
+        places.append((at, at + _CELL))
+        at += _CELL
+    return places
+
+
+def _table(
+    parts: Sequence[Sheet], columns: Sequence[Column], some: slice, left: int, width: int
+) -> tuple[tuple[str, ...], ...]:
+    chosen = columns[some]
+    places = _places(chosen, left)
+    lines: list[tuple[str, ...]] = [(Cell(line, Tone.CONTEXT),) for line in _staircase(chosen, places, width)]
+    for sheet in parts:
+        lines += [(Cell(sheet.title, Tone.HEADING),)] if sheet.title else []
+        for row in sheet.rows:
+            name, exact, cells = row[0], row[1], row[2:][some]
+            head = [" ", name, exact.rjust(left - 2 - len(name)), " "]
+            if NO_TRUTH in row:
+                lines.append((*head, " " * (_CELL - 1), row[2]))
+                continue
+            at = left
+            for (start, end), cell in zip(places, cells, strict=True):
+                tone = cell.tone if isinstance(cell, Cell) else Tone.PLAIN
+                head += [" " * (start - at), Cell(cell.center(_CELL - 1), tone), " "]
+                at = end
+            lines.append(tuple(head))
+    return tuple(lines)
+
+
+def _staircase(columns: Sequence[Column], places: Sequence[tuple[int, int]], width: int) -> list[str]:
+    """Write the names above narrow columns: those of the last group to the right, the others to the left."""
+    last = [number for number, column in enumerate(columns) if column.group == columns[-1].group]
+    to_right = last if all(places[n][0] + len(columns[n].method) <= width for n in last) else []
+    to_left = [number for number in range(len(columns)) if number not in to_right]
+    height = max(len(to_left), len(to_right))
+    lines = [[" "] * width for _ in range(height + 1)]
+    for steps, numbers in ((to_left, to_left), (to_right[::-1], to_right)):
+        for depth, number in enumerate(steps):
+            line, (start, end), name = height - depth, places[number], columns[number].method
+            begin = start if numbers is to_right else max(0, end - 1 - len(name))
+            lines[line][begin : begin + len(name)] = name
+            for below in range(line + 1, height + 1):
+                lines[below][start + 1] = "│"
+    _write_groups(lines[0], columns, places)
+    return ["".join(line).rstrip() for line in lines]
+
+
+def _write_groups(line: list[str], columns: Sequence[Column], places: Sequence[tuple[int, int]]) -> None:
+    """Write the name of each group over its columns, where there is room."""
+    free = 0
+    for group in GROUPS:
+        over = [place for column, place in zip(columns, places, strict=True) if column.group == group]
+        if not over:
+            continue
+        is_first = free == 0
+        begin = over[-1][1] - 1 - len(group) if is_first else over[0][0]
+        if begin >= free and begin + len(group) <= len(line):
+            line[begin : begin + len(group)] = group
+            free = begin + len(group) + 1
+
+
+def legend_lines(width: int) -> list[tuple[str, ...]]:
+    """Return the legend on one line where it fits, else broken."""
+    whole = legend()
+    return [whole] if sum(map(len, whole)) <= width else paragraph("".join(whole), width, Tone.CONTEXT)

@@ -1,0 +1,299 @@
+"""Results → what ``xent run`` shows: a sentence per case, then its numbers, then why."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from xentcli import digits
+from xentcli.digits import text, three
+from xentcli.errors import printable
+from xentcli.formats import FORMATS, nearest
+from xentcli.judge import Result
+from xentcli.judge.findings import FINDINGS, main_cause
+from xentcli.judge.findings.finding import Finding
+from xentcli.load.sources import home
+from xentcli.model import Comparison, Judgement, Outcome
+from xentcli.show import render, render_results
+from xentcli.show.cells import exact_cell, gradient_cell, label, numerics, sampled, verdict_cell
+from xentcli.show.screen import Screen
+from xentcli.show.sentences import closing, in_short, joined, judged, what_happened
+from xentcli.show.sheet import (
+    Cell,
+    Lines,
+    Part,
+    Sheet,
+    Tone,
+    number_cell,
+    numbers_cell,
+    paragraph,
+    shortened,
+    word_cell,
+)
+from xentcli.words import SHEET_FORMATS
+
+_FEW: Final = 6  # numbers that a cell shows in full
+_MISSES: Final = 3  # numbers that were not reproduced, shown one by one
+_DETAILED: Final = 4  # cases that are shown in full; more get a line each
+_WHAT: Final = ("loss", "expected", "reproduced", "verdict", "ulps", "gradient")
+
+
+def render_run(results: Sequence[Result], form: str, screen: Screen, *, verbose: bool) -> str:
+    """Render what ``xent run`` shows: for people, or every digit for programs."""
+    if form not in SHEET_FORMATS:
+        return render_results(results, form)
+    if form == "csv":
+        return render([_long_table(results)], form, screen)
+    verbose = verbose or form != "table"
+    width = screen.width if form == "table" else None
+    if verbose or len(results) <= _DETAILED:
+        parts = [part for result in results for part in _case(result, width, verbose=verbose)]
+    else:
+        parts = _list(results, screen.width)
+    return render(parts, form, screen)
+
+
+def _list(results: Sequence[Result], width: int) -> list[Part]:
+    """Return a line per case, then those in full of which a number was not reproduced."""
+    rows = tuple((Cell(r.case.name, Tone.COMMAND), _count(r), in_short(r)) for r in results)
+    parts: list[Part] = [
+        Lines(tuple(paragraph(f"{closing(results)}.", width, Tone.HEADING))),
+        Sheet("", ("case", "reproduced", "what the methods give"), rows),
+    ]
+    differing = [result for result in results if result.reproduced < result.numbers]
+    return parts + [part for result in differing for part in _case(result, width, verbose=False)]
+
+
+def _case(result: Result, width: int | None, *, verbose: bool) -> list[Part]:
+    """Return a case in full; without a width no sentence is broken."""
+    wide = width or 10**6
+    parts: list[Part] = [Lines((*_sentence(result, wide), ("",), *_heading(result, wide)))]
+    most = None if verbose else _FEW
+    parts += _tables(result, width, most) if verbose else [_sheet(result, _WHAT, most)]
+    notes = _notes(result, wide, verbose=verbose)
+    parts += [Lines(tuple(notes))] if notes else []
+    why = _why(result, wide)
+    return [*parts, Lines(tuple(why))] if why else parts
+
+
+def _sentence(result: Result, width: int) -> list[tuple[str, ...]]:
+    """Say first how many numbers were reproduced, then what the methods give."""
+    said = f"{what_happened(result)}."
+    if not result.numbers:
+        return paragraph(said, width, Tone.HEADING)
+    reproduced = f"{result.reproduced} of {result.numbers} reproduced: "
+    if result.as_expected:
+        return paragraph(reproduced + said, width, Tone.HEADING)
+    return paragraph(f"NOT all reproduced, only {reproduced}{said}", width, Tone.SILENT)
+
+
+def _heading(result: Result, width: int) -> list[tuple[str, ...]]:
+    case = result.case
+    size = "×".join(map(str, case.batch.sizes))
+    reduced = "losses not reduced" if case.reduction == "none" else f"{case.reduction} of the losses"
+    about = " · ".join(filter(None, (*numerics(case), size, reduced, sampled(result))))
+    lines: list[tuple[str, ...]] = [("  ", Cell(case.name, Tone.COMMAND), "  ", printable(case.title))]
+    if len(case.name) + len(case.title) + 4 > width:
+        lines = [("  ", Cell(case.name, Tone.COMMAND)), *paragraph(printable(case.title), width, indent=2)]
+    lines += paragraph(about, width, Tone.CONTEXT, indent=2)
+    lines += [("  ", Cell(printable(source.url), Tone.CONTEXT)) for source in case.about.sources[:1]]
+    return lines
+
+
+def _tables(result: Result, width: int | None, most: int | None) -> list[Part]:
+    """Return everything in one table, or in two where that is wider than the screen."""
+    whole = _sheet(result, ("loss", "losses", *_WHAT[1:], "residual", "findings"), most)
+    if width is None or whole.width() <= width:
+        return [whole]
+    return [
+        _sheet(result, ("loss", "losses", "expected", "reproduced"), most),
+        _sheet(result, ("verdict", "ulps", "gradient", "residual", "findings"), most),
+    ]
+
+
+def _sheet(result: Result, columns: tuple[str, ...], most: int | None) -> Sheet:
+    """Return the truth, a row per method, then the other quantities where losses are shown, by columns."""
+    case, dtype = result.case, result.case.numerics.loss_dtype
+    comparisons = {comparison.expectation.quantity: comparison for comparison in result.comparisons}
+    losses = numbers_cell([nearest(value, FORMATS[dtype]) for value in result.exact.losses], dtype, most)
+    rows: list[dict[str, str]] = [
+        {"": Cell("exact", Tone.HEADING), "loss": exact_cell(result), "losses": losses}
+    ]
+    for outcome, judgement in judged(result):
+        rows.append(_method_row(outcome, judgement, comparisons.pop(outcome.method, None), most))
+    if "losses" in columns:
+        rows += [_quantity_row(comparison, most) for comparison in comparisons.values()]
+    if case.reduction == "none":
+        rows = [{**row, "loss": row["losses"]} for row in rows]
+        columns = tuple(name for name in columns if name != "losses")
+    names = ("losses" if name == "loss" and case.reduction == "none" else name for name in columns)
+    return Sheet("", ("", *names), tuple(tuple(row.get(name, "") for name in ("", *columns)) for row in rows))
+
+
+def _method_row(
+    outcome: Outcome, judgement: Judgement, comparison: Comparison | None, most: int | None
+) -> dict[str, str]:
+    verdict = verdict_cell(judgement)
+    loss = number_cell(outcome.loss, outcome.dtype)
+    residual = None if judgement.gradient is None else judgement.gradient.residual
+    expected, reproduced = _expectation(comparison, most)
+    return {
+        "": label(outcome),
+        "loss": Cell(loss, Tone.PLAIN if verdict.tone is Tone.RIGHT else verdict.tone, is_number=True),
+        "losses": numbers_cell(outcome.losses, outcome.dtype, most),
+        "expected": expected,
+        "reproduced": reproduced,
+        "verdict": verdict,
+        "ulps": Cell(three(judgement.ulps), Tone.CONTEXT, is_number=True),
+        "gradient": gradient_cell(judgement),
+        "residual": "-" if residual is None else word_cell(f"{residual:.2g}"),
+        "findings": Cell(" ".join(judgement.all_findings), Tone.COMMAND),
+    }
+
+
+def _quantity_row(comparison: Comparison, most: int | None) -> dict[str, str]:
+    values = numbers_cell(comparison.values, comparison.dtype, most)
+    expected, reproduced = _expectation(comparison, most)
+    name = comparison.expectation.quantity
+    return {"": name, "losses": values, "expected": expected, "reproduced": reproduced}
+
+
+def _expectation(comparison: Comparison | None, most: int | None) -> tuple[str, str]:
+    """Return what was expected and whether it was reproduced."""
+    if comparison is None:
+        return "", ""
+    tone = Tone.RIGHT if comparison.reproduced else Tone.SILENT
+    texts, hits = comparison.expectation.texts, comparison.hits
+    if len(hits) == 1:
+        shown = Cell(texts[0], word_cell(texts[0]).tone, is_number=True)
+        return shown, Cell("yes" if comparison.reproduced else "NO", tone)
+    return shortened(texts, most), Cell(f"{sum(hits)} of {len(hits)}", tone)
+
+
+def _notes(result: Result, width: int, *, verbose: bool) -> list[tuple[str, ...]]:
+    """Return what the table does not have: other quantities, numbers that differ, methods without numbers."""
+    ran = {outcome.method for outcome in result.outcomes}
+    others = [c for c in result.comparisons if c.expectation.quantity not in ran and c.reproduced]
+    lines: list[tuple[str, ...]] = []
+    if others and not verbose:
+        lines += paragraph(
+            f"reproduced too: {', '.join(map(_counted, others))}", width, Tone.CONTEXT, indent=2
+        )
+    for comparison in result.comparisons:
+        if not comparison.reproduced:
+            lines += paragraph(f"not reproduced: {_missed(comparison)}", width, Tone.SILENT, indent=2)
+    reasons: dict[str, list[str]] = {}
+    for outcome in result.outcomes:
+        if outcome.failure is not None:
+            said = outcome.inapplicable or f"raised {outcome.raised}"
+            reasons.setdefault(said, []).append(label(outcome))
+    for reason, names in reasons.items():
+        lines += paragraph(f"no loss of {joined(names)}: {printable(reason)}", width, Tone.CONTEXT, indent=2)
+    return lines
+
+
+def _counted(comparison: Comparison) -> str:
+    name, hits = comparison.expectation.quantity, comparison.hits
+    return (
+        f"{name} {comparison.expectation.texts[0]}"
+        if len(hits) == 1
+        else f"{name} {sum(hits)} of {len(hits)}"
+    )
+
+
+def _missed(comparison: Comparison) -> str:
+    """Name the first numbers that were not reproduced, by their indices from 0."""
+    places = np.ndindex(comparison.expectation.shape)
+    triples = zip(places, comparison.expectation.texts, comparison.values, strict=True)
+    missed = [
+        f"{list(index) if index else ''} {expected}, not {text(value, comparison.dtype)}"
+        for (index, expected, value), hit in zip(triples, comparison.hits, strict=True)
+        if not hit
+    ]
+    more = len(missed) - _MISSES
+    shown = ";".join(missed[:_MISSES]) + (f"; {more} more" if more > 0 else "")
+    return f"{comparison.expectation.quantity}{shown}"
+
+
+def _why(result: Result, width: int) -> list[tuple[str, ...]]:
+    """Return each finding with the methods that have it and its cause, then what to do and what to type next."""
+    pairs = judged(result)
+    lines: list[tuple[str, ...]] = []
+    for finding in FINDINGS:
+        names = [label(outcome) for outcome, judgement in pairs if _explains(finding, judgement)]
+        if names:
+            lines.append(
+                ("  ", Cell(finding.name, Tone.COMMAND), Cell(f"  {', '.join(names)}", Tone.HEADING))
+            )
+            lines += paragraph(finding.cause, width, indent=4)
+    if not lines:
+        return []
+    causes = (main_cause(judgement) for _, judgement in pairs if not judgement.is_right)
+    for remedy in dict.fromkeys(cause.remedy for cause in causes if cause is not None):
+        lines += _labelled("remedy", remedy, width)
+    return [
+        *lines,
+        ("  ", Cell("next    ", Tone.CONTEXT), Cell(f"xent explain {_typed(result)}", Tone.COMMAND)),
+    ]
+
+
+def _explains(finding: Finding, judgement: Judgement) -> bool:
+    """Whether a finding says more of a loss than its verdict does: the gradient of a nan is nan too."""
+    is_no_news = finding.name == "nan-gradient" and judgement.verdict == "nan"
+    return finding.name in judgement.all_findings and not is_no_news
+
+
+def _labelled(name: str, sentence: str, width: int) -> list[tuple[str, ...]]:
+    """Return a sentence beside a word."""
+    first, *rest = paragraph(sentence, width, indent=10)
+    return [("  ", Cell(name.ljust(8), Tone.CONTEXT), first[1]), *rest]
+
+
+def _typed(result: Result) -> str:
+    """Return what names the case on the command line."""
+    path = Path(result.case.path)
+    return result.case.name if path.is_relative_to(home()) else shlex.quote(printable(result.case.path))
+
+
+def _count(result: Result) -> str:
+    if not result.numbers:
+        return Cell("nothing expected", Tone.CONTEXT)
+    tone = Tone.RIGHT if result.reproduced == result.numbers else Tone.SILENT
+    return Cell(f"{result.reproduced} of {result.numbers}", tone)
+
+
+def _long_table(results: Sequence[Result]) -> Sheet:
+    """Return one sheet of everything, nothing abbreviated: a row per case and method or quantity."""
+    rows = []
+    for result in results:
+        case = result.case
+        about = (case.name, case.dtype, case.numerics.arithmetic, case.reduction)
+        comparisons = {comparison.expectation.quantity: comparison for comparison in result.comparisons}
+        for outcome, judgement in zip(result.outcomes, result.judgements, strict=True):
+            expected = _expected(comparisons.pop(outcome.method, None))
+            loss, losses = text(outcome.loss, outcome.dtype), numbers_cell(outcome.losses, outcome.dtype)
+            rows.append((*about, label(outcome), loss, losses, *expected, *_truth(result, judgement)))
+        for quantity, comparison in comparisons.items():
+            values = numbers_cell(comparison.values, comparison.dtype)
+            rows.append((*about, quantity, "", values, *_expected(comparison), *[""] * 5))
+    columns = ("case", "dtype", "arithmetic", "reduction", "quantity", "loss", "losses", "expected")
+    truth = ("exact", "ulps", "verdict", "gradient", "findings")
+    return Sheet("", (*columns, "numbers", "reproduced", *truth), tuple(rows))
+
+
+def _expected(comparison: Comparison | None) -> tuple[str, str, str]:
+    if comparison is None:
+        return "", "", ""
+    hits = comparison.hits
+    return " ".join(comparison.expectation.texts), str(len(hits)), str(sum(hits))
+
+
+def _truth(result: Result, judgement: Judgement | None) -> tuple[str, ...]:
+    if judgement is None:
+        return ("",) * 5
+    gradient = "" if judgement.gradient is None else judgement.gradient.state
+    error, findings = digits.error(judgement.ulps), " ".join(judgement.all_findings)
+    ulps = "" if error is None else str(error)
+    return exact_cell(result), ulps, verdict_cell(judgement), gradient, findings

@@ -1,0 +1,144 @@
+"""What happened, in a sentence: of one case, of a comparison, of the numbers that were expected."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from xentcli.digits import three
+from xentcli.errors import count
+from xentcli.judge import Result
+from xentcli.judge.findings import main_cause
+from xentcli.methods.table import METHODS
+from xentcli.model import Judgement, Outcome
+
+_NAMED = 5  # cases that the closing sentence names
+_ADJECTIVES: Final = {
+    "accurate": "right",
+    "overflow": "infinite",
+    "collapsed": "0",
+}  # of other verdicts the word
+_BINARY: Final = frozenset(method.name for method in METHODS if method.binary)
+
+
+def closing(results: Sequence[Result]) -> str:
+    """Say how many of the expected numbers were reproduced, and which were not."""
+    numbers = sum(result.numbers for result in results)
+    reproduced = sum(result.reproduced for result in results)
+    if not numbers:
+        return f"no expectations in {count(len(results), 'case')}"
+    sentence = f"{reproduced} of {numbers} {_origin(results)} reproduced"
+    overridden = results[0].case.overridden
+    if overridden:
+        options = ", ".join(f"--{name}" for name in overridden)
+        return f"{sentence}; expectations not checked: overridden by {options}"
+    missed = [r for r in results if r.reproduced < r.numbers]
+    names = [[c.expectation.quantity for c in r.comparisons if not c.reproduced] for r in missed]
+    misses = [f"{r.case.name} ({', '.join(quantities)})" for r, quantities in zip(missed, names, strict=True)]
+    if len(misses) > _NAMED:
+        misses[_NAMED:] = [f"and {count(len(misses) - _NAMED, 'case')} more"]
+    return f"{sentence}; not reproduced: {', '.join(misses)}" if misses else sentence
+
+
+def _origin(results: Sequence[Result]) -> str:
+    """Name the expected numbers by where they come from."""
+    derived = sum(len(c.hits) for result in results for c in result.comparisons if c.expectation.derived)
+    printed = sum(result.numbers for result in results) - derived
+    if not derived:
+        return "printed numbers"
+    return f"numbers ({printed} printed, {derived} derived)" if printed else "derived numbers"
+
+
+def what_happened(result: Result) -> str:
+    """Say of each method how its loss stands to the true one and why: the wrong ones, then the right ones."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for outcome, judgement in judged(result):
+        groups.setdefault(_state(outcome, judgement), []).append(outcome.method)
+    right = groups.pop(("right", ""), None)
+    clauses = [_clause(names, *state) for state, names in groups.items()]
+    clauses += [_clause(right, "right", "")] if right else []
+    raised = [f"{o.method} raised {o.raised.partition(':')[0]}" for o in result.outcomes if o.raised]
+    if result.exact.loss is not None and result.exact.loss.is_nan():
+        clauses[:0] = ["there is no true loss"]
+    return "; ".join([*clauses, *raised]) or "no method supports the case"
+
+
+def in_short(result: Result) -> str:
+    """Say in a few words what the methods of a case give: ``naive nan, clipped capped, dense and sparse right``."""
+    groups: dict[str, list[str]] = {}
+    for outcome, judgement in judged(result):
+        word = _ADJECTIVES.get(judgement.verdict, judgement.verdict)
+        if judgement.verdict == "accurate" and judgement.gradient is not None and not judgement.is_right:
+            word = f"right with gradient {judgement.gradient.state}"
+        groups.setdefault(word, []).append(outcome.method)
+    right = groups.pop("right", None)
+    clauses = [f"{joined(names)} {word}" for word, names in groups.items() if word != "undefined"]
+    clauses += [f"{joined(right)} right"] if right else []
+    return ", ".join(clauses) or "no true loss"
+
+
+def judged(result: Result) -> list[tuple[Outcome, Judgement]]:
+    """Return the outcomes that have numbers, each with its judgement."""
+    pairs = zip(result.outcomes, result.judgements, strict=True)
+    return [(outcome, judgement) for outcome, judgement in pairs if judgement is not None]
+
+
+def _state(outcome: Outcome, judgement: Judgement) -> tuple[str, str]:
+    """Return what a loss is, and what its gradient is where that is wrong."""
+    cause = main_cause(judgement)
+    because = f" because {cause.short}" if cause is not None else ""
+    if judgement.verdict == "undefined":
+        return f"{outcome.loss}{because}", ""
+    what = _ADJECTIVES.get(judgement.verdict, judgement.verdict)
+    if judgement.verdict == "accurate":
+        because = because if judgement.has_wrong_gradient else ""
+    elif judgement.verdict == "off" and cause is None:
+        because = f" by {three(judgement.ulps)} ulps"
+    if judgement.verdict == "nan" or not judgement.has_wrong_gradient:
+        return what + because, ""
+    assert judgement.gradient is not None
+    return what + because, judgement.gradient.state
+
+
+def _clause(names: Sequence[str], what: str, gradient: str) -> str:
+    verb, of = ("is", "its gradient is") if len(names) == 1 else ("are", "their gradients are")
+    return f"{joined(names)} {verb} {what}" + (f", and {of} {gradient}" if gradient else "")
+
+
+def comparison(results: Sequence[Result]) -> str:
+    """Say which methods are right in all cases; else how often the best one is, and the worst one."""
+    if len(results) == 1:
+        return f"{what_happened(results[0])}."
+    kinds = [[r for r in results if r.case.batch.binary is binary] for binary in (False, True)]
+    names = ("softmax cases", "binary cases") if all(kinds) else ("cases", "cases")
+    return "; ".join(_best(some, name) for some, name in zip(kinds, names, strict=True) if some) + "."
+
+
+def _best(results: Sequence[Result], cases: str) -> str:
+    right, judged_in = counts(results)
+    names = [name for name in judged_in if name not in _BINARY or results[0].case.batch.binary]
+    if not names:
+        return f"no method supports the {cases}"
+    most = max(judged_in.values())
+    perfect = [name for name in names if right[name] == judged_in[name] == most]
+    if perfect:
+        return f"{joined(perfect)} {'is' if len(perfect) == 1 else 'are'} right in all {most} {cases}"
+    best, worst = max(names, key=right.__getitem__), min(names, key=right.__getitem__)
+    sentence = f"{best} is right in {right[best]} of {judged_in[best]} {cases}"
+    return sentence if best == worst else f"{sentence}, {worst} in {right[worst]}"
+
+
+def counts(results: Iterable[Result]) -> tuple[Counter[str], Counter[str]]:
+    """Count per method in how many cases it is right, and in how many there is something to be right about."""
+    right: Counter[str] = Counter()
+    judged_in: Counter[str] = Counter()
+    for result in results:
+        for outcome, judgement in judged(result):
+            if judgement.verdict != "undefined":
+                judged_in[outcome.method] += 1
+                right[outcome.method] += judgement.is_right
+    return right, judged_in
+
+
+def joined(names: Sequence[str]) -> str:
+    """Join names as in a sentence."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
