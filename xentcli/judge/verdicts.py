@@ -53,7 +53,7 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
 
 
 def judged_dtype(computed: str, inputs: str) -> str:
-    """Return the format that a loss is judged in: that of its inputs, or of itself where that has fewer digits.
+    """Return the format that a loss is judged in: the one with fewer digits of its own and its inputs'.
 
     A loss computed in float64 from probabilities rounded to float32 is as near the truth as float32 allows.
     """

@@ -19,9 +19,9 @@ class Method:
 
     ``loss`` takes a batch and returns losses (N, 1) in its dtype, or in ``dtype`` where that is not None.
     ``gradient`` returns d loss / d logits of each example (N, C), without the reduction's factor; None where
-    no framework would compute the loss so. ``from_probabilities``: the loss is a log of a probability that was
-    rounded first. Both take every number from the Arithmetic they are given, change
-    no input and raise nothing: nan and infinities are results.
+    no framework would compute the loss so. Both take every number from the Arithmetic they are given, change
+    no input and raise nothing: nan and infinities are results. ``from_probabilities``: the loss is the log of
+    a probability that was rounded before.
     """
 
     name: str

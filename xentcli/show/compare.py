@@ -1,4 +1,4 @@
-"""Results → what ``xent compare`` shows: methods beside each other, with numbers or, of many cases, in marks."""
+"""Results → what ``xent compare`` shows: the numbers of few cases, of many a mark per case and method."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -32,7 +32,7 @@ def render_compare(results: Sequence[Result], form: str, screen: Screen, *, verb
 
 
 def _marks(results: Sequence[Result], width: int) -> list[Part]:
-    """Return the cases of the top folder with their numbers where there is room, then every other in marks."""
+    """Return the cases of the top folder with numbers where there is room, then the others in marks."""
     folders = matrix.by_folder(results)
     parts: list[Part] = []
     if len(_side_by_side(folders.get("", ()), width)) == 1:
@@ -86,7 +86,7 @@ def _numbers(results: Sequence[Result]) -> list[Part]:
 
 
 def _column(result: Result, labels: Sequence[str]) -> list[str]:
-    """Return the name of a case, its true loss and each method's, numbers on the right and words on the left."""
+    """Return a case's name, its true loss and each method's: a number on the right, a word on the left."""
     pairs = zip(result.outcomes, result.judgements, strict=True)
     found = {label(outcome): _loss_and_word(outcome, judgement) for outcome, judgement in pairs}
     entries = [found.get(name, ("", "", Tone.PLAIN)) for name in labels]

@@ -20,7 +20,7 @@ def _grid(sheets: Sequence[Sheet]) -> list[str]:
     whole = Sheet("", sheets[0].columns, tuple(row for sheet in sheets for row in sheet.rows))
     columns = list(zip(whole.columns, *whole.rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
-    numbers = whole.are_numbers() or [False] * len(columns)
+    numbers = whole.are_numbers()
     lines = [_aligned(whole.columns, widths, numbers)]
     for place, sheet in enumerate(sheets):
         title = [sheet.title] if sheet.title else []

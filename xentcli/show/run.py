@@ -19,7 +19,7 @@ from xentcli.model import Comparison, Judgement, Outcome
 from xentcli.show import render, render_results
 from xentcli.show.cells import exact_cell, gradient_cell, label, numerics, sampled, verdict_cell
 from xentcli.show.screen import Screen
-from xentcli.show.sentences import closing, in_short, joined, judged, what_happened
+from xentcli.show.sentences import closing, joined, judged, what_happened, wrong_ones
 from xentcli.show.sheet import (
     Cell,
     Lines,
@@ -29,7 +29,6 @@ from xentcli.show.sheet import (
     number_cell,
     numbers_cell,
     paragraph,
-    shortened,
     word_cell,
 )
 from xentcli.words import SHEET_FORMATS
@@ -57,10 +56,10 @@ def render_run(results: Sequence[Result], form: str, screen: Screen, *, verbose:
 
 def _list(results: Sequence[Result], width: int) -> list[Part]:
     """Return a line per case, then those in full of which a number was not reproduced."""
-    rows = tuple((Cell(r.case.name, Tone.COMMAND), _count(r), in_short(r)) for r in results)
+    rows = tuple((Cell(r.case.name, Tone.COMMAND), _count(r), wrong_ones(r)) for r in results)
     parts: list[Part] = [
         Lines(tuple(paragraph(f"{closing(results)}.", width, Tone.HEADING))),
-        Sheet("", ("case", "reproduced", "what the methods give"), rows),
+        Sheet("", ("case", "reproduced", "wrong"), rows),
     ]
     differing = [result for result in results if result.reproduced < result.numbers]
     return parts + [part for result in differing for part in _case(result, width, verbose=False)]
@@ -118,9 +117,8 @@ def _sheet(result: Result, columns: tuple[str, ...], most: int | None) -> Sheet:
     case, dtype = result.case, result.case.numerics.loss_dtype
     comparisons = {comparison.expectation.quantity: comparison for comparison in result.comparisons}
     losses = numbers_cell([nearest(value, FORMATS[dtype]) for value in result.exact.losses], dtype, most)
-    rows: list[dict[str, str]] = [
-        {"": Cell("exact", Tone.HEADING), "loss": exact_cell(result), "losses": losses}
-    ]
+    exact = {"": Cell("exact", Tone.HEADING), "loss": exact_cell(result), "losses": losses}
+    rows: list[dict[str, str]] = [exact] if "loss" in columns else []
     for outcome, judgement in judged(result):
         rows.append(_method_row(outcome, judgement, comparisons.pop(outcome.method, None), most))
     if "losses" in columns:
@@ -167,9 +165,10 @@ def _expectation(comparison: Comparison | None, most: int | None) -> tuple[str, 
     tone = Tone.RIGHT if comparison.reproduced else Tone.SILENT
     texts, hits = comparison.expectation.texts, comparison.hits
     if len(hits) == 1:
-        shown = Cell(texts[0], word_cell(texts[0]).tone, is_number=True)
-        return shown, Cell("yes" if comparison.reproduced else "NO", tone)
-    return shortened(texts, most), Cell(f"{sum(hits)} of {len(hits)}", tone)
+        expected = Cell(texts[0], word_cell(texts[0]).tone, is_number=True)
+        return expected, Cell("yes" if comparison.reproduced else "NO", tone)
+    shown = " ".join(texts) if most is None else f"{len(texts)} numbers"
+    return shown, Cell(f"{sum(hits)} of {len(hits)}", tone)
 
 
 def _notes(result: Result, width: int, *, verbose: bool) -> list[tuple[str, ...]]:
@@ -218,7 +217,7 @@ def _missed(comparison: Comparison) -> str:
 
 
 def _why(result: Result, width: int) -> list[tuple[str, ...]]:
-    """Return each finding with the methods that have it and its cause, then what to do and what to type next."""
+    """Return each finding with the methods that have it and its cause, then the remedies and what to type next."""
     pairs = judged(result)
     lines: list[tuple[str, ...]] = []
     for finding in FINDINGS:
@@ -231,6 +230,7 @@ def _why(result: Result, width: int) -> list[tuple[str, ...]]:
     if not lines:
         return []
     causes = (main_cause(judgement) for _, judgement in pairs if not judgement.is_right)
+    lines.append(("",))
     for remedy in dict.fromkeys(cause.remedy for cause in causes if cause is not None):
         lines += _labelled("remedy", remedy, width)
     return [

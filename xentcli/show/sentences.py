@@ -62,18 +62,16 @@ def what_happened(result: Result) -> str:
     return "; ".join([*clauses, *raised]) or "no method supports the case"
 
 
-def in_short(result: Result) -> str:
-    """Say in a few words what the methods of a case give: ``naive nan, clipped capped, dense and sparse right``."""
+def wrong_ones(result: Result) -> str:
+    """Say in a few words which methods are wrong, and how: ``naive nan, clipped capped``."""
     groups: dict[str, list[str]] = {}
     for outcome, judgement in judged(result):
-        word = _ADJECTIVES.get(judgement.verdict, judgement.verdict)
-        if judgement.verdict == "accurate" and judgement.gradient is not None and not judgement.is_right:
-            word = f"right with gradient {judgement.gradient.state}"
-        groups.setdefault(word, []).append(outcome.method)
-    right = groups.pop("right", None)
-    clauses = [f"{joined(names)} {word}" for word, names in groups.items() if word != "undefined"]
-    clauses += [f"{joined(right)} right"] if right else []
-    return ", ".join(clauses) or "no true loss"
+        if not judgement.is_right and judgement.verdict != "undefined":
+            word = _ADJECTIVES.get(judgement.verdict, judgement.verdict)
+            groups.setdefault("gradient wrong" if word == "right" else word, []).append(outcome.method)
+    if not groups and result.exact.loss is not None and result.exact.loss.is_nan():
+        return "there is no true loss"
+    return ", ".join(f"{joined(names)} {word}" for word, names in groups.items()) or "none"
 
 
 def judged(result: Result) -> list[tuple[Outcome, Judgement]]:
@@ -93,10 +91,10 @@ def _state(outcome: Outcome, judgement: Judgement) -> tuple[str, str]:
         because = because if judgement.has_wrong_gradient else ""
     elif judgement.verdict == "off" and cause is None:
         because = f" by {three(judgement.ulps)} ulps"
-    if judgement.verdict == "nan" or not judgement.has_wrong_gradient:
+    gradient = judgement.gradient
+    if judgement.verdict == "nan" or gradient is None or not judgement.has_wrong_gradient:
         return what + because, ""
-    assert judgement.gradient is not None
-    return what + because, judgement.gradient.state
+    return what + because, gradient.state
 
 
 def _clause(names: Sequence[str], what: str, gradient: str) -> str:
@@ -128,7 +126,7 @@ def _best(results: Sequence[Result], cases: str) -> str:
 
 
 def counts(results: Iterable[Result]) -> tuple[Counter[str], Counter[str]]:
-    """Count per method in how many cases it is right, and in how many there is something to be right about."""
+    """Count per method in how many cases it is right, and in how many there is a true loss."""
     right: Counter[str] = Counter()
     judged_in: Counter[str] = Counter()
     for result in results:

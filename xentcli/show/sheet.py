@@ -54,8 +54,17 @@ class Sheet:
         return sum(GAP + max(map(len, cells)) for cells in columns)
 
     def are_numbers(self) -> list[bool]:
-        """Say of each column whether it has numbers, and words only beside them."""
-        return [any(isinstance(c, Cell) and c.is_number for c in column) for column in zip(*self.rows)]  # noqa: B905 - no rows, no columns
+        """Say of each column whether it has numbers, one in a cell."""
+        columns = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
+        return [any(map(_is_number, cells)) and all(map(_is_short, cells)) for cells in columns]
+
+
+def _is_number(cell: str) -> bool:
+    return isinstance(cell, Cell) and cell.is_number
+
+
+def _is_short(cell: str) -> bool:
+    return _is_number(cell) or " " not in cell
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ DetectInReduction = Callable[["Reduction"], bool]
 class Finding:
     """A name, one sentence of cause, one of remedy, a source, a bundled case that shows it.
 
-    ``short`` is the cause in a few words, as they stand after "because". ``detect`` finds it in an example, ``detect_in_reduction`` between the losses and the loss.
+    ``short`` is the cause in a few words, as they stand after "because". ``detect`` finds it in an example,
+    ``detect_in_reduction`` between the losses and the loss.
     """
 
     name: str
@@ -39,5 +40,5 @@ class Finding:
 def finding(
     name: str, *, in_reduction: DetectInReduction = lambda _: False, **words: str
 ) -> Callable[[Detect], Finding]:
-    """Make the finding that a predicate detects; ``words`` are its short and whole cause, its remedy, source and case."""
+    """Make the finding that a predicate detects; ``words`` are the other fields."""
     return lambda detect: Finding(name, **words, detect=detect, detect_in_reduction=in_reduction)
