@@ -122,7 +122,8 @@ def test_what_was_raised_is_shown_with_the_version(xent: Xent, stand_in: Path) -
     document = xent("run", "abnormal", "--methods", "scipy.log_softmax", "--format", "json").out
 
     assert run.code == 0
-    assert "scipy.log_softmax 9.9 - raised RuntimeError: of its own" in " ".join(run.out.split())
+    assert "no loss of scipy.log_softmax 9.9: raised RuntimeError: of its own" in " ".join(run.out.split())
+    assert run.out.startswith("23 of 23 reproduced: sparse is right; scipy.log_softmax raised RuntimeError.")
     assert json.loads(document)["cases"][0]["methods"] == [
         {
             "method": "scipy.log_softmax",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def render(parts: Sequence["Part"], form: str, screen: Screen) -> str:
-    """Render parts in a format; a table that is not for a terminal is plain. csv and json have sheets alone."""
+    """Render parts in a format; a table that is not for a terminal is plain; csv and json have sheets."""
     if form == "table" and screen.boxes:
         from xentcli.show import table
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
 from xentcli.digits import number, text
-from xentcli.show import render as render_sheets
+from xentcli.errors import printable
+from xentcli.show import render as render_parts
 from xentcli.show.cells import numerics
 from xentcli.show.json import dump
-from xentcli.show.prose import filled
-from xentcli.show.sheet import Sheet, number_cell
+from xentcli.show.sheet import Cell, Lines, Part, Sheet, Tone, labelled, number_cell, paragraph
 
 if TYPE_CHECKING:
     from xentcli.explain import Explanation, StepValues
@@ -25,37 +25,50 @@ def render(explanations: Sequence["Explanation"], form: str, screen: "Screen") -
     if form == "json":
         fields = list(map(_fields, explanations))
         return dump({"schema": "xent.explain/1", "version": __version__, "explanations": fields})
-    return "\n".join(
-        render_sheets([_sheet(explanation)], form, screen) + _sentences(explanation, screen.width)
-        for explanation in explanations
-    )
+    return render_parts([part for e in explanations for part in _parts(e, screen.width)], form, screen)
+
+
+def _parts(explanation: "Explanation", width: int) -> list[Part]:
+    """Return the sentence, what was computed, its steps, and what is known of what is wrong."""
+    case = explanation.case
+    about = (explanation.outcome.method, f"example {explanation.example}", *numerics(case))
+    top = paragraph(_sentence(explanation), width, Tone.HEADING)
+    top += [("",), ("  ", Cell(case.name, Tone.COMMAND), "  ", printable(case.title))]
+    top += [("  ", Cell(" · ".join(about), Tone.CONTEXT))]
+    parts: list[Part] = [Lines(tuple(top)), _sheet(explanation)]
+    for finding in explanation.findings:
+        lines: list[tuple[str, ...]] = [("  ", Cell(finding.name, Tone.COMMAND))]
+        lines += paragraph(finding.cause, width, indent=4)
+        lines += labelled("remedy", finding.remedy, width)
+        lines += [("  ", Cell("source  ", Tone.CONTEXT), finding.source)]
+        lines += [("  ", Cell("case    ", Tone.CONTEXT), Cell(f"xent run {finding.case}", Tone.COMMAND))]
+        parts.append(Lines(tuple(lines)))
+    return parts
 
 
 def _sheet(explanation: "Explanation") -> Sheet:
     born = {birth.step for birth in explanation.births}
+    here = Cell("born here", Tone.ALOUD)
     rows = tuple(
-        (step.name, step.formula, _values_cell(step), "born here" if step.name in born else "")
+        (step.name, step.formula, here if step.name in born else "", _values_cell(step))
         for step in explanation.steps
     )
-    case = explanation.case
-    about = ", ".join((explanation.outcome.method, f"example {explanation.example}", *numerics(case)))
-    return Sheet(f"{case.name}: {case.title} ({about})", ("step", "is", "values", "abnormal"), rows)
+    return Sheet("", ("step", "is", "", "values"), rows)
 
 
-def _sentences(explanation: "Explanation", width: int) -> str:
+def _sentence(explanation: "Explanation") -> str:
+    """Say what the loss is, then where that was born."""
     outcome = explanation.outcome
     loss = text(outcome.losses[explanation.example], outcome.dtype)
     gradient = "" if explanation.gradient is None else f", and its gradient is {explanation.gradient}"
     stands = loss if loss == explanation.verdict else f"{loss}: {explanation.verdict}"
-    lines = [f"Born in {birth.sentence}." for birth in explanation.births]
-    lines += ["The example is ignored."] if explanation.case.batch.is_ignored(explanation.example) else []
-    lines += [f"The loss is {stands}{gradient}."]
+    sentences = [f"The loss of {outcome.method} is {stands}{gradient}."]
+    sentences += [f"Born in {birth.sentence}." for birth in explanation.births]
+    if explanation.case.batch.is_ignored(explanation.example):
+        sentences.append("The example is ignored.")
     if (outcome.loss is not None and len(outcome.losses) > 1) or str(outcome.loss) == "nan":
-        lines.append(f"The {explanation.case.reduction} is {text(outcome.loss, outcome.dtype)}.")
-    for finding in explanation.findings:
-        lines += ["", f"{finding.name}: {finding.cause}", f"  Remedy: {finding.remedy}"]
-        lines += [f"  Source: {finding.source}", f"  Case: xent run {finding.case}"]
-    return "".join(f"{filled(line, width)}\n" for line in lines)
+        sentences.append(f"The {explanation.case.reduction} is {text(outcome.loss, outcome.dtype)}.")
+    return " ".join(sentences)
 
 
 def _fields(explanation: "Explanation") -> dict[str, Any]:

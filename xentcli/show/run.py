@@ -26,6 +26,7 @@ from xentcli.show.sheet import (
     Part,
     Sheet,
     Tone,
+    labelled,
     number_cell,
     numbers_cell,
     paragraph,
@@ -85,7 +86,7 @@ def _sentence(result: Result, width: int) -> list[tuple[str, ...]]:
     reproduced = f"{result.reproduced} of {result.numbers} reproduced: "
     if result.as_expected:
         return paragraph(reproduced + said, width, Tone.HEADING)
-    return paragraph(f"NOT all reproduced, only {reproduced}{said}", width, Tone.SILENT)
+    return paragraph(f"Only {reproduced}{said}", width, Tone.SILENT)
 
 
 def _heading(result: Result, width: int) -> list[tuple[str, ...]]:
@@ -117,8 +118,8 @@ def _sheet(result: Result, columns: tuple[str, ...], most: int | None) -> Sheet:
     case, dtype = result.case, result.case.numerics.loss_dtype
     comparisons = {comparison.expectation.quantity: comparison for comparison in result.comparisons}
     losses = numbers_cell([nearest(value, FORMATS[dtype]) for value in result.exact.losses], dtype, most)
-    exact = {"": Cell("exact", Tone.HEADING), "loss": exact_cell(result), "losses": losses}
-    rows: list[dict[str, str]] = [exact] if "loss" in columns else []
+    exact: dict[str, str] = {"": Cell("exact", Tone.HEADING), "loss": exact_cell(result), "losses": losses}
+    rows = [exact] if "loss" in columns else []
     for outcome, judgement in judged(result):
         rows.append(_method_row(outcome, judgement, comparisons.pop(outcome.method, None), most))
     if "losses" in columns:
@@ -186,8 +187,7 @@ def _notes(result: Result, width: int, *, verbose: bool) -> list[tuple[str, ...]
     reasons: dict[str, list[str]] = {}
     for outcome in result.outcomes:
         if outcome.failure is not None:
-            said = outcome.inapplicable or f"raised {outcome.raised}"
-            reasons.setdefault(said, []).append(label(outcome))
+            reasons.setdefault(outcome.failure, []).append(label(outcome))
     for reason, names in reasons.items():
         lines += paragraph(f"no loss of {joined(names)}: {printable(reason)}", width, Tone.CONTEXT, indent=2)
     return lines
@@ -217,7 +217,7 @@ def _missed(comparison: Comparison) -> str:
 
 
 def _why(result: Result, width: int) -> list[tuple[str, ...]]:
-    """Return each finding with the methods that have it and its cause, then the remedies and what to type next."""
+    """Return each finding with its methods and its cause, then remedies and what to type next."""
     pairs = judged(result)
     lines: list[tuple[str, ...]] = []
     for finding in FINDINGS:
@@ -232,7 +232,7 @@ def _why(result: Result, width: int) -> list[tuple[str, ...]]:
     causes = (main_cause(judgement) for _, judgement in pairs if not judgement.is_right)
     lines.append(("",))
     for remedy in dict.fromkeys(cause.remedy for cause in causes if cause is not None):
-        lines += _labelled("remedy", remedy, width)
+        lines += labelled("remedy", remedy, width)
     return [
         *lines,
         ("  ", Cell("next    ", Tone.CONTEXT), Cell(f"xent explain {_typed(result)}", Tone.COMMAND)),
@@ -243,12 +243,6 @@ def _explains(finding: Finding, judgement: Judgement) -> bool:
     """Whether a finding says more of a loss than its verdict does: the gradient of a nan is nan too."""
     is_no_news = finding.name == "nan-gradient" and judgement.verdict == "nan"
     return finding.name in judgement.all_findings and not is_no_news
-
-
-def _labelled(name: str, sentence: str, width: int) -> list[tuple[str, ...]]:
-    """Return a sentence beside a word."""
-    first, *rest = paragraph(sentence, width, indent=10)
-    return [("  ", Cell(name.ljust(8), Tone.CONTEXT), first[1]), *rest]
 
 
 def _typed(result: Result) -> str:

@@ -56,7 +56,7 @@ def what_happened(result: Result) -> str:
     right = groups.pop(("right", ""), None)
     clauses = [_clause(names, *state) for state, names in groups.items()]
     clauses += [_clause(right, "right", "")] if right else []
-    raised = [f"{o.method} raised {o.raised.partition(':')[0]}" for o in result.outcomes if o.raised]
+    raised = [f"{o.method} {o.raised.partition(':')[0]}" for o in result.outcomes if o.raised]
     if result.exact.loss is not None and result.exact.loss.is_nan():
         clauses[:0] = ["there is no true loss"]
     return "; ".join([*clauses, *raised]) or "no method supports the case"

@@ -94,6 +94,12 @@ def paragraph(words: str, width: int, tone: Tone = Tone.PLAIN, *, indent: int = 
     return [(" " * indent, Cell(line, tone)) for line in lines]
 
 
+def labelled(name: str, sentence: str, width: int) -> list[tuple[str, ...]]:
+    """Return a sentence beside a word that says what it is."""
+    first, *rest = paragraph(sentence, width, indent=10)
+    return [("  ", Cell(name.ljust(8), Tone.CONTEXT), first[1]), *rest]
+
+
 def word_cell(word: str) -> Cell:
     """Make a cell of a word or a number's text."""
     return Cell(word, Tone.ALOUD if word in {"nan", "inf", "-inf"} else Tone.PLAIN)
