@@ -24,7 +24,7 @@ _LEGEND: Final = (
     ("∇", " gradient wrong", Tone.GRADIENT),
 )
 _THOUSAND, _LONG = 1e3, 1e5  # what three digits would write as 1e+03, and five digits still hold
-NO_TRUTH: Final = "no true loss to hold them to"
+NO_TRUTH: Final = "no true loss"
 GROUPS: Final = ("from probabilities", "from the logits", "libraries")
 
 
@@ -153,7 +153,7 @@ def _table(
                 tone = cell.tone if isinstance(cell, Cell) else Tone.PLAIN
                 head += [" " * (start - at), Cell(cell.center(_CELL - 1), tone), " "]
                 at = end
-            lines.append(tuple(head))
+            lines.append(tuple(head[:-1]))
     return tuple(lines)
 
 

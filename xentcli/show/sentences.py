@@ -115,11 +115,12 @@ def _best(results: Sequence[Result], cases: str) -> str:
     right, judged_in = counts(results)
     names = [name for name in judged_in if name not in _BINARY or results[0].case.batch.binary]
     if not names:
-        return f"no method supports the {cases}"
+        return f"the {cases} have no true loss"
     most = max(judged_in.values())
     perfect = [name for name in names if right[name] == judged_in[name] == most]
     if perfect:
-        return f"{joined(perfect)} {'is' if len(perfect) == 1 else 'are'} right in all {most} {cases}"
+        where = f"all {most} {cases}" if most > 1 else f"the one of the {cases} that has a true loss"
+        return f"{joined(perfect)} {'is' if len(perfect) == 1 else 'are'} right in {where}"
     best, worst = max(names, key=right.__getitem__), min(names, key=right.__getitem__)
     sentence = f"{best} is right in {right[best]} of {judged_in[best]} {cases}"
     return sentence if best == worst else f"{sentence}, {worst} in {right[worst]}"
