@@ -7,7 +7,7 @@ from conftest import ROOT
 
 from xentcli import atlas
 from xentcli.frameworks import FRAMEWORK_METHODS, FrameworkMethod, not_installed, runner
-from xentcli.judge import Result, judge
+from xentcli.judge import judge
 from xentcli.show import markdown, matrix
 from xentcli.show.sheet import Sheet
 
@@ -18,10 +18,10 @@ ROW = "[softmax-collapse](../cases/cancellation/softmax-collapse.yaml) | 0.00033
 BY_PROCESSOR = (f"{ROW} off |", f"{ROW} 0 |")
 HEAD = f"""# What frameworks make of the atlas
 
-The table of `xent compare --methods frameworks`, written by `make compatibility` on {DATE}, on an x86-64 server
-processor without a GPU. A cell says how the loss of a function stands to the true one: · right, and its gradient too;
-*nan* or *inf*; *0*, *cap* and *off*, wrong in silence; ∇ the loss right and its gradient not; × raised an error; blank
-where the function does not support the case. What the truth is, and why, is in
+The table of `xent compare --methods frameworks`, written by `make compatibility` on {DATE}, on an
+x86-64 server processor without a GPU. A cell says how the loss of a function stands to the true one: · right,
+and its gradient too; *nan* or *inf*; *0*, *cap* and *off*, wrong in silence; ∇ the loss right and its gradient
+not; × raised an error; blank where the function does not support the case. What the truth is, and why, is in
 [the atlas](../cases/README.md#the-atlas).
 
 VERSIONS
@@ -47,8 +47,7 @@ def page(methods: tuple[FrameworkMethod, ...]) -> str:
         counted = [result for result in results if result.case.batch.binary is kind]
         chosen = {folder: some for folder, some in folders.items() if some[0].case.batch.binary is kind}
         *sheets, counts = matrix.sheets(chosen, counted, matrix.columns_of(counted))
-        for sheet in sheets:
-            parts.append(f"\n## {sheet.title}\n\n{table(linked(sheet))}")
+        parts += [f"\n## {sheet.title}\n\n{table(linked(sheet))}" for sheet in sheets]
         parts.append(f"\n## right, {'binary' if kind else 'softmax'}\n\n{table(counts)}")
     return "".join(parts)
 
