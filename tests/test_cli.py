@@ -104,7 +104,7 @@ def test_help_has_examples_exit_codes_and_variables(xent: Xent, command: str) ->
     done = xent(command, "--help")
 
     assert done.code == 0
-    for words_ in ("Examples:", "Exit codes: 0", "XENT_FORMAT", "XENT_METHODS", "-o, --output"):
+    for words_ in ("Examples:", "Exit codes: 0", "XENT_METHODS is --methods", "-o, --output"):
         assert words_ in done.out
 
 
@@ -250,3 +250,78 @@ def test_the_arithmetics_offered_are_those_there_are() -> None:
     from xentcli.methods import arithmetic
 
     assert tuple(entry.name for entry in arithmetic.ARITHMETICS) == words.ARITHMETICS
+
+
+# The smallest experiment, quiet, the format of a file
+
+
+def test_logits_on_the_command_line_are_a_case(xent: Xent) -> None:
+    done = xent("run", "--logits", "[[0, 1000]]", "--labels", "0", "--methods", "naive,dense")
+
+    assert done.code == 0
+    assert done.out.startswith(
+        "naive is infinite because log 0 is -inf, and its gradient is nan; dense is right."
+    )
+    assert "xent explain" not in done.out  # there is no file to name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--logits", "[[0, 1"], "--labels and"),
+        (["--logits", "[[0, 1]]"], "--logits and --labels go together, in place of a case"),
+        (["abnormal", "--logits", "[[0, 1]]", "--labels", "0"], "go together, in place of a case"),
+        (["--logits", "[[0, 1]]", "--labels", "2"], "the label 2 is out of range; 2 classes are 0 to 1"),
+        (["--logits", "[[0, 1]]", "--labels", "0\nclip: [1, 1, 1]"], "--logits and --labels:"),
+    ],
+)
+def test_what_is_wrong_with_them_is_said(xent: Xent, arguments: list[str], message: str) -> None:
+    done = xent("run", *arguments)
+
+    assert done.code == 2
+    assert message in done.err or message == "--labels and"
+
+
+def test_quiet_leaves_the_results(xent: Xent) -> None:
+    loud, quiet = xent("run", "abnormal"), xent("run", "abnormal", "--quiet")
+
+    assert quiet.out == loud.out
+    assert (quiet.err, loud.err) == ("", "26 of 26 printed numbers reproduced\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("out.json", "{"),
+        ("out.csv", "case,"),
+        ("out.md", "26 of 26"),
+        ("out.xml", "<?xml"),
+        ("out", "26 of 26"),
+    ],
+)
+def test_the_suffix_of_the_output_is_its_format(xent: Xent, tmp_path: Path, name: str, begins: str) -> None:
+    xent("run", "abnormal", "-o", tmp_path / name)
+    xent("run", "abnormal", "-o", tmp_path / f"plain-{name}", "--format", "plain")
+
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(begins)
+    assert (tmp_path / f"plain-{name}").read_text(encoding="utf-8").startswith("26 of 26")
+
+
+@pytest.mark.parametrize("name", ["batch.npz", "batch.npy", "batch", "batch.safetensors", "batch.pt"])
+def test_a_file_of_arrays_is_pointed_to_diagnose(xent: Xent, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"PK\x03\x04\x00\xe8")
+
+    done = xent("run", path)
+
+    assert done.code == 2
+    assert done.err == f"{path}: holds arrays and is no case; 'xent diagnose {path}' reads it\n"
+
+
+def test_help_fits_80_columns_and_names_tasks(xent: Xent) -> None:
+    shown = xent("--help").out
+
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "..." not in shown
+    tasks = [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert tasks == ["Options:", "Reproduce:", "Explain:", "My loss:", "My dump:", "Look up:"]

@@ -86,8 +86,8 @@ GOOD = case().encode()
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "1:1: the file is empty; a case needs title, logits and labels"),
-        (b"\xef\xbb\xbf", "1:1: the file is empty; a case needs title, logits and labels"),
+        (b"", "1:1: the file is empty; a case needs logits and labels"),
+        (b"\xef\xbb\xbf", "1:1: the file is empty; a case needs logits and labels"),
         (
             b"title: caf\xe9\n",
             "1:11: byte 0xe9 is not UTF-8; save the file as UTF-8\n 1 | title: caf�\n   |           ^",

@@ -1,5 +1,6 @@
 """The bundled cases as a collection: search by words, by library, by finding."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,12 +45,18 @@ def entries() -> tuple[Entry, ...]:
 
 
 def search(cases: Iterable[Entry], phrase: str) -> tuple[tuple[Entry, ...], bool]:
-    """Return the cases whose folder, name or file has most words of a phrase, and whether they have all."""
-    words = _normalise(phrase).split()
-    texts = {entry: _normalise(f"{entry.folder} {entry.case.name} {entry.text}") for entry in cases}
-    hits = {entry: sum(word in text for word in words) for entry, text in texts.items()}
-    most = max(hits.values(), default=0)
-    return tuple(entry for entry, number in hits.items() if number == most > 0), most == len(words)
+    """Return the cases whose folder, name or file has most words of a phrase, and whether they have all.
+
+    The best ones come first: those that have the words in their folder, name or title.
+    """
+    words = _words(phrase)
+    hits: dict[Entry, tuple[int, int]] = {}
+    for entry in cases:
+        heading = f"{entry.folder} {entry.case.name} {entry.case.title}"
+        hits[entry] = (len(words & _words(f"{heading} {entry.text}")), len(words & _words(heading)))
+    most = max((found for found, _ in hits.values()), default=0)
+    best = [entry for entry, (found, _) in hits.items() if found == most > 0]
+    return tuple(sorted(best, key=lambda entry: -hits[entry][1])), most == len(words)
 
 
 def by_library(cases: Iterable[Entry], name: str) -> tuple[Entry, ...]:
@@ -69,5 +76,6 @@ def by_finding(cases: Iterable[Entry], name: str) -> tuple[Entry, ...]:
     return tuple(entry for entry in cases if name in entry.findings())
 
 
-def _normalise(text: str) -> str:
-    return text.casefold().replace("_", " ").replace("-", " ")
+def _words(text: str) -> set[str]:
+    """Return the words of a text, without case and plural."""
+    return {word.removesuffix("s") for word in re.findall(r"[^\W_]+", text.casefold())}

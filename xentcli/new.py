@@ -28,7 +28,7 @@ _COLUMN = 46  # of the comments
 
 def _line(key: Key) -> str:
     """Write an example of a key with its summary beside it, or above a long one."""
-    mark = "" if key.required or key.name == "expect" else "# "
+    mark = "" if key.required or key.name in {"title", "expect"} else "# "
     line, comment = f"{mark}{key.name}: {key.example}", f"# {key.summary.replace('`', '')}"
     return f"{line:<{_COLUMN}}{comment}" if len(line) < _COLUMN else f"{comment}\n{line}"
 

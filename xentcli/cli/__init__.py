@@ -22,6 +22,23 @@ from xentcli.cli.run import run
 from xentcli.cli.screen import width
 from xentcli.errors import XentError
 
+# What a person wants to do → the commands for it, each with the line that help has of it.
+_TASKS = {
+    "Reproduce": {
+        run: "Run cases: what is reproduced, what is right, and why.",
+        compare: "Put methods side by side, on one case or on all.",
+        new: "Write a case file to start from.",
+    },
+    "Explain": {explain: "Follow a method step by step to where a nan is born."},
+    "My loss": {check: "Test a loss function of your own, or of a library."},
+    "My dump": {diagnose: "Find the rows of a dump of logits that break a loss."},
+    "Look up": {
+        identify: "Say what a loss that is stuck at a value may mean.",
+        cases: "List, search and show the bundled cases.",
+        findings: "List the named causes of a wrong loss.",
+        methods: "List the methods and the functions of frameworks.",
+    },
+}
 _EXIT_REFUSED, _EXIT_INTERRUPTED = 2, 130
 _HELP_WIDTH = 100
 
@@ -48,7 +65,17 @@ def main() -> int:
     return code if isinstance(code, int) else 0
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands that help lists by what a person wants to do."""
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section per task."""
+        for task, commands in _TASKS.items():
+            with formatter.section(task):
+                formatter.write_dl([(str(command.name), line) for command, line in commands.items()])
+
+
+@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def xent() -> None:
     """Reproduce softmax cross-entropy experiments to the digit, and say which result is true.
@@ -57,7 +84,7 @@ def xent() -> None:
     Examples:
       xent run abnormal                      a bundled case
       xent run cases/ --format json          every case of a folder, for a program
-      xent compare --methods all             cases down, methods across
+      xent compare --methods all             every method on every bundled case
       xent explain abnormal                  why it went nan, step by step
       xent check mine.py:loss                your own loss, against all of it
       xent diagnose logits.npy               a dump of logits: which rows go wrong
@@ -67,5 +94,5 @@ def xent() -> None:
     """
 
 
-for command in (run, compare, explain, check, diagnose, identify, methods, findings, cases, new):
+for command in (command for commands in _TASKS.values() for command in commands):
     xent.add_command(command)

@@ -49,6 +49,6 @@ def explain(
         raise XentError(f"explain expects one method, not the group '{method}'")
     chosen = checked_overrides({**overrides, "methods": method})
     with outputs.opened(output) as write:
-        results = evaluate_all((case,), chosen, output)
+        results, _ = evaluate_all((case,), chosen, output)
         explanations = [explained(result, method, example) for result in results]
         write(render(explanations, form, screen(output)))

@@ -1,5 +1,6 @@
 """The options and arguments that commands share; each option is a variable XENT_… too."""
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Exit codes: 0 all that was expected was reproduced, 1 something was not,
-2 bad usage or bad input, 130 interrupted."""
+2 bad usage or bad input, 130 interrupted. Each option can be set as a
+variable: XENT_METHODS is --methods."""
+_QUIET = "xent.quiet"
+_FORMAT_OF = {".json": "json", ".csv": "csv", ".md": "markdown", ".xml": "junit"}  # by the suffix of -o
 
 
 def complete_case(_: click.Context, __: click.Parameter, incomplete: str) -> "list[CompletionItem]":
@@ -44,12 +48,16 @@ def complete_methods(_: click.Context, __: click.Parameter, incomplete: str) -> 
     return [before + comma + name for name in (*METHOD_NAMES, *GROUPS, *NAMES) if name.startswith(last)]
 
 
+def note(sentence: str) -> None:
+    """Print a sentence beside the results, on standard error; --quiet silences it."""
+    if not click.get_current_context().meta.get(_QUIET):
+        click.echo(sentence, err=True)
+
+
 def note_skipped(cases: int) -> None:
     """Say how many cases of a folder need bfloat16, which is not installed."""
     if cases:
-        click.echo(
-            f"{count(cases, 'case')} skipped: bfloat16 needs ml_dtypes (pip install ml_dtypes)", err=True
-        )
+        note(f"{count(cases, 'case')} skipped: bfloat16 needs ml_dtypes (pip install ml_dtypes)")
 
 
 def note_not_installed() -> None:
@@ -58,7 +66,7 @@ def note_not_installed() -> None:
 
     missing = [f"{library.name} (extra {library.extra})" for library in frameworks.not_installed()]
     if missing:
-        click.echo(f"not installed: {', '.join(missing)}", err=True)
+        note(f"not installed: {', '.join(missing)}")
 
 
 def options(*options: "Callable[[Any], Any]") -> "Callable[[Any], Any]":
@@ -79,7 +87,7 @@ def option(
 ) -> "Callable[[Any], Any]":
     """Make an option that can be set as a variable too: XENT_ and its name, unless another is given."""
     name = variable or "XENT_" + names[0].removeprefix("--").upper().replace("-", "_")
-    return click.option(*names, envvar=name, show_envvar=True, **settings)
+    return click.option(*names, envvar=name, **settings)
 
 
 def format_option(*formats: str, variable: str | None = None) -> "Callable[[Any], Any]":
@@ -89,14 +97,40 @@ def format_option(*formats: str, variable: str | None = None) -> "Callable[[Any]
         "form",
         variable=variable,
         type=click.Choice(formats or FORMATS),
-        default="table",
-        show_default=True,
-        help="How results are written.",
+        callback=_format,
+        help="How results are written.  [default: by the suffix of -o, else table]",
     )
 
 
+def _format(context: click.Context, parameter: click.Parameter, chosen: str | None) -> str:
+    """Return the format: the one chosen, else that of the output file's suffix, else a table."""
+    by_suffix = _FORMAT_OF.get(PurePath(context.params.get("output") or "").suffix, "table")
+    known = parameter.type.choices if isinstance(parameter.type, click.Choice) else ()
+    return chosen or (by_suffix if by_suffix in known else "table")
+
+
+def _keep_quiet(context: click.Context, _: click.Parameter, is_quiet: bool) -> None:
+    context.meta[_QUIET] = is_quiet
+
+
 cases_argument = click.argument("cases", metavar="[CASE]...", nargs=-1, shell_complete=complete_case)
-output_option = option("--output", "-o", metavar="FILE", help="Write results to FILE, whole or not at all.")
+output_option = options(
+    option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        is_eager=True,  # its suffix decides the format
+        help="Write results to FILE, whole or not at all.",
+    ),
+    click.option(
+        "--quiet",
+        "-q",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep_quiet,
+        help="Print no notes.",
+    ),
+)
 verbose_option = option("--verbose", "-v", is_flag=True, help="Show every digit, however many cases.")
 number_options = options(
     option("--dtype", type=click.Choice(DTYPES), help="Round everything to this format."),

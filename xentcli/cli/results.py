@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import click
-
-from xentcli.cli.options import note_not_installed, note_skipped
+from xentcli.cli.options import note, note_not_installed, note_skipped
 from xentcli.errors import XentError
 
 if TYPE_CHECKING:
@@ -12,6 +10,7 @@ if TYPE_CHECKING:
 
     from xentcli.judge import Result
     from xentcli.load import Overrides
+    from xentcli.load.sources import Source
     from xentcli.model import Outcome
 
 _EXIT_NOT_REPRODUCED = 1
@@ -22,6 +21,7 @@ def show_results(
     options: dict[str, str | None],
     output: str | None,
     render: "Callable[[Sequence[Result]], str]",
+    inline: "Source | None" = None,
 ) -> int:
     """Load → run → judge → show; the output file is tried first, and every case read before anything runs."""
     from xentcli.cli import output as outputs
@@ -29,9 +29,10 @@ def show_results(
 
     overrides = checked_overrides(options)
     with outputs.opened(output) as write:
-        results = evaluate_all(cases, overrides, output)
+        results, skipped = evaluate_all(cases, overrides, output, inline)
         write(render(results))
-    click.echo(closing(results), err=True)
+    note(closing(results))
+    note_skipped(skipped)
     return 0 if all(result.as_expected for result in results) else _EXIT_NOT_REPRODUCED
 
 
@@ -46,8 +47,13 @@ def checked_overrides(options: dict[str, str | None]) -> "Overrides":
     return overrides
 
 
-def evaluate_all(cases: tuple[str, ...], overrides: "Overrides", output: str | None) -> "list[Result]":
-    """Read every case, refuse to replace one with its results, then run and judge."""
+def evaluate_all(
+    cases: tuple[str, ...], overrides: "Overrides", output: str | None, inline: "Source | None" = None
+) -> "tuple[list[Result], int]":
+    """Read every case, refuse to replace one with its results, then run and judge.
+
+    Return how many were skipped too. ``inline`` is a case that the command line has in place of ``cases``.
+    """
     from xentcli import frameworks, load
     from xentcli.cli import output as outputs
     from xentcli.load import sources
@@ -55,11 +61,10 @@ def evaluate_all(cases: tuple[str, ...], overrides: "Overrides", output: str | N
     from xentcli.run import evaluate
 
     theirs, rest = frameworks.select(overrides.methods or "")
-    files, problems = sources.read_all(cases)
+    files, problems = ([inline], []) if inline is not None else sources.read_all(cases)
     if outputs.is_input(output, [file.path for file in files]):
         raise XentError(f"{output}: is one of the cases; write the results elsewhere")
     loaded = load.load_all(files, problems, overrides)
-    note_skipped(len(files) - len(loaded))
     others: list[tuple[Outcome, ...]] = [()] * len(loaded)
     if theirs:
         from xentcli.frameworks import runner
@@ -70,4 +75,5 @@ def evaluate_all(cases: tuple[str, ...], overrides: "Overrides", output: str | N
     methods = (
         None if overrides.methods is None else () if theirs and not rest else select(rest, frameworks.NAMES)
     )
-    return [evaluate(case, methods, other) for case, other in zip(loaded, others, strict=True)]
+    results = [evaluate(case, methods, other) for case, other in zip(loaded, others, strict=True)]
+    return results, len(files) - len(loaded)

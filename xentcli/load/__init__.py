@@ -85,7 +85,7 @@ def _read(fields: Fields, overrides: Overrides) -> Values:
     missing = [key.name for key in KEYS if key.required and key.name not in entries]
     if missing and isinstance(root, Mapping):
         keys = ("key " if len(missing) == 1 else "keys ") + " and ".join(missing)
-        fields.refuse(root, f"missing {keys}; a case needs title, logits and labels")
+        fields.refuse(root, f"missing {keys}; a case needs logits and labels")
     by_key: dict[str, Any] = {}
     for key in KEYS:
         value = key.kind.read(fields, key.name, entries[key.name][1]) if key.name in entries else None

@@ -107,7 +107,7 @@ class Document:
             place = _place(mark)
             raise self._stop(place, self._explain(error, place.line)) from error
         if not roots:
-            raise self._stop(_place(), "the file is empty; a case needs title, logits and labels")
+            raise self._stop(_place(), "the file is empty; a case needs logits and labels")
         return roots[0]
 
     def _explain(self, error: yaml.MarkedYAMLError, line: int) -> str:

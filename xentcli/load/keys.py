@@ -91,7 +91,7 @@ BOUNDS = Kind(checks.read_clip, {"type": "array", "minItems": 2, "maxItems": 2, 
 EXPECTATIONS = Kind(checks.read_expectations, _ref("expectations"), checks.check_expectations)
 
 ABOUT: Final = (
-    Key("title", LINE, "A wrong and confident answer loses 30", "what the case shows", required=True),
+    Key("title", LINE, "A wrong and confident answer loses 30", "what the case shows", "", without="none"),
     Key("source", SOURCES, "https://…", "where the numbers come from: an address, or a list", ()),
     Key(
         "affects", AFFECTS, "[{library: torch, versions: all, state: open}]", "library versions that fail", ()

@@ -12,6 +12,8 @@ from xentcli.errors import CaseError, Refused, did_you_mean
 
 MAX_BYTES = 8 * 2**20
 _SUFFIXES = (".yaml", ".yml")
+_ARRAYS = (".npy", ".npz", ".safetensors", ".pt", ".pth")
+_MAGIC = (b"\x93NUMPY", b"PK\x03\x04")  # how .npy and .npz begin, whatever they are called
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ def _read(path: Path | None, *, named: bool) -> Source:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _refusal(name, error) from error
+    if name.endswith(_ARRAYS) or data.startswith(_MAGIC):
+        raise _refusal(name, f"holds arrays and is no case; 'xent diagnose {name}' reads it")
     if len(data) > MAX_BYTES:
         raise _refusal(name, f"larger than {MAX_BYTES // 2**20} MiB; a case is a batch of a few rows")
     return Source(name, stem, data, named)

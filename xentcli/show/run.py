@@ -127,6 +127,7 @@ def _sheet(result: Result, columns: tuple[str, ...], most: int | None) -> Sheet:
     if case.reduction == "none":
         rows = [{**row, "loss": row["losses"]} for row in rows]
         columns = tuple(name for name in columns if name != "losses")
+    columns = tuple(name for name in columns if any(row.get(name) for row in rows))
     names = ("losses" if name == "loss" and case.reduction == "none" else name for name in columns)
     return Sheet("", ("", *names), tuple(tuple(row.get(name, "") for name in ("", *columns)) for row in rows))
 
@@ -233,10 +234,9 @@ def _why(result: Result, width: int) -> list[tuple[str, ...]]:
     lines.append(("",))
     for remedy in dict.fromkeys(cause.remedy for cause in causes if cause is not None):
         lines += labelled("remedy", remedy, width)
-    return [
-        *lines,
-        ("  ", Cell("next    ", Tone.CONTEXT), Cell(f"xent explain {_typed(result)}", Tone.COMMAND)),
-    ]
+    if (case := _typed(result)) is not None:
+        lines.append(("  ", Cell("next    ", Tone.CONTEXT), Cell(f"xent explain {case}", Tone.COMMAND)))
+    return lines
 
 
 def _explains(finding: Finding, judgement: Judgement) -> bool:
@@ -245,10 +245,12 @@ def _explains(finding: Finding, judgement: Judgement) -> bool:
     return finding.name in judgement.all_findings and not is_no_news
 
 
-def _typed(result: Result) -> str:
-    """Return what names the case on the command line."""
+def _typed(result: Result) -> str | None:
+    """Return what names the case on the command line, None where that was no file."""
     path = Path(result.case.path)
-    return result.case.name if path.is_relative_to(home()) else shlex.quote(printable(result.case.path))
+    if path.is_relative_to(home()):
+        return result.case.name
+    return shlex.quote(printable(result.case.path)) if path.is_file() else None
 
 
 def _count(result: Result) -> str:
