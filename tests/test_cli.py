@@ -259,16 +259,15 @@ def test_logits_on_the_command_line_are_a_case(xent: Xent) -> None:
     done = xent("run", "--logits", "[[0, 1000]]", "--labels", "0", "--methods", "naive,dense")
 
     assert done.code == 0
-    assert done.out.startswith(
-        "naive is infinite because log 0 is -inf, and its gradient is nan; dense is right."
-    )
+    sentence = " ".join(done.out.partition("\n\n")[0].split())
+    assert sentence == "naive is infinite because log 0 is -inf, and its gradient is nan; dense is right."
     assert "xent explain" not in done.out  # there is no file to name
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--logits", "[[0, 1"], "--labels and"),
+        (["--logits", "[[0, 1", "--labels", "0"], "--logits and --labels:"),
         (["--logits", "[[0, 1]]"], "--logits and --labels go together, in place of a case"),
         (["abnormal", "--logits", "[[0, 1]]", "--labels", "0"], "go together, in place of a case"),
         (["--logits", "[[0, 1]]", "--labels", "2"], "the label 2 is out of range; 2 classes are 0 to 1"),
@@ -279,7 +278,7 @@ def test_what_is_wrong_with_them_is_said(xent: Xent, arguments: list[str], messa
     done = xent("run", *arguments)
 
     assert done.code == 2
-    assert message in done.err or message == "--labels and"
+    assert message in done.err
 
 
 def test_quiet_leaves_the_results(xent: Xent) -> None:
@@ -295,7 +294,7 @@ def test_quiet_leaves_the_results(xent: Xent) -> None:
         ("out.json", "{"),
         ("out.csv", "case,"),
         ("out.md", "26 of 26"),
-        ("out.xml", "<?xml"),
+        ("out.xml", "<testsuites"),
         ("out", "26 of 26"),
     ],
 )
@@ -322,6 +321,6 @@ def test_help_fits_80_columns_and_names_tasks(xent: Xent) -> None:
     shown = xent("--help").out
 
     assert max(map(len, shown.splitlines())) <= 80
-    assert "..." not in shown
+    assert "..." not in shown.partition("Options:")[2]
     tasks = [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert tasks == ["Options:", "Reproduce:", "Explain:", "My loss:", "My dump:", "Look up:"]

@@ -21,8 +21,8 @@ HEAD = f"""# What frameworks make of the atlas
 The table of `xent compare --methods frameworks`, written by `make compatibility` on {DATE}, on an
 x86-64 server processor without a GPU. A cell says how the loss of a function stands to the true one: · right,
 and its gradient too; *nan* or *inf*; *0*, *cap* and *off*, wrong in silence; ∇ the loss right and its
-gradient not; × raised an error; blank where the function does not support the case. What the truth is, and why, is in
-[the atlas](../cases/README.md#the-atlas).
+gradient not; × raised an error; blank where the function does not support the case. What the truth is, and
+why, is in [the atlas](../cases/README.md#the-atlas).
 
 VERSIONS
 """

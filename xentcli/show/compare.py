@@ -42,6 +42,10 @@ def _marks(results: Sequence[Result], width: int) -> list[Part]:
         kind = [result for result in results if result.case.batch.binary is binary]
         rest = {folder: [r for r in some if r in kind] for folder, some in folders.items()}
         parts += matrix.draw({folder: some for folder, some in rest.items() if some}, kind, width)
+    ran = [outcome for result in results for outcome in result.outcomes if outcome.version is not None]
+    versions = dict.fromkeys(f"{outcome.method.partition('.')[0]} {outcome.version}" for outcome in ran)
+    if versions:
+        parts.append(Lines(tuple(paragraph(f"versions: {', '.join(versions)}", width, Tone.CONTEXT))))
     return parts
 
 

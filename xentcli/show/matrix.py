@@ -1,5 +1,6 @@
 """Many cases: one row per case, one column per method, a verdict of three letters in each cell."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,19 +110,25 @@ def draw(folders: "Mapping[str, Sequence[Result]]", counted: "Sequence[Result]",
     columns = columns_of(counted) if folders else []
     parts = sheets(folders, counted, columns)
     left = max(len(f" {row[0]} {row[1]}") for sheet in parts for row in sheet.rows) + 1
-    tables: list[Lines] = []
-    start = 0
-    while start < len(columns):
-        number = _fitting(columns[start:], width - left)
-        tables.append(Lines(_table(parts, columns, slice(start, start + number), left, width)))
-        start += number
+    tables = _tables(columns, width - left)
+    starts = [sum(map(len, tables[:number])) for number in range(len(tables))]
+    return [
+        Lines(_table(parts, table, start, left, width)) for table, start in zip(tables, starts, strict=True)
+    ]
+
+
+def _tables(columns: Sequence[Column], width: int) -> list[list[Column]]:
+    """Divide methods into tables: groups together where they fit, one that is too wide in equal parts."""
+    tables: list[list[Column]] = []
+    for group in GROUPS:
+        members = [column for column in columns if column.group == group]
+        if tables and members and _places([*tables[-1], *members], 0)[-1][1] <= width + 1:
+            tables[-1] += members  # the space after the last cell may be left out
+        elif members:
+            number = math.ceil(len(members) / max(1, (width + 1) // _CELL))
+            size = math.ceil(len(members) / number)
+            tables += [members[start : start + size] for start in range(0, len(members), size)]
     return tables
-
-
-def _fitting(columns: Sequence[Column], width: int) -> int:
-    """Return how many columns stand side by side, one at least."""
-    ends = [end for _, end in _places(columns, 0)]
-    return max(1, sum(end <= width + 1 for end in ends))  # the space after the last cell may be left out
 
 
 def _places(columns: Sequence[Column], left: int) -> list[tuple[int, int]]:
@@ -135,23 +142,25 @@ def _places(columns: Sequence[Column], left: int) -> list[tuple[int, int]]:
 
 
 def _table(
-    parts: Sequence[Sheet], columns: Sequence[Column], some: slice, left: int, width: int
+    parts: Sequence[Sheet], columns: Sequence[Column], start: int, left: int, width: int
 ) -> tuple[tuple[str, ...], ...]:
-    chosen = columns[some]
-    places = _places(chosen, left)
-    lines: list[tuple[str, ...]] = [(Cell(line, Tone.CONTEXT),) for line in _staircase(chosen, places, width)]
+    """Return the lines of a table of some columns, the first of which is number ``start`` of all."""
+    places = _places(columns, left)
+    lines: list[tuple[str, ...]] = [
+        (Cell(line, Tone.CONTEXT),) for line in _staircase(columns, places, width)
+    ]
     for sheet in parts:
         lines += [(Cell(sheet.title, Tone.HEADING),)] if sheet.title else []
         for row in sheet.rows:
-            name, exact, cells = row[0], row[1], row[2:][some]
+            name, exact, cells = row[0], row[1], row[2 + start :][: len(columns)]
             head = [" ", name, exact.rjust(left - 2 - len(name)), " "]
             if NO_TRUTH in row:
                 lines.append((*head, " " * (_CELL - 1), row[2]))
                 continue
             at = left
-            for (start, end), cell in zip(places, cells, strict=True):
+            for (begin, end), cell in zip(places, cells, strict=True):
                 tone = cell.tone if isinstance(cell, Cell) else Tone.PLAIN
-                head += [" " * (start - at), Cell(cell.center(_CELL - 1), tone), " "]
+                head += [" " * (begin - at), Cell(cell.center(_CELL - 1), tone), " "]
                 at = end
             lines.append(tuple(head[:-1]))
     return tuple(lines)
