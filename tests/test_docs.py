@@ -13,7 +13,8 @@ from conftest import CASES, ROOT
 from xentcli import load, words
 from xentcli.methods import table as methods
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "cases" / "README.md", ROOT / "docs" / "check.md"]
+PAGES = ("check.md", "programs.md")
+DOCUMENTS = [ROOT / "README.md", ROOT / "cases" / "README.md", *(ROOT / "docs" / page for page in PAGES)]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -123,6 +124,6 @@ def test_the_format_page_names_every_key_quantity_and_arithmetic() -> None:
 
 
 def test_documents_link_to_files_that_are_there() -> None:
-    for document in (*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
+    for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "cases" / "README.md"):
         for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
             assert target.startswith("https://") or (document.parent / target).exists(), target

@@ -50,12 +50,12 @@ def _origin(results: Sequence[Result]) -> str:
 
 def what_happened(result: Result) -> str:
     """Say of each method how its loss stands to the true one and why: the wrong ones, then the right ones."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str, str], list[str]] = {}
     for outcome, judgement in judged(result):
         groups.setdefault(_state(outcome, judgement), []).append(outcome.method)
-    right = groups.pop(("right", ""), None)
+    right = groups.pop(("right", "", ""), None)
     clauses = [_clause(names, *state) for state, names in groups.items()]
-    clauses += [_clause(right, "right", "")] if right else []
+    clauses += [_clause(right, "right", "", "")] if right else []
     raised = [f"{o.method} {o.raised.partition(':')[0]}" for o in result.outcomes if o.raised]
     if result.exact.loss is not None and result.exact.loss.is_nan():
         clauses[:0] = ["there is no true loss"]
@@ -80,26 +80,25 @@ def judged(result: Result) -> list[tuple[Outcome, Judgement]]:
     return [(outcome, judgement) for outcome, judgement in pairs if judgement is not None]
 
 
-def _state(outcome: Outcome, judgement: Judgement) -> tuple[str, str]:
-    """Return what a loss is, and what its gradient is where that is wrong."""
-    cause = main_cause(judgement)
+def _state(outcome: Outcome, judgement: Judgement) -> tuple[str, str, str]:
+    """Return what a loss is, why, and what its gradient is where that is wrong."""
+    cause, gradient = main_cause(judgement), judgement.gradient
     because = f" because {cause.short}" if cause is not None else ""
     if judgement.verdict == "undefined":
-        return f"{outcome.loss}{because}", ""
+        return str(outcome.loss), because, ""
     what = _ADJECTIVES.get(judgement.verdict, judgement.verdict)
-    if judgement.verdict == "accurate":
-        because = because if judgement.has_wrong_gradient else ""
-    elif judgement.verdict == "off" and cause is None:
-        because = f" by {three(judgement.ulps)} ulps"
-    gradient = judgement.gradient
     if judgement.verdict == "nan" or gradient is None or not judgement.has_wrong_gradient:
-        return what + because, ""
-    return what + because, gradient.state
+        because = "" if judgement.is_right else because or f" by {three(judgement.ulps)} ulps"
+        return what, because, ""
+    return what, because, gradient.state
 
 
-def _clause(names: Sequence[str], what: str, gradient: str) -> str:
+def _clause(names: Sequence[str], what: str, because: str, gradient: str) -> str:
+    """Say what losses are and why; of a right one why its gradient is not."""
     verb, of = ("is", "its gradient is") if len(names) == 1 else ("are", "their gradients are")
-    return f"{joined(names)} {verb} {what}" + (f", and {of} {gradient}" if gradient else "")
+    if what == "right" and gradient:
+        return f"{joined(names)} {verb} right, but {of} {gradient}{because}"
+    return f"{joined(names)} {verb} {what}{because}" + (f", and {of} {gradient}" if gradient else "")
 
 
 def comparison(results: Sequence[Result]) -> str:
