@@ -15,7 +15,7 @@ from oracles import rounded
 from xentcli import atlas
 from xentcli.atlas import Entry
 from xentcli.formats import FORMATS, nearest, stored
-from xentcli.identify import FLOORS
+from xentcli.identify.constants import FLOORS
 from xentcli.judge import Result
 from xentcli.judge.expectations import is_reproduced
 from xentcli.judge.findings import FINDINGS

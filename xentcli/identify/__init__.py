@@ -1,0 +1,165 @@
+"""What a loss that does not move may mean: the constants whose digits it shows.
+
+A loss matches a constant where its digits are those of the constant, of the constant in float32, or of a mean
+over a batch in which only some examples have it; rounded or, as people type them, cut off.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal
+from fractions import Fraction
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from xentcli.errors import XentError
+from xentcli.identify import constants
+from xentcli.identify.constants import FLOORS, ONES, ZEROS, Constant
+from xentcli.load.fields import is_number
+
+_FEWEST_DIGITS: Final = 3  # with fewer, some constant always matches
+_DIGITS_OF_MANY: Final = 5  # shares of floors, bits and softmax twice are many, so they need more digits
+_FEW_CLASSES: Final = 10  # of a softmax twice, where few digits are typed
+_LARGEST_BATCH: Final = 8
+_MOST_MEANS: Final = 3
+_MOST: Final = 5  # candidates shown
+_FEW_COPIES: Final = 16  # of the same logits; of more copies there is a power of 2
+_MOST_FACTOR: Final = 4096  # ranks or chunks
+# An interval as wide has a whole number by chance in one case of four, one next to its middle in one of 25.
+_ALONE: Final = Fraction(1, 4)
+_MIDDLE: Final = Fraction(1, 50)
+_WRONG, _RIGHT = [0, 1000], [1000, 0]  # logits whose class 0 has a probability of 0 and of 1 in float64
+_EXACT: Final = Context(prec=2500)  # every float64, at most 767 digits, beside 800 typed ones
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A constant that matches, whole or as a mean in which ``share`` of the examples have it."""
+
+    constant: Constant
+    share: Fraction = Fraction(1)
+
+    @property
+    def case(self) -> str | None:
+        """A case that shows the value, on one line."""
+        constant, number, batch = self.constant, self.share.numerator, self.share.denominator
+        if not constant.logits:
+            return None
+        rows = constant.logits if batch == 1 else [_WRONG] * number + [_RIGHT] * (batch - number)
+        clip = "" if constant.clip is None else f", clip: [{constant.clip!r}, 1.0]"
+        return f"{{title: {constant.title}, logits: {rows}, labels: {[0] * len(rows)}{clip}}}"
+
+
+def identify(typed: str, true: str | None = None) -> tuple[Candidate, ...]:
+    """Return what matches a loss as it was printed, the likeliest first; nothing where nothing matches.
+
+    With the ``true`` loss beside it, factors and summands between the two. Raises XentError where a text is
+    no finite number, or shows fewer than three digits.
+    """
+    if typed.lower().lstrip("+-") in {"nan", "inf"}:
+        explain = "'xent explain CASE' finds the step that made it"
+        search = f"'xent cases --search {typed}' lists who reported it"
+        raise XentError(f"{typed} has no digits to compare; {explain}, {search}")
+    value = _number(typed)
+    if true is not None:
+        _number(true)
+        return tuple(Candidate(constant) for constant in _related(typed, true))
+    if value == 0:
+        return tuple(map(Candidate, ZEROS))
+    digits = len(typed.lower().split("e")[0].replace(".", "").lstrip("+-0"))
+    if value < 0:
+        return tuple(map(Candidate, constants.negative(value)))
+    if digits < _FEWEST_DIGITS:
+        more = f"give at least {_FEWEST_DIGITS}, as 16.1 does"
+        raise XentError(f"'{typed}' shows too few digits to tell; {more}")
+    has_many = digits >= _DIGITS_OF_MANY
+    whole = [Candidate(c) for c in _likely(value, has_many=has_many) if _matches(typed, [c.value])]
+    if whole or not has_many:
+        return tuple(whole[:_MOST])
+    return tuple(islice(_mean_candidates(typed), _MOST_MEANS))
+
+
+def _number(typed: str) -> float:
+    """Return a finite number; raises XentError for any other text."""
+    if not is_number(typed) or not math.isfinite(float(typed)):
+        raise XentError(f"'{typed}' is not a loss; write the number as it was printed, such as 16.118")
+    return float(typed)
+
+
+def _likely(value: float, *, has_many: bool) -> Iterator[Constant]:
+    """Yield the constants near a value, the likeliest first: classes of models, floors, other classes."""
+    numbers = list(constants.class_numbers())
+    near = [n for n in numbers if abs(math.log(n) - value) < 1]
+    known = [n for n in near if constants.is_likely(n)]
+    for classes in known:
+        yield from constants.uniform(classes)
+    yield from FLOORS
+    yield from ONES
+    for classes in near:
+        if classes not in known:
+            yield from constants.uniform(classes)
+    if has_many:
+        yield from map(constants.in_bits, filter(constants.is_likely, numbers))
+    most = constants.MOST_CLASSES if has_many else _FEW_CLASSES
+    yield from (constants.softmax_twice(classes) for classes in numbers if classes <= most)
+
+
+def _mean_candidates(typed: str) -> Iterator[Candidate]:
+    """Yield shares of a floor, smaller batches first."""
+    batches = range(2, _LARGEST_BATCH + 1)
+    for share in dict.fromkeys(Fraction(number, batch) for batch in batches for number in range(1, batch)):
+        for constant in FLOORS:
+            if _matches(typed, _mean_values(constant.value, float(share))):
+                yield Candidate(constant, share)
+
+
+def _mean_values(floor: float, share: float) -> list[float]:
+    """List the means that print apart: epsilon as float64 or float32, the others at 0 or at 1 - epsilon."""
+    values = []
+    for epsilon in (math.exp(-floor), float(np.float32(math.exp(-floor)))):
+        loss = -math.log(epsilon) if epsilon else floor
+        values += [share * loss, share * loss - (1 - share) * math.log1p(-epsilon)]
+    return values
+
+
+def _matches(typed: str, values: Iterable[float]) -> bool:
+    """Whether a value, or that value in float32, shows the digits typed, rounded or cut off."""
+    want = Decimal(typed)
+    numbers = {Decimal(number) for value in values for number in (value, float(np.float32(value)))}
+    ways = (ROUND_HALF_EVEN, ROUND_DOWN)
+    return any(number.quantize(want, way, _EXACT) == want for number in numbers for way in ways)
+
+
+def _related(typed: str, true: str) -> Iterator[Constant]:
+    """Yield the factors and summands between a loss and the true one that their digits allow."""
+    (low, loss, high), (true_low, right, true_high) = _interval(typed), _interval(true)
+    if true_low > 0 and low > 0:
+        for factor in _whole_numbers(low / true_high, loss / right, high / true_low):
+            yield constants.related(typed, true, f"{factor} × {true}", is_larger=True)
+        for factor in _whole_numbers(true_low / high, right / loss, true_high / low):
+            yield constants.related(typed, true, f"{true} / {factor}", is_larger=False)
+        for constant in constants.BASES:
+            if low / true_high <= Fraction(constant.value) <= high / true_low:
+                yield constants.of_true(constant, true)
+    ends = (low - true_high, loss - right, high - true_low)
+    if ends[-1] < math.log(_MOST_FACTOR):
+        for number in _whole_numbers(*(Fraction(math.exp(float(end))) for end in ends)):
+            if number <= _FEW_COPIES or number.bit_count() == 1:
+                yield constants.summand(typed, true, number)
+
+
+def _interval(typed: str) -> tuple[Fraction, Fraction, Fraction]:
+    """Return a number, and between which one lies that prints as its digits, rounded or cut off."""
+    number = Decimal(typed)
+    unit = Fraction(10) ** int(number.as_tuple().exponent)
+    value = Fraction(number)
+    return value - unit / 2, value, value + unit
+
+
+def _whole_numbers(low: Fraction, middle: Fraction, high: Fraction) -> range:
+    """Return the whole numbers from 2 on of an interval; of a wide one that in its middle alone."""
+    if high - low > _ALONE:
+        low, high = middle - (high - low) * _MIDDLE, middle + (high - low) * _MIDDLE
+    return range(max(2, math.ceil(low)), min(math.floor(high), _MOST_FACTOR) + 1)
