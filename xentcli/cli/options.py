@@ -50,8 +50,13 @@ def complete_methods(_: click.Context, __: click.Parameter, incomplete: str) -> 
 
 def note(sentence: str) -> None:
     """Print a sentence beside the results, on standard error; --quiet silences it."""
-    if not click.get_current_context().meta.get(_QUIET):
+    if not is_quiet():
         click.echo(sentence, err=True)
+
+
+def is_quiet() -> bool:
+    """Whether --quiet was given."""
+    return bool(click.get_current_context().meta.get(_QUIET))
 
 
 def note_skipped(cases: int) -> None:
