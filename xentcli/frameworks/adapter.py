@@ -15,23 +15,22 @@ class Adapter(Protocol):
     """A module; ``ARRAY`` is the type of the library's arrays, and ``ARRAY_NAME`` that type in a sentence.
 
     ``REDUCE`` has the functions for ``mean`` and ``sum``, which compute in the dtype of the losses.
+    ``session()`` returns the context that its functions are called in. ``gradient(loss, x)`` returns
+    d Σ losses / d x by autodiff as a NumPy array, None where the losses do not depend on x; it is None where
+    the library has no autodiff.
     """
 
     ARRAY: Any
     ARRAY_NAME: str
     REDUCE: Mapping[str, Callable[[Any], Any]]
+    session: Callable[[], AbstractContextManager[Any]]
+    gradient: Any
 
     def array(self, values: Any, dtype: str) -> Any:
         """Make an array of the dtype of a NumPy one that holds its numbers."""
 
     def to_numpy(self, array: Any) -> tuple[Any, str]:
         """Return the numbers in float64 and the name of the dtype."""
-
-    def gradient(self, loss: Loss, x: Any) -> Any:
-        """Return d Σ losses / d x by autodiff as a NumPy array; None where the losses do not depend on x."""
-
-    def session(self) -> AbstractContextManager[Any]:
-        """Return the context that its functions are called in."""
 
 
 def adapter(name: str) -> Adapter:

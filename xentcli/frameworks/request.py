@@ -35,6 +35,11 @@ def request(batch: "Batch", dtype: str, reduction: str, convention: Convention) 
     }
 
 
+def address(target: str, gradient: str | None, called: Convention) -> "Fields":
+    """Return what names a loss in a request."""
+    return {"target": target, "gradient": gradient, "convention": called.name, "returns": called.reduction}
+
+
 def arrays(fields: "Fields") -> "tuple[Any, Any]":
     """Return the scores in float64, and the labels in int64 where they are indices, else float64."""
     scores = np.array(fields["scores"], np.float64).reshape(fields["shape"])
