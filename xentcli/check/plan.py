@@ -53,12 +53,11 @@ def plan(convention: Convention, parameters: tuple[str, ...], *, gradient: bool)
         probe = Probe(convention, case.batch, case.dtype, reduction)
         if probe.is_supported(parameters):
             specs.append(CheckSpec(entry.folder or BLOG, case.name, case.title, (probe,)))
-    for each in PROPERTIES:
-        probes = tuple(
-            probe for probe in each.probes(convention, parameters) if probe.is_supported(parameters)
-        )
-        if probes:
-            specs.append(CheckSpec(PROPERTY, each.name, each.asserts, probes, each.kinds, each.rule))
+    specs += [
+        CheckSpec(PROPERTY, each.name, each.asserts, probes, each.kinds, each.rule)
+        for each in PROPERTIES
+        if (probes := each.probes(convention, parameters))
+    ]
     names = [name for name in CONTRACT if name != "differentiable" or gradient]
     specs += [CheckSpec(CONTRACT_CATEGORY, name, CONTRACT[name]) for name in names]
     specs.append(
