@@ -7,7 +7,7 @@ from typing import Final
 from xentcli import atlas
 from xentcli.check.probes import Probe
 from xentcli.check.properties import PROPERTIES, Rule
-from xentcli.check.report import SEARCH, UNANSWERED, CheckFinding
+from xentcli.check.report import SEARCH
 from xentcli.frameworks.conventions import Convention
 
 BLOG: Final = "blog"
@@ -34,10 +34,6 @@ class CheckSpec:
     probes: tuple[Probe, ...] = ()
     kinds: frozenset[str] | None = None
     rule: Rule | None = None
-
-    def counts(self, finding: CheckFinding) -> bool:
-        """Whether a finding against the truth is one that this check is about."""
-        return self.kinds is None or finding.name in self.kinds | UNANSWERED
 
 
 @lru_cache(maxsize=8)  # a test suite calls for one check at a time

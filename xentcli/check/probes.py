@@ -18,7 +18,7 @@ from xentcli.model import Batch, Exact
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from xentcli.formats import FloatArray
+    from xentcli.formats import BoolArray, FloatArray
     from xentcli.process import Fields
 
 _FEW = 4  # classes of which all numbers are shown: they stay on two lines
@@ -83,13 +83,15 @@ class Probe:
     def may_be_refused(self) -> bool:
         """Whether a loss may raise: at an invalid label, at nan or +inf, at a row of masks alone."""
         masks = (self._logits == -np.inf).all(axis=1)
-        not_numbers = np.isnan(self._logits) | (self._logits == np.inf)
-        return self.batch.invalid is not None or bool(masks.any() or not_numbers.any())
+        return self.batch.invalid is not None or bool((masks | self._poisoned).any())
 
     def is_poisoned(self, row: int) -> bool:
         """Whether a logit is nan or +inf: something went wrong before the loss, and nan may say so."""
-        x = self._logits[row]
-        return bool((np.isnan(x) | (x == np.inf)).any()) and not self.batch.is_ignored(row)
+        return bool(self._poisoned[row]) and not self.batch.is_ignored(row)
+
+    @property
+    def _poisoned(self) -> "BoolArray":
+        return (np.isnan(self._logits) | (self._logits == np.inf)).any(axis=1)
 
     def allowance(self, row: int, true: Decimal, max_ulps: float) -> float:
         """Return the ulps that an example's loss may be off.

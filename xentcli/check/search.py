@@ -4,9 +4,8 @@ Rows are drawn by what breaks losses: their scale, a common offset, the gap betw
 number of classes, the dtype. The search is bounded by a number of rounds; the same seed draws the same rows.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -14,13 +13,10 @@ import numpy as np
 
 from xentcli import formats
 from xentcli.check.probes import Probe
-from xentcli.check.report import CheckFinding
 from xentcli.frameworks.conventions import Convention
 
 if TYPE_CHECKING:
     from xentcli.formats import FloatArray
-
-Judge = Callable[[Probe], tuple[list[CheckFinding], Decimal | None]]
 
 ROUNDS: Final = 24
 _ROWS: Final = 16  # per round; JAX compiles one shape of array once
@@ -30,10 +26,6 @@ _DIGITS: Final = (1, 2, 3, 5)
 _FACTORS: Final = (1e-3, 0.1, 0.5, 0.8)  # by which a row that still fails is made smaller
 _TRIES: Final = 300
 _SOFT: Final = 0.5  # of the label rows
-
-
-class OutOfTime(Exception):  # noqa: N818 - it reads as what happened
-    """The budget is spent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,39 +47,6 @@ class SearchRow:
         return bool((self.labels == np.eye(len(self.labels))[self.label]).all())
 
 
-@dataclass(slots=True)
-class SearchResult:
-    """How far a search came: batches, the largest error in ulps, a row per kind of finding."""
-
-    batches: int = 0
-    ulps: Decimal | None = None
-    rows: dict[str, SearchRow] = field(default_factory=dict)
-    ended: bool = False
-
-
-def search(judge: Judge, convention: Convention, seed: int) -> SearchResult:
-    """Search until the rounds or the time are up, then make each row that fails simpler."""
-    result = SearchResult()
-    try:
-        for rows, batch in _rounds(convention, seed):
-            findings, error = judge(batch)
-            result.batches += 1
-            result.ulps = max(filter(None, (result.ulps, error)), default=None)
-            for row in rows if findings else ():
-                for finding in judge(probe([row], convention))[0]:
-                    result.rows.setdefault(finding.name, row)
-        for name, row in result.rows.items():
-
-            def fails(row: SearchRow, name: str = name) -> bool:
-                return name in {finding.name for finding in judge(probe([row], convention))[0]}
-
-            result.rows[name] = shrink(row, fails)
-        result.ended = True
-    except OutOfTime:
-        pass
-    return result
-
-
 def probe(rows: Sequence[SearchRow], convention: Convention) -> Probe:
     """Return the probe of several rows at once."""
     logits, labels = np.array([row.logits for row in rows]), np.array([row.labels for row in rows])
@@ -100,7 +59,7 @@ def probe(rows: Sequence[SearchRow], convention: Convention) -> Probe:
 
 
 @lru_cache(maxsize=8)  # a test suite searches again and again
-def _rounds(convention: Convention, seed: int) -> tuple[tuple[tuple[SearchRow, ...], Probe], ...]:
+def rounds(convention: Convention, seed: int) -> tuple[tuple[tuple[SearchRow, ...], Probe], ...]:
     """Draw the rows of every round; those of one round have one dtype and number of classes."""
     random = np.random.default_rng(seed)
     dtypes = list(_LARGEST)
@@ -133,19 +92,18 @@ def _draw(random: np.random.Generator, classes: int, dtype: str, convention: Con
     return SearchRow(_stored(x * scale + offset, dtype), _stored(y, dtype), dtype)
 
 
-def shrink(row: SearchRow, fails: Callable[[SearchRow], bool]) -> SearchRow:
-    """Return the simplest row that still fails: fewer classes, no offset, fewer digits, rounder numbers."""
-    tries, changed = 0, True
-    while changed:
-        changed = False
-        for simpler in _simpler_rows(row):
-            tries += 1
-            if tries > _TRIES:
-                return row
-            pairs = ((simpler.logits, row.logits), (simpler.labels, row.labels))
-            if not all(np.array_equal(*pair) for pair in pairs) and fails(simpler):
-                row, changed = simpler, True
-                break
+def shrink(row: SearchRow, name: str, findings: Callable[[SearchRow], Container[str]]) -> SearchRow:
+    """Return the simplest row that still has a finding: fewer classes and digits, no offset, rounder numbers.
+
+    ``findings`` names those of a row.
+    """
+    candidates = _simpler_rows(row)
+    for _ in range(_TRIES):
+        if (simpler := next(candidates, None)) is None:
+            break
+        pairs = ((simpler.logits, row.logits), (simpler.labels, row.labels))
+        if not all(np.array_equal(*pair) for pair in pairs) and name in findings(simpler):
+            row, candidates = simpler, _simpler_rows(simpler)
     return row
 
 

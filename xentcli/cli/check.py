@@ -9,9 +9,7 @@ from xentcli.cli.screen import screen
 from xentcli.errors import XentError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from xentcli.check.report import Counterexample
+    from collections.abc import Mapping
 
 _EXIT_FAILED = 1
 _EPILOG = """\b
@@ -102,7 +100,8 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
         **({} if max_ulps is None else {"max_ulps": max_ulps}), only=only, skip=_reasons(skip), seed=seed
     )
     called = find_convention(convention, target, reduction)
-    _make_folder(save_failures)
+    if save_failures is not None:
+        _make_folder(save_failures)
     with outputs.opened(output) as write:
         deadline = run.deadline(budget or run.BUDGET)
         subject = InSubprocess(target, gradient, called, deadline)
@@ -111,8 +110,8 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
         finally:
             subject.stop()
         write(render(report, form, screen(output)))
-    for path in _save(report.counterexamples, save_failures):
-        click.echo(f"wrote {path}; 'xent run {path}' runs it", err=True)
+    if save_failures is not None:
+        _save(report.counterexamples, save_failures)
     click.echo(closing(report), err=True)
     return 0 if report.passed else _EXIT_FAILED
 
@@ -135,13 +134,11 @@ def _reasons(skip: tuple[str, ...]) -> dict[str, str]:
     return {name: reason.strip() for name, _, reason in pairs}
 
 
-def _make_folder(folder: str | None) -> None:
+def _make_folder(folder: str) -> None:
     """Make the folder for failures before anything is run; raises XentError where that fails."""
     import os
     from pathlib import Path
 
-    if folder is None:
-        return
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -150,21 +147,17 @@ def _make_folder(folder: str | None) -> None:
         raise XentError(f"{folder}: cannot be written to")
 
 
-def _save(cases: "Sequence[Counterexample]", folder: str | None) -> list[str]:
+def _save(cases: "Mapping[str, str]", folder: str) -> None:
     """Write cases under names that are free; one that is there already, word for word, is left."""
     from pathlib import Path
 
     from xentcli.cli import output
 
-    paths: list[str] = []
-    if folder is None:
-        return paths
-    for case in cases:
-        path, number = Path(folder, f"{case.name}.yaml"), 1
-        while path.exists() and path.read_text(encoding="utf-8") != case.text:
+    for name, text in cases.items():
+        path, number = Path(folder, f"{name}.yaml"), 1
+        while path.exists() and path.read_text(encoding="utf-8") != text:
             number += 1
-            path = Path(folder, f"{case.name}-{number}.yaml")
+            path = Path(folder, f"{name}-{number}.yaml")
         with output.opened(str(path)) as write:
-            write(case.text)
-        paths.append(str(path))
-    return paths
+            write(text)
+        click.echo(f"wrote {path}; 'xent run {path}' runs it", err=True)

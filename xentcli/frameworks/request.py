@@ -19,17 +19,18 @@ def request(batch: "Batch", dtype: str, reduction: str, convention: Convention) 
     Numbers are those of ``dtype``.
     """
     scores = probabilities(batch, dtype) if convention.probabilities else batch.logits
-    labels = batch.class_labels if convention.labels == "indices" else batch.labels
+    indices = convention.labels == "indices"
+    labels = batch.class_labels if indices else batch.labels.astype(np.float64)
     assert labels is not None  # noqa: S101 - Convention.why_unsupported says so
     if batch.binary:
         scores, labels = scores[:, 0], labels[:, 0]
     return {
         "dtype": dtype,
         "shape": scores.shape,
-        "scores": _as_lists(scores.ravel()),
+        "scores": scores.astype(np.float64).ravel().tolist(),
         "labels_shape": labels.shape,
-        "labels_dtype": "int64" if convention.labels == "indices" else dtype,
-        "labels": _as_lists(labels.ravel()),
+        "labels_dtype": "int64" if indices else dtype,
+        "labels": labels.ravel().tolist(),
         "keywords": keywords(batch),
         "reduction": reduction,
     }
@@ -55,7 +56,3 @@ def probabilities(batch: "Batch", dtype: str) -> "FloatArray":
         x = batch.logits.astype(np.float64)
         e = np.exp(x - x.max(axis=1, keepdims=True, initial=-np.inf))
         return formats.stored(e / e.sum(axis=1, keepdims=True), dtype)
-
-
-def _as_lists(values: Any) -> Any:
-    return (values if values.dtype.kind in "iu" else values.astype(np.float64)).tolist()
