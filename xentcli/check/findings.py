@@ -141,9 +141,8 @@ def _reduction_findings(
     if (math.isnan(loss) and (may_be_nan or of_nothing)) or (loss == 0 and of_nothing):
         return []
     pairs = zip(exact.rows, exact.losses, strict=True)
-    allowances = [probe.allowance(row, each, max_ulps) for row, each in pairs]
-    # That of a loss, and log2 N for a pairwise sum of them.
-    allowance = max(allowances, default=max_ulps) + math.log2(max(2, len(exact.rows)))
+    largest = max((probe.allowance(*pair, max_ulps) for pair in pairs), default=max_ulps)
+    allowance = largest + math.log2(max(2, len(exact.rows)))  # for a pairwise sum of N losses
     error = ulps(loss, true, form)
     if error is not None and float(error) <= allowance:
         return []

@@ -6,6 +6,7 @@ Each property is one that a released library broke. Its inputs are the same in e
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -30,7 +31,7 @@ Rule = Callable[[Called, float], Iterable[CheckFinding]]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class _Setting:
     """What the inputs of a property depend on: how a loss is called, its parameters, the dtype."""
 
     convention: Convention
@@ -39,12 +40,10 @@ class Setting:
 
     @property
     def binary(self) -> bool:
-        """Whether the loss expects one logit per example."""
         return self.convention.binary
 
     @property
     def reductions(self) -> tuple[str, ...]:
-        """The reductions that can be requested."""
         return ("mean", "sum") if "reduction" in self.parameters else ("none",)
 
     def arguments(self, logits: "FloatArray", labels: "IntArray") -> tuple[Any, Any]:
@@ -52,7 +51,6 @@ class Setting:
         return (logits[:, 0], (labels > 0) * 1.0) if self.binary else (logits, labels)
 
     def probe(self, logits: Any, labels: Any, **options: Any) -> Probe:  # noqa: ANN401 - as Probe.build
-        """Build a probe."""
         return Probe.build(self.convention, logits, labels, self.dtype, **options)
 
 
@@ -65,7 +63,7 @@ class Property:
     """
 
     name: str
-    inputs: Callable[[Setting], Iterable[Probe]]
+    inputs: Callable[[_Setting], Iterable[Probe]]
     kinds: frozenset[str] | None = None
     rule: Rule | None = None
     logits_only: bool = False
@@ -77,13 +75,13 @@ class Property:
 
     def probes(self, convention: Convention, parameters: tuple[str, ...]) -> tuple[Probe, ...]:
         """Return its probes, those that a loss with these parameters supports."""
-        settings = [Setting(convention, parameters, dtype) for dtype in _DTYPES]
+        settings = [_Setting(convention, parameters, dtype) for dtype in _DTYPES]
         probes = (probe for setting in settings for probe in self.inputs(setting))
         skipped = self.logits_only and convention.probabilities
         return () if skipped else tuple(probe for probe in probes if probe.is_supported(parameters))
 
 
-def _shifted(setting: Setting) -> Iterable[Probe]:
+def _shifted(setting: _Setting) -> Iterable[Probe]:
     """Rows, and the same rows with every logit moved by as much; all sums are exact."""
     base = np.array([[0.25, -1.5, 3.0], [2.0, 2.0, 2.0], [-7.0, 0.0, 1.25]])
     largest = {"float32": 20, "float64": 50}[setting.dtype]  # x + c is exact below 2^22 and 2^51
@@ -94,7 +92,8 @@ def _shifted(setting: Setting) -> Iterable[Probe]:
 
 def _translation_findings(called: Called, max_ulps: float) -> Iterator[CheckFinding]:
     """Compare every shifted batch with the first of its dtype, which is not."""
-    for first, *others in _by_dtype(called):
+    for _, group in groupby(called, key=lambda call: call[0].dtype):
+        first, *others = group
         for each in others:
             shift = each[0].batch.logits[0, 0] - first[0].batch.logits[0, 0]
             for row in range(len(each[0].batch.logits)):
@@ -102,7 +101,7 @@ def _translation_findings(called: Called, max_ulps: float) -> Iterator[CheckFind
                 yield from compare_rows(message, (*first, row), (*each, row), max_ulps)
 
 
-def _gaps(setting: Setting) -> Iterable[Probe]:
+def _gaps(setting: _Setting) -> Iterable[Probe]:
     """Put a label ahead of the others by more and more, and behind."""
     gaps = {"float32": (0, 1, 5, 10, 20, 40), "float64": (0, 1, 10, 20, 40, 100)}[setting.dtype]
     logits = [[gap, 0, 0.5] for gap in gaps]
@@ -124,7 +123,7 @@ def _gradient_sum_findings(called: Called, _: float) -> Iterator[CheckFinding]:
                 return
 
 
-def _tails(setting: Setting) -> Iterable[Probe]:
+def _tails(setting: _Setting) -> Iterable[Probe]:
     """Losses down to the smallest number of the dtype."""
     gaps = np.round(np.geomspace(1, {"float32": 100.0, "float64": 740.0}[setting.dtype], 24), 2)
     if setting.binary:
@@ -137,18 +136,18 @@ def _tails(setting: Setting) -> Iterable[Probe]:
         yield setting.probe([[gap, 0, 0] for gap in gaps], [0] * len(gaps))
 
 
-def _masked(setting: Setting) -> Iterable[Probe]:
+def _masked(setting: _Setting) -> Iterable[Probe]:
     """Classes of no probability beside the label."""
     yield setting.probe([[1, -_inf, 3], [-_inf, -_inf, 5], [1, 2, -_inf], [0.5, 0.25, 0]], [0, 2, 1, 0])
 
 
-def _unnormalised(setting: Setting) -> Iterable[Probe]:
+def _unnormalised(setting: _Setting) -> Iterable[Probe]:
     """Label rows that sum to 2, 0.75, 1.5, 0 and 3."""
     labels = [[2, 0, 0], [0.25, 0.25, 0.25], [0.5, 1, 0], [0, 0, 0], [1, 1, 1]]
     yield setting.probe([[1, 2, 3]] * len(labels), labels)
 
 
-def _soft(setting: Setting) -> Iterable[Probe]:
+def _soft(setting: _Setting) -> Iterable[Probe]:
     """Spread labels over classes, near an offset, a mask and a gap too."""
     if setting.binary:
         x, y = np.meshgrid([-40.0, -6.0, -0.5, 0.25, 3.0, 30.0], [0.1, 0.3, 0.5, 0.9])
@@ -162,7 +161,7 @@ def _soft(setting: Setting) -> Iterable[Probe]:
         yield setting.probe(np.where(np.array(labels) == 0, -_inf, logits), labels)
 
 
-def _ignored(setting: Setting) -> Iterable[Probe]:
+def _ignored(setting: _Setting) -> Iterable[Probe]:
     """Ignored rows of numbers, nan and infinities among others; the index is a class in one case."""
     if setting.convention.labels != "indices":
         return
@@ -173,18 +172,16 @@ def _ignored(setting: Setting) -> Iterable[Probe]:
             yield setting.probe(logits, labels, ignore_index=index, reduction=reduction)
 
 
-def _weighted(setting: Setting) -> Iterable[Probe]:
+def _weighted(setting: _Setting) -> Iterable[Probe]:
     """Weigh classes, smooth labels, and both."""
     logits, labels = [[1, 2, 3], [0.5, -4, 0], [2, 1, 0.5], [0.5, 1.5, -1]], [0, 2, 1, 1]
     for reduction in setting.reductions:
-        yield setting.probe(logits, labels, reduction=reduction, class_weights=[0.5, 2, 3])
-        yield setting.probe(logits, labels, reduction=reduction, label_smoothing=0.1)
-        yield setting.probe(logits, labels, reduction=reduction, label_smoothing=1.0)
-        both: dict[str, Any] = {"class_weights": [1, 0, 4], "label_smoothing": 0.25}
-        yield setting.probe(logits, labels, reduction=reduction, **both)
+        for weights, smoothing in (([0.5, 2, 3], 0.0), (None, 0.1), (None, 1.0), ([1, 0, 4], 0.25)):
+            options = {"class_weights": weights, "label_smoothing": smoothing, "reduction": reduction}
+            yield setting.probe(logits, labels, **options)
 
 
-def _invalid_labels(setting: Setting) -> Iterable[Probe]:
+def _invalid_labels(setting: _Setting) -> Iterable[Probe]:
     """Invalid labels, alone and beside a valid one."""
     if setting.binary:
         for value in (-1.0, 2.0):
@@ -200,7 +197,7 @@ def _invalid_labels(setting: Setting) -> Iterable[Probe]:
             yield setting.probe([[3, 0.5, 1]], [label])
 
 
-def _permuted(setting: Setting) -> Iterable[Probe]:
+def _permuted(setting: _Setting) -> Iterable[Probe]:
     """One row with its classes in six orders."""
     row, label = np.array([0.5, -3.0, 12.0, 7.25, -40.0]), 3
     orders = [np.roll(np.arange(5), shift) for shift in range(5)] + [np.array([4, 2, 0, 3, 1])]
@@ -215,7 +212,7 @@ def _permutation_findings(called: Called, max_ulps: float) -> Iterator[CheckFind
             yield from compare_rows(message, (*each, 0), (*each, row), max_ulps)
 
 
-def _batch_and_rows(setting: Setting) -> Iterable[Probe]:
+def _batch_and_rows(setting: _Setting) -> Iterable[Probe]:
     """Give a batch, then its rows one by one."""
     logits, labels = _random_batch(setting, seed=0)
     yield setting.probe(logits, labels)
@@ -225,18 +222,14 @@ def _batch_and_rows(setting: Setting) -> Iterable[Probe]:
 
 def _batching_findings(called: Called, max_ulps: float) -> Iterator[CheckFinding]:
     """Compare the rows of the first batch of a dtype with the others, which are those rows."""
-    for batch, *rows in _by_dtype(called):
+    for _, group in groupby(called, key=lambda call: call[0].dtype):
+        batch, *rows = group
         for row, each in enumerate(rows):
             message = f"alone, the loss of example {row} changes"
             yield from compare_rows(message, (*batch, row), (*each, 0), max_ulps)
 
 
-def _by_dtype(called: Called) -> list[Called]:
-    dtypes = dict.fromkeys(probe.dtype for probe, _ in called)
-    return [[pair for pair in called if pair[0].dtype == dtype] for dtype in dtypes]
-
-
-def _sizes(setting: Setting) -> Iterable[Probe]:
+def _sizes(setting: _Setting) -> Iterable[Probe]:
     """Batches and rows of sizes that blocks leave a rest of; many logits are equal."""
     if setting.dtype != "float32":  # how a block ends does not depend on the dtype
         return
@@ -246,13 +239,13 @@ def _sizes(setting: Setting) -> Iterable[Probe]:
         yield setting.probe(*setting.arguments(logits, random.integers(0, classes, examples)))
 
 
-def _empty(setting: Setting) -> Iterable[Probe]:
+def _empty(setting: _Setting) -> Iterable[Probe]:
     """No rows; the mean of no losses is undefined."""
     if setting.convention.reduction == "none":
         yield setting.probe(np.zeros(0 if setting.binary else (0, 3)), np.zeros(0, int))
 
 
-def _one_class(setting: Setting) -> Iterable[Probe]:
+def _one_class(setting: _Setting) -> Iterable[Probe]:
     """Rows of one class; of probabilities -log(1) is -0.0."""
     yield setting.probe([[0.0], [3.5], [-1e30]], [0, 0, 0])
 
@@ -263,14 +256,14 @@ def _one_class_findings(called: Called, _: float) -> list[CheckFinding]:
     return [] if wrong is None else [CheckFinding("one class", f"the loss of one class is {wrong}, not +0.0")]
 
 
-def _reduced(setting: Setting) -> Iterable[Probe]:
+def _reduced(setting: _Setting) -> Iterable[Probe]:
     """Reduce the losses of a batch both ways."""
     logits, labels = _random_batch(setting, seed=1)
     for reduction in setting.reductions if "reduction" in setting.parameters else ():
         yield setting.probe(logits, labels, reduction=reduction)
 
 
-def _random_batch(setting: Setting, seed: int) -> tuple[Any, Any]:
+def _random_batch(setting: _Setting, seed: int) -> tuple[Any, Any]:
     random = np.random.default_rng(seed)
     return setting.arguments(random.normal(scale=5, size=(7, 3)), random.integers(0, 3, 7))
 

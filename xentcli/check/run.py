@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from xentcli.check.findings import judge_response
 from xentcli.check.plan import CONTRACT_CATEGORY, CheckSpec, plan
 from xentcli.check.report import SEARCH, CheckFinding, CheckResult, Report
-from xentcli.check.search import SearchRow, probe, rounds, shrink
+from xentcli.check.search import rounds, shrink, split
 from xentcli.errors import XentError, count, did_you_mean
 from xentcli.frameworks import versions
 from xentcli.judge.findings.finding import ACCURATE
@@ -125,41 +125,41 @@ class _Run:
         return replace(result, batches=len(called), ulps=worst, findings=tuple(findings), reached=reached)
 
     def _search(self, result: CheckResult) -> CheckResult:
-        """Search until the rounds or the time are up; keep a row of each kind of finding and simplify it."""
-        rows: dict[str, SearchRow] = {}
+        """Search until the rounds or the time are up; keep an example of each finding, and simplify it."""
+        examples: dict[str, Probe] = {}
         errors: list[Decimal | None] = []
         ended = False
         with suppress(OutOfTime):
-            for drawn, batch in rounds(self._subject.convention, self._options.seed):
+            for batch in rounds(self._subject.convention, self._options.seed):
                 findings, error = self._judge(batch)
                 errors.append(error)
-                for row in drawn if findings else ():
-                    for name in self._findings(row):
-                        rows.setdefault(name, row)
-            for name, row in rows.items():
-                rows[name] = shrink(row, name, self._findings)
+                for one in split(batch) if findings else ():
+                    for name in self._findings(one):
+                        examples.setdefault(name, one)
+            for name, one in examples.items():
+                examples[name] = shrink(one, name, self._findings)
             ended = True
-        found = tuple(self._counterexample(name, row) for name, row in rows.items())
+        found = tuple(self._counterexample(name, one) for name, one in examples.items())
         worst = max(filter(None, errors), default=None)
         return replace(result, batches=len(errors), ulps=worst, findings=found, reached=ended)
 
     def _judge(self, one: "Probe") -> tuple[list[CheckFinding], Decimal | None]:
         return judge_response(one, self._call(one, SEARCH), self._options.max_ulps)
 
-    def _findings(self, row: SearchRow) -> dict[str, CheckFinding]:
-        """Return the findings of one row by name."""
-        return {each.name: each for each in self._judge(probe([row], self._subject.convention))[0]}
+    def _findings(self, one: "Probe") -> dict[str, CheckFinding]:
+        """Return the findings of one example by name."""
+        return {finding.name: finding for finding in self._judge(one)[0]}
 
-    def _counterexample(self, name: str, row: SearchRow) -> CheckFinding:
-        """Return the finding of a row, and keep the row as a case."""
+    def _counterexample(self, name: str, one: "Probe") -> CheckFinding:
+        """Return the finding of an example, and keep the example as a case."""
         finding = CheckFinding(name, f"{name}, and no time was left to simplify it")
         with suppress(OutOfTime):
-            finding = self._findings(row).get(name, finding)
-        batch = probe([row], self._subject.convention).batch
+            finding = self._findings(one).get(name, finding)
+        batch = one.batch
         labels = batch.labels if batch.indices is None else batch.indices
         arrays = (batch.logits[:, 0], labels[:, 0]) if batch.binary else (batch.logits, labels)
         text = case_yaml(f"{self._target}: {finding.statement}", *arrays)
-        self.counterexamples[f"{name.replace(' ', '-')}-{row.dtype}"] = text
+        self.counterexamples[f"{name.replace(' ', '-')}-{one.dtype}"] = text
         return finding
 
     def _call(self, one: "Probe", name: str) -> "Fields":

@@ -77,48 +77,46 @@ class FrameworkMethod:
 
 
 _TARGETS: Final = ("class_weights", "label_smoothing")  # what changes the targets
-_ALIASES: Final = {"tensorflow.nn": "tf.nn", "torch.nn.functional": "F"}
+# Modules and how they are shown.
+_TF: Final = ("tensorflow.nn", "tf.nn")
+_F: Final = ("torch.nn.functional", "F")
+_OPTAX: Final = ("optax", "optax")
 
 
-def _function(name: str, convention: str, target: str, *supports: str) -> FrameworkMethod:
+def _theirs(
+    name: str, convention: str, module: tuple[str, str], function: str, *supports: str
+) -> FrameworkMethod:
     """Make the method of a function that a convention suffices for: x logits, y label rows, k classes."""
-    called, (module, _, function) = CONVENTIONS[convention], target.partition(":")
+    called, (path, shown) = CONVENTIONS[convention], module
     label = "k" if called.labels == "indices" else "y"
     arguments = f"({label}, x)" if called.labels_first else f"(x, {label})"
-    call = f"{_ALIASES.get(module, module)}.{function}{arguments}"
-    return FrameworkMethod(name, target, called, call, supports)
+    return FrameworkMethod(name, f"{path}:{function}", called, f"{shown}.{function}{arguments}", supports)
 
 
-def _glue(name: str, convention: str, call: str, *supports: str) -> FrameworkMethod:
+def _own(name: str, convention: str, call: str, *supports: str) -> FrameworkMethod:
     """Make the method of a function that needs more: the one of this folder that the name says calls it."""
     target = f"xentcli.frameworks.{name.replace('.', ':')}"
     return FrameworkMethod(name, target, CONVENTIONS[convention], call, supports)
 
 
 FRAMEWORK_METHODS: Final = (
-    _function("tensorflow.dense", "tensorflow", "tensorflow.nn:softmax_cross_entropy_with_logits"),
-    _function(
-        "tensorflow.sparse", "tensorflow.indices", "tensorflow.nn:sparse_softmax_cross_entropy_with_logits"
-    ),
-    _glue(
-        "keras.categorical_crossentropy", "tensorflow", "keras.ops.categorical_crossentropy(y, softmax(x))"
-    ),
-    _glue(
+    _theirs("tensorflow.dense", "tensorflow", _TF, "softmax_cross_entropy_with_logits"),
+    _theirs("tensorflow.sparse", "tensorflow.indices", _TF, "sparse_softmax_cross_entropy_with_logits"),
+    _own("keras.categorical_crossentropy", "tensorflow", "keras.ops.categorical_crossentropy(y, softmax(x))"),
+    _own(
         "keras.categorical_crossentropy_logits",
         "tensorflow",
         "keras.ops.categorical_crossentropy(y, x, from_logits=True)",
     ),
-    _function("torch.cross_entropy", "torch", "torch.nn.functional:cross_entropy", *_TARGETS, "ignore_index"),
-    _function("torch.cross_entropy_soft", "torch.rows", "torch.nn.functional:cross_entropy", *_TARGETS),
-    _function(
-        "torch.bce_with_logits", "torch.binary", "torch.nn.functional:binary_cross_entropy_with_logits"
-    ),
-    _function("optax.dense", "optax.rows", "optax:softmax_cross_entropy"),
-    _function("optax.integer", "optax", "optax:softmax_cross_entropy_with_integer_labels"),
-    _function("optax.safe", "optax.rows", "optax:safe_softmax_cross_entropy"),
-    _glue("scipy.log_softmax", "numpy", "-scipy.special.log_softmax(x)[k]"),
-    _glue("sklearn.log_loss", "numpy", "sklearn.metrics.log_loss(k, softmax(x))"),
-    _glue(
+    _theirs("torch.cross_entropy", "torch", _F, "cross_entropy", *_TARGETS, "ignore_index"),
+    _theirs("torch.cross_entropy_soft", "torch.rows", _F, "cross_entropy", *_TARGETS),
+    _theirs("torch.bce_with_logits", "torch.binary", _F, "binary_cross_entropy_with_logits"),
+    _theirs("optax.dense", "optax.rows", _OPTAX, "softmax_cross_entropy"),
+    _theirs("optax.integer", "optax", _OPTAX, "softmax_cross_entropy_with_integer_labels"),
+    _theirs("optax.safe", "optax.rows", _OPTAX, "safe_softmax_cross_entropy"),
+    _own("scipy.log_softmax", "numpy", "-scipy.special.log_softmax(x)[k]"),
+    _own("sklearn.log_loss", "numpy", "sklearn.metrics.log_loss(k, softmax(x))"),
+    _own(
         "onnxruntime.softmax_cross_entropy",
         "numpy",
         "SoftmaxCrossEntropyLoss, opset 13",

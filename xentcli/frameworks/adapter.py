@@ -5,8 +5,7 @@ An adapter imports its library, and is imported where a loss is called alone.
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 Loss = Callable[[Any], Any]  # logits → losses, with the labels already filled in
 
@@ -31,8 +30,3 @@ class Adapter(Protocol):
 
     def to_numpy(self, array: Any) -> tuple[Any, str]:
         """Return the numbers in float64 and the name of the dtype."""
-
-
-def adapter(name: str) -> Adapter:
-    """Import the adapter of a library; raises ImportError where the library is not installed."""
-    return cast("Adapter", import_module(f"xentcli.frameworks.{name}"))

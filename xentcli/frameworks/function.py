@@ -11,16 +11,18 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from xentcli.errors import XentError
-from xentcli.frameworks.adapter import Adapter, adapter
 from xentcli.frameworks.conventions import NAMES, Convention
 from xentcli.frameworks.request import arrays
 from xentcli.process import Fields, describe
 from xentcli.words import IGNORE_INDEX
+
+if TYPE_CHECKING:
+    from xentcli.frameworks.adapter import Adapter
 
 Function = Callable[..., Any]
 Rows = tuple[Any, Any]  # scores and labels of some examples, as NumPy arrays
@@ -83,7 +85,7 @@ class LossFunction:
     loss: Function
     gradient: Function | None
     convention: Convention
-    adapter: Adapter
+    adapter: "Adapter"
     parameters: tuple[str, ...]
 
     @classmethod
@@ -96,15 +98,14 @@ class LossFunction:
         names = _parameters(loss)
         parameters = tuple(name for name in (*NAMES, "reduction") if convention.parameter(name) in names)
         try:
-            library = adapter(convention.library)
+            library = cast("Adapter", importlib.import_module(f"xentcli.frameworks.{convention.library}"))
         except ImportError as error:
             raise XentError(f"convention {convention.name}: {convention.library} is not installed") from error
         with library.session():
             flushes = not library.to_numpy(library.array(np.array([_SUBNORMAL]), "float32"))[0].all()
         reduction = "none" if "reduction" in parameters else convention.reduction
-        return cls(
-            loss, gradient, replace(convention, reduction=reduction, flushes=flushes), library, parameters
-        )
+        completed = replace(convention, reduction=reduction, flushes=flushes)
+        return cls(loss, gradient, completed, library, parameters)
 
     @property
     def has_gradient(self) -> bool:
@@ -139,9 +140,7 @@ def failure(response: Fields) -> str | None:
     """Say why a response has no numbers to use; None where it has."""
     if "raised" in response:
         return f"raised {response['raised']}"
-    return next(
-        (response[key] for key in ("refused", "unusable", "gradient_failed") if key in response), None
-    )
+    return response.get("refused", response.get("unusable", response.get("gradient_failed")))
 
 
 def _attempt(call: Callable[[], Fields]) -> Fields:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,19 +25,18 @@ def run(
 
     A binary case runs the binary functions alone, another case the others.
     """
-    outcomes: dict[tuple[int, str], Outcome] = {}
-    for library in dict.fromkeys(method.library for method in methods):
+    outcomes: list[list[Outcome]] = [[] for _ in cases]
+    for _, same_library in groupby(methods, key=lambda method: method.library):
         # -P: a file torch.py beside the cases is not imported.
         process = Process("-P", "-m", "xentcli.frameworks.worker")
         try:
-            for method in (method for method in methods if method.library == library):
-                for number, case in enumerate(cases):
+            for method in same_library:
+                for case, ran in zip(cases, outcomes, strict=True):
                     if method.convention.binary == case.batch.binary:
-                        outcomes[number, method.name] = _outcome(process, case, method, seconds)
+                        ran.append(_outcome(process, case, method, seconds))
         finally:
             process.stop()
-    numbers = range(len(cases))
-    return [tuple(outcomes[n, m.name] for m in methods if (n, m.name) in outcomes) for n in numbers]
+    return [tuple(ran) for ran in outcomes]
 
 
 def _outcome(process: Process, case: Case, method: "FrameworkMethod", seconds: float) -> Outcome:
