@@ -10,7 +10,6 @@ from xentcli.check.properties import PROPERTIES, Rule
 from xentcli.check.report import SEARCH
 from xentcli.frameworks.conventions import Convention
 
-BLOG: Final = "blog"
 PROPERTY: Final = "properties"
 CONTRACT_CATEGORY: Final = "contract"
 
@@ -48,7 +47,7 @@ def plan(convention: Convention, parameters: tuple[str, ...], *, gradient: bool)
         reduction = case.reduction if "reduction" in parameters else convention.reduction
         probe = Probe(convention, case.batch, case.dtype, reduction)
         if probe.is_supported(parameters):
-            specs.append(CheckSpec(entry.folder or BLOG, case.name, case.title, (probe,)))
+            specs.append(CheckSpec(entry.folder or "blog", case.name, case.title, (probe,)))
     specs += [
         CheckSpec(PROPERTY, each.name, each.asserts, probes, each.kinds, each.rule)
         for each in PROPERTIES

@@ -10,7 +10,7 @@ import numpy as np
 
 from xentcli import formats
 from xentcli.frameworks.conventions import Convention
-from xentcli.frameworks.request import probabilities, request
+from xentcli.frameworks.request import request, scores
 from xentcli.judge.exact import compute_exact, compute_from_probabilities
 from xentcli.load.build import build_batch
 from xentcli.model import Batch, Exact
@@ -55,10 +55,10 @@ class Probe:
             return False
         if rows and (batch.invalid is not None or batch.weighting.ignored is not None):
             return False  # a row of labels states neither
-        scores = self._scores
-        if self.convention.flushes and not np.array_equal(formats.flush(scores), scores, equal_nan=True):
+        x = scores(batch, self.dtype, self.convention)
+        if self.convention.flushes and not np.array_equal(formats.flush(x), x, equal_nan=True):
             return False
-        return not self.convention.probabilities or bool(np.isfinite(scores).all())
+        return not self.convention.probabilities or bool(np.isfinite(x).all())
 
     def request(self) -> "Fields":
         """Return the request for its losses."""
@@ -68,12 +68,9 @@ class Probe:
     def truth(self) -> Exact:
         """The true losses of what the loss receives, and where it receives logits the true gradients."""
         if self.convention.probabilities:
-            return compute_from_probabilities(self.batch, self._scores, self.reduction)
+            p = scores(self.batch, self.dtype, self.convention)
+            return compute_from_probabilities(self.batch, p, self.reduction)
         return compute_exact(self.batch, self.dtype, self.reduction)
-
-    @property
-    def _scores(self) -> "FloatArray":
-        return probabilities(self.batch, self.dtype) if self.convention.probabilities else self.batch.logits
 
     @cached_property
     def _logits(self) -> "FloatArray":

@@ -39,16 +39,12 @@ class _Setting:
     dtype: str
 
     @property
-    def binary(self) -> bool:
-        return self.convention.binary
-
-    @property
     def reductions(self) -> tuple[str, ...]:
         return ("mean", "sum") if "reduction" in self.parameters else ("none",)
 
     def arguments(self, logits: "FloatArray", labels: "IntArray") -> tuple[Any, Any]:
         """Return these, or a column of them where the loss is binary."""
-        return (logits[:, 0], (labels > 0) * 1.0) if self.binary else (logits, labels)
+        return (logits[:, 0], (labels > 0) * 1.0) if self.convention.binary else (logits, labels)
 
     def probe(self, logits: Any, labels: Any, **options: Any) -> Probe:  # noqa: ANN401 - as Probe.build
         return Probe.build(self.convention, logits, labels, self.dtype, **options)
@@ -126,7 +122,7 @@ def _gradient_sum_findings(called: Called, _: float) -> Iterator[CheckFinding]:
 def _tails(setting: _Setting) -> Iterable[Probe]:
     """Losses down to the smallest number of the dtype."""
     gaps = np.round(np.geomspace(1, {"float32": 100.0, "float64": 740.0}[setting.dtype], 24), 2)
-    if setting.binary:
+    if setting.convention.binary:
         yield setting.probe([*gaps, *-gaps], [1.0] * len(gaps) + [0.0] * len(gaps))
     elif setting.convention.probabilities:
         rest = 2.0 ** -np.arange(1, FORMATS[setting.dtype].precision + 1)
@@ -149,7 +145,7 @@ def _unnormalised(setting: _Setting) -> Iterable[Probe]:
 
 def _soft(setting: _Setting) -> Iterable[Probe]:
     """Spread labels over classes, near an offset, a mask and a gap too."""
-    if setting.binary:
+    if setting.convention.binary:
         x, y = np.meshgrid([-40.0, -6.0, -0.5, 0.25, 3.0, 30.0], [0.1, 0.3, 0.5, 0.9])
         yield setting.probe(x.ravel(), y.ravel())
         return
@@ -183,7 +179,7 @@ def _weighted(setting: _Setting) -> Iterable[Probe]:
 
 def _invalid_labels(setting: _Setting) -> Iterable[Probe]:
     """Invalid labels, alone and beside a valid one."""
-    if setting.binary:
+    if setting.convention.binary:
         for value in (-1.0, 2.0):
             yield setting.probe([10.0], [value])
     if setting.convention.labels != "indices":
@@ -242,7 +238,7 @@ def _sizes(setting: _Setting) -> Iterable[Probe]:
 def _empty(setting: _Setting) -> Iterable[Probe]:
     """No rows; the mean of no losses is undefined."""
     if setting.convention.reduction == "none":
-        yield setting.probe(np.zeros(0 if setting.binary else (0, 3)), np.zeros(0, int))
+        yield setting.probe(np.zeros(0 if setting.convention.binary else (0, 3)), np.zeros(0, int))
 
 
 def _one_class(setting: _Setting) -> Iterable[Probe]:

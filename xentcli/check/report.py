@@ -1,6 +1,5 @@
 """What came of checking a loss: findings, check by check."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -60,7 +59,7 @@ class Report:
     versions: str
     max_ulps: float
     checks: tuple[CheckResult, ...]
-    counterexamples: Mapping[str, str]
+    counterexamples: dict[str, str]
 
     @property
     def only_raises(self) -> bool:

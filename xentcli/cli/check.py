@@ -1,15 +1,10 @@
 """check: anyone's loss against the atlas, the properties and a search."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from xentcli.cli.options import format_option, option, output_option
 from xentcli.cli.screen import screen
 from xentcli.errors import XentError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _EXIT_FAILED = 1
 _EPILOG = """\b
@@ -89,13 +84,16 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent check torch.nn.functional:cross_entropy --skip one-class="-0.0 will do"
       xent check optax:softmax_cross_entropy --convention optax.rows --only cancellation
     """
+    from importlib.util import find_spec
+
     from xentcli.check import run
     from xentcli.cli import output as outputs
     from xentcli.frameworks.conventions import find_convention
     from xentcli.frameworks.subject import InSubprocess
     from xentcli.show.report import closing, render
 
-    _note_bfloat16()
+    if find_spec("ml_dtypes") is None:
+        click.echo("bfloat16 is skipped: ml_dtypes is not installed (pip install ml_dtypes)", err=True)
     options = run.Options(
         **({} if max_ulps is None else {"max_ulps": max_ulps}), only=only, skip=_reasons(skip), seed=seed
     )
@@ -114,15 +112,6 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
         _save(report.counterexamples, save_failures)
     click.echo(closing(report), err=True)
     return 0 if report.passed else _EXIT_FAILED
-
-
-def _note_bfloat16() -> None:
-    from xentcli import formats
-
-    try:
-        formats.dtype("bfloat16")
-    except XentError:
-        click.echo("bfloat16 is skipped: ml_dtypes is not installed (pip install ml_dtypes)", err=True)
 
 
 def _reasons(skip: tuple[str, ...]) -> dict[str, str]:
@@ -147,7 +136,7 @@ def _make_folder(folder: str) -> None:
         raise XentError(f"{folder}: cannot be written to")
 
 
-def _save(cases: "Mapping[str, str]", folder: str) -> None:
+def _save(cases: dict[str, str], folder: str) -> None:
     """Write cases under names that are free; one that is there already, word for word, is left."""
     from pathlib import Path
 

@@ -37,18 +37,16 @@ class Library:
         return None
 
 
-LIBRARIES: Final = {
-    library.name: library
-    for library in (
-        Library("tensorflow", "tensorflow", ("tensorflow", "tensorflow-cpu")),
-        Library("keras", "tensorflow"),
-        Library("torch", "torch"),
-        Library("optax", "jax"),
-        Library("scipy", "sklearn"),
-        Library("sklearn", "sklearn", ("scikit-learn",)),
-        Library("onnxruntime", "onnx"),
-    )
-}
+_ALL: Final = (
+    Library("tensorflow", "tensorflow", ("tensorflow", "tensorflow-cpu")),
+    Library("keras", "tensorflow"),
+    Library("torch", "torch"),
+    Library("optax", "jax"),
+    Library("scipy", "sklearn"),
+    Library("sklearn", "sklearn", ("scikit-learn",)),
+    Library("onnxruntime", "onnx"),
+)
+LIBRARIES: Final = {library.name: library for library in _ALL}
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,7 @@ def _import(where: str) -> Any:
     if not path.is_file():
         raise XentError(f"{where}: {'is a folder' if path.is_dir() else 'no such file'}")
     sys.path.insert(0, str(path.parent.resolve()))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise XentError(f"{where}: cannot be imported")
+    spec: Any = importlib.util.spec_from_file_location(path.stem, path)  # not None: the name ends in .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)

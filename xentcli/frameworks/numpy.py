@@ -16,7 +16,7 @@ gradient = None
 
 def array(values: Any, dtype: str) -> Any:
     """Convert to the dtype."""
-    return values.astype(dtype if dtype == "int64" else formats.dtype(dtype))
+    return values.astype(formats.dtype(dtype))
 
 
 def to_numpy(array: Any) -> tuple[Any, str]:
