@@ -54,15 +54,13 @@ def compare_rows(message: str, one: Row, other: Row, max_ulps: float) -> list[Ch
         return []  # reported as such
     (a,), (b,) = losses
     probe, _, row = other
-    true = probe.truth.losses[probe.truth.rows.index(row)]
-    if a == b or (math.isnan(a) and math.isnan(b)):
+    true, form = probe.truth.losses[probe.truth.rows.index(row)], FORMATS[probe.dtype]
+    same = a == b or (math.isnan(a) and math.isnan(b))
+    if not same and math.isfinite(a) and math.isfinite(b) and true.is_finite():
+        allowed = _BOTH * Fraction(probe.allowance(row, true, max_ulps)) * ulp(Fraction(true), form)
+        same = abs(Fraction(a) - Fraction(b)) <= allowed
+    if same:
         return []
-    if math.isfinite(a) and math.isfinite(b) and true.is_finite():
-        most = (
-            _BOTH * Fraction(probe.allowance(row, true, max_ulps)) * ulp(Fraction(true), FORMATS[probe.dtype])
-        )
-        if abs(Fraction(a) - Fraction(b)) <= most:
-            return []
     numbers = f"{text(a, probe.dtype)} and {text(b, probe.dtype)}"
     return [CheckFinding("differs", f"{message}: {numbers}", probe.dtype)]
 

@@ -55,7 +55,5 @@ def plan(convention: Convention, parameters: tuple[str, ...], *, gradient: bool)
     ]
     names = [name for name in CONTRACT if name != "differentiable" or gradient]
     specs += [CheckSpec(CONTRACT_CATEGORY, name, CONTRACT[name]) for name in names]
-    specs.append(
-        CheckSpec(SEARCH, SEARCH, "no failure among seeded rows of many scales, offsets, gaps and dtypes")
-    )
-    return tuple(specs)
+    searched = "no failure among seeded rows of many scales, offsets, gaps and dtypes"
+    return (*specs, CheckSpec(SEARCH, SEARCH, searched))

@@ -100,8 +100,7 @@ class Probe:
         """
         x = self._logits[row]
         allowance = max_ulps + math.log2(max(2, len(x)))
-        from_logits = not self.convention.probabilities and not self.batch.binary
-        if not from_logits or not true.is_finite() or true == 0:
+        if self.convention.probabilities or self.batch.binary or not true.is_finite() or true == 0:
             return allowance
         targets = self.batch.targets[row].astype(np.float64)
         with np.errstate(all="ignore"):

@@ -291,19 +291,19 @@ _ASSERTS: Final = {
     "one-class": "the loss of one class is +0.0, exactly, whatever its logit",
     "reductions": "mean and sum are those of the losses: log2 N ulps more than a loss, for the sum",
 }
-_NONE: Final[frozenset[str]] = frozenset()
+_NO_LOSSES: Final = frozenset({"raised", "ended", "returned", "shape"})  # findings that leave none to judge
 PROPERTIES: Final = (
-    Property("translation", _shifted, _NONE, _translation_findings, logits_only=True),
-    Property("gradient-sum", _gaps, _NONE, _gradient_sum_findings, logits_only=True),
-    Property("no-collapse", _tails, frozenset({"collapsed", "negative", "nan", "off"})),
+    Property("translation", _shifted, _NO_LOSSES, _translation_findings, logits_only=True),
+    Property("gradient-sum", _gaps, _NO_LOSSES, _gradient_sum_findings, logits_only=True),
+    Property("no-collapse", _tails, _NO_LOSSES | {"collapsed", "negative", "nan", "off"}),
     Property("one-hot", _masked, logits_only=True),
     Property("unnormalised-labels", _unnormalised, logits_only=True),
     Property("soft-labels", _soft),
     Property("ignored-rows", _ignored),
     Property("weights-and-smoothing", _weighted, logits_only=True),
-    Property("invalid-labels", _invalid_labels, frozenset({"plausible"})),
-    Property("permutation", _permuted, _NONE, _permutation_findings),
-    Property("batching", _batch_and_rows, _NONE, _batching_findings),
+    Property("invalid-labels", _invalid_labels, _NO_LOSSES | {"plausible"}),
+    Property("permutation", _permuted, _NO_LOSSES, _permutation_findings),
+    Property("batching", _batch_and_rows, _NO_LOSSES, _batching_findings),
     Property("sizes", _sizes),
     Property("empty-batch", _empty),
     Property("one-class", _one_class, None, _one_class_findings, logits_only=True),

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -23,12 +22,7 @@ if TYPE_CHECKING:
     from xentcli.frameworks.subject import Subject
     from xentcli.process import Fields
 
-_NO_LOSSES = frozenset({"raised", "ended", "returned", "shape"})  # findings that leave no loss to judge
 BUDGET = 120.0  # seconds; JAX, which compiles every shape of array, computes for 50
-
-
-class OutOfTime(Exception):  # noqa: N818 - it reads as what happened
-    """The budget is spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +65,10 @@ def check(subject: "Subject", options: Options, target: str, deadline: float) ->
     # The contract is checked in the calls of the others: where it alone is chosen, of all but the search.
     run = _Run(subject, options, target, deadline)
     called = others or [spec for spec in specs if spec.category not in {CONTRACT_CATEGORY, SEARCH}]
-    results = [run.check(spec) for spec in called][: len(others)]
-    results += [run.check(spec) for spec in contract]
-    convention = subject.convention
-    used = versions(target, convention)
-    return Report(target, convention.name, used, options.max_ulps, tuple(results), run.counterexamples)
+    results = tuple(run.check(spec) for spec in called)[: len(others)]
+    results += tuple(run.check(spec) for spec in contract)
+    used = versions(target, subject.convention)
+    return Report(target, subject.convention.name, used, options.max_ulps, results, run.counterexamples)
 
 
 class _Run:
@@ -83,8 +76,7 @@ class _Run:
 
     def __init__(self, subject: "Subject", options: Options, target: str, deadline: float) -> None:
         self._subject, self._options, self._target, self._deadline = subject, options, target, deadline
-        # By item of the contract: how, and in which check.
-        self._broken: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._broken: list[tuple[str, str, str]] = []  # item of the contract, how, in which check
         self._returned = False
         self.counterexamples: dict[str, str] = {}
 
@@ -102,7 +94,7 @@ class _Run:
     def _check_contract(self, result: CheckResult) -> CheckResult:
         """Say whether all calls together kept to one item of the contract."""
         findings = []
-        if broken := self._broken[result.name]:
+        if broken := [place for item, *place in self._broken if item == result.name]:
             how, name = broken[0]
             more = f" and {count(len(broken) - 1, 'more call')}" if len(broken) > 1 else ""
             findings = [CheckFinding(result.name, how, f"in {name}{more}")]
@@ -112,13 +104,11 @@ class _Run:
         called: list[tuple[Probe, Fields]] = []
         findings: list[CheckFinding] = []
         errors: list[Decimal] = []
-        with suppress(OutOfTime):
-            for each in spec.probes:
-                called.append((each, self._call(each, spec.name)))
+        with suppress(TimeoutError):
+            for one in spec.probes:
+                called.append((one, self._call(one, spec.name)))
                 found, error = judge_response(*called[-1], self._options.max_ulps)
-                findings += [
-                    one for one in found if spec.kinds is None or one.name in spec.kinds | _NO_LOSSES
-                ]
+                findings += [each for each in found if spec.kinds is None or each.name in spec.kinds]
                 errors += [] if error is None or spec.kinds is not None else [error]
         findings += [] if spec.rule is None else spec.rule(called, self._options.max_ulps)
         worst, reached = max(errors, default=None), len(called) == len(spec.probes)
@@ -129,7 +119,7 @@ class _Run:
         examples: dict[str, Probe] = {}
         errors: list[Decimal | None] = []
         ended = False
-        with suppress(OutOfTime):
+        with suppress(TimeoutError):
             for batch in rounds(self._subject.convention, self._options.seed):
                 findings, error = self._judge(batch)
                 errors.append(error)
@@ -153,7 +143,7 @@ class _Run:
     def _counterexample(self, name: str, one: "Probe") -> CheckFinding:
         """Return the finding of an example, and keep the example as a case."""
         finding = CheckFinding(name, f"{name}, and no time was left to simplify it")
-        with suppress(OutOfTime):
+        with suppress(TimeoutError):
             finding = self._findings(one).get(name, finding)
         batch = one.batch
         labels = batch.labels if batch.indices is None else batch.indices
@@ -163,14 +153,13 @@ class _Run:
         return finding
 
     def _call(self, one: "Probe", name: str) -> "Fields":
-        """Call the loss, and note what breaks the contract; ``name`` is the check's."""
+        """Call the loss, and note what breaks the contract; raises TimeoutError after the deadline."""
         if time.monotonic() > self._deadline:
-            raise OutOfTime
+            raise TimeoutError
         response = self._subject.respond(one.request())
         if response.get("ended") and time.monotonic() > self._deadline:  # the deadline ended it
-            raise OutOfTime
-        for item, how in _broken_items(one, response):
-            self._broken[item].append((how, name))
+            raise TimeoutError
+        self._broken += [(item, how, name) for item, how in _broken_items(one, response)]
         self._returned |= "losses" in response
         return response
 

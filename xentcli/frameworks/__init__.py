@@ -75,20 +75,15 @@ class FrameworkMethod:
 
 
 _TARGETS: Final = ("class_weights", "label_smoothing")  # what changes the targets
-# Modules and how they are shown.
-_TF: Final = ("tensorflow.nn", "tf.nn")
-_F: Final = ("torch.nn.functional", "F")
-_OPTAX: Final = ("optax", "optax")
+_MODULES: Final = {"tf.nn": "tensorflow.nn", "F": "torch.nn.functional", "optax": "optax"}  # by what is shown
 
 
-def _theirs(
-    name: str, convention: str, module: tuple[str, str], function: str, *supports: str
-) -> FrameworkMethod:
+def _theirs(name: str, convention: str, module: str, function: str, *supports: str) -> FrameworkMethod:
     """Make the method of a function that a convention suffices for: x logits, y label rows, k classes."""
-    called, (path, shown) = CONVENTIONS[convention], module
+    called, target = CONVENTIONS[convention], f"{_MODULES[module]}:{function}"
     label = "k" if called.labels == "indices" else "y"
     arguments = f"({label}, x)" if called.labels_first else f"(x, {label})"
-    return FrameworkMethod(name, f"{path}:{function}", called, f"{shown}.{function}{arguments}", supports)
+    return FrameworkMethod(name, target, called, f"{module}.{function}{arguments}", supports)
 
 
 def _own(name: str, convention: str, call: str, *supports: str) -> FrameworkMethod:
@@ -98,20 +93,20 @@ def _own(name: str, convention: str, call: str, *supports: str) -> FrameworkMeth
 
 
 FRAMEWORK_METHODS: Final = (
-    _theirs("tensorflow.dense", "tensorflow", _TF, "softmax_cross_entropy_with_logits"),
-    _theirs("tensorflow.sparse", "tensorflow.indices", _TF, "sparse_softmax_cross_entropy_with_logits"),
+    _theirs("tensorflow.dense", "tensorflow", "tf.nn", "softmax_cross_entropy_with_logits"),
+    _theirs("tensorflow.sparse", "tensorflow.indices", "tf.nn", "sparse_softmax_cross_entropy_with_logits"),
     _own("keras.categorical_crossentropy", "tensorflow", "keras.ops.categorical_crossentropy(y, softmax(x))"),
     _own(
         "keras.categorical_crossentropy_logits",
         "tensorflow",
         "keras.ops.categorical_crossentropy(y, x, from_logits=True)",
     ),
-    _theirs("torch.cross_entropy", "torch", _F, "cross_entropy", *_TARGETS, "ignore_index"),
-    _theirs("torch.cross_entropy_soft", "torch.rows", _F, "cross_entropy", *_TARGETS),
-    _theirs("torch.bce_with_logits", "torch.binary", _F, "binary_cross_entropy_with_logits"),
-    _theirs("optax.dense", "optax.rows", _OPTAX, "softmax_cross_entropy"),
-    _theirs("optax.integer", "optax", _OPTAX, "softmax_cross_entropy_with_integer_labels"),
-    _theirs("optax.safe", "optax.rows", _OPTAX, "safe_softmax_cross_entropy"),
+    _theirs("torch.cross_entropy", "torch", "F", "cross_entropy", *_TARGETS, "ignore_index"),
+    _theirs("torch.cross_entropy_soft", "torch.rows", "F", "cross_entropy", *_TARGETS),
+    _theirs("torch.bce_with_logits", "torch.binary", "F", "binary_cross_entropy_with_logits"),
+    _theirs("optax.dense", "optax.rows", "optax", "softmax_cross_entropy"),
+    _theirs("optax.integer", "optax", "optax", "softmax_cross_entropy_with_integer_labels"),
+    _theirs("optax.safe", "optax.rows", "optax", "safe_softmax_cross_entropy"),
     _own("scipy.log_softmax", "numpy", "-scipy.special.log_softmax(x)[k]"),
     _own("sklearn.log_loss", "numpy", "sklearn.metrics.log_loss(k, softmax(x))"),
     _own(

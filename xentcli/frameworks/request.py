@@ -49,7 +49,7 @@ def arrays(fields: "Fields") -> "tuple[Any, Any]":
 
 
 def scores(batch: "Batch", dtype: str, convention: Convention) -> "FloatArray":
-    """Return logits (N, C) or probabilities: the case's, else the softmax in float64, rounded to the dtype."""
+    """Return logits (N, C), or probabilities: the case's, else a softmax in float64, rounded to the dtype."""
     if not convention.probabilities:
         return batch.logits
     if batch.probabilities is not None:
