@@ -291,7 +291,8 @@ _ASSERTS: Final = {
     "one-class": "the loss of one class is +0.0, exactly, whatever its logit",
     "reductions": "mean and sum are those of the losses: log2 N ulps more than a loss, for the sum",
 }
-_NO_LOSSES: Final = frozenset({"raised", "ended", "returned", "shape"})  # findings that leave none to judge
+# Findings that leave no loss to judge.
+_NO_LOSSES: Final = frozenset({"raised", "ended", "returned", "shape"})
 PROPERTIES: Final = (
     Property("translation", _shifted, _NO_LOSSES, _translation_findings, logits_only=True),
     Property("gradient-sum", _gaps, _NO_LOSSES, _gradient_sum_findings, logits_only=True),

@@ -84,15 +84,16 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent check torch.nn.functional:cross_entropy --skip one-class="-0.0 will do"
       xent check optax:softmax_cross_entropy --convention optax.rows --only cancellation
     """
-    from importlib.util import find_spec
-
+    from xentcli import formats
     from xentcli.check import run
     from xentcli.cli import output as outputs
     from xentcli.frameworks.conventions import find_convention
     from xentcli.frameworks.subject import InSubprocess
     from xentcli.show.report import closing, render
 
-    if find_spec("ml_dtypes") is None:
+    try:
+        formats.dtype("bfloat16")
+    except XentError:
         click.echo("bfloat16 is skipped: ml_dtypes is not installed (pip install ml_dtypes)", err=True)
     options = run.Options(
         **({} if max_ulps is None else {"max_ulps": max_ulps}), only=only, skip=_reasons(skip), seed=seed
