@@ -12,7 +12,6 @@ from xentcli.show import Screen
 from xentcli.show.report import render
 
 __all__ = ["check_loss", "checks"]
-_WIDTH = 100
 
 
 def checks(
@@ -57,5 +56,5 @@ def check_loss(  # noqa: PLR0913 - each is an option of xent check too
     options = Options(max_ulps=max_ulps, only=chosen, skip=skip or {}, seed=seed)
     report = check(subject, options, getattr(loss, "__qualname__", repr(loss)), end)
     if not report.passed:
-        screen = Screen(_WIDTH, boxes=False, colour=False, unicode=True)
+        screen = Screen(100, boxes=False, colour=False, unicode=True)
         raise AssertionError("\n" + render(report, "plain", screen))

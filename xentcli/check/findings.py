@@ -1,6 +1,7 @@
 """A response beside the truth: what is wrong with it."""
 
 import math
+from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
@@ -33,7 +34,8 @@ def judge_response(
     """
     if (failure := _failure(probe, response)) is not None:
         return failure, None
-    findings, errors = [], []
+    findings: list[CheckFinding] = []
+    errors = []
     for row, true in zip(probe.truth.rows, probe.truth.losses, strict=True):
         loss = response["losses"][row]
         findings += _loss_findings(probe, row, loss, true, max_ulps)
@@ -52,15 +54,13 @@ def compare_rows(message: str, one: Row, other: Row, max_ulps: float) -> list[Ch
         return []  # reported as such
     (a,), (b,) = losses
     probe, _, row = other
-    true = probe.truth.losses[probe.truth.rows.index(row)]
-    if a == b or (math.isnan(a) and math.isnan(b)):
+    true, form = probe.truth.losses[probe.truth.rows.index(row)], FORMATS[probe.dtype]
+    same = a == b or (math.isnan(a) and math.isnan(b))
+    if not same and math.isfinite(a) and math.isfinite(b) and true.is_finite():
+        allowed = _BOTH * Fraction(probe.allowance(row, true, max_ulps)) * ulp(Fraction(true), form)
+        same = abs(Fraction(a) - Fraction(b)) <= allowed
+    if same:
         return []
-    if math.isfinite(a) and math.isfinite(b) and true.is_finite():
-        most = (
-            _BOTH * Fraction(probe.allowance(row, true, max_ulps)) * ulp(Fraction(true), FORMATS[probe.dtype])
-        )
-        if abs(Fraction(a) - Fraction(b)) <= most:
-            return []
     numbers = f"{text(a, probe.dtype)} and {text(b, probe.dtype)}"
     return [CheckFinding("differs", f"{message}: {numbers}", probe.dtype)]
 
@@ -79,28 +79,27 @@ def _failure(probe: Probe, response: "Fields") -> list[CheckFinding] | None:
     return None
 
 
-def _loss_findings(probe: Probe, row: int, loss: float, true: Decimal, max_ulps: float) -> list[CheckFinding]:
+def _loss_findings(
+    probe: Probe, row: int, loss: float, true: Decimal, max_ulps: float
+) -> Iterator[CheckFinding]:
     """Judge one loss by its verdict, but with the example's allowance in the place of 4 ulps."""
     word, form = verdict(loss, true, probe.dtype, capped=False), FORMATS[probe.dtype]
-    shown, example = text(loss, probe.dtype), probe.describe
+    shown, error = f"example {row} is {text(loss, probe.dtype)}", ulps(loss, true, form)
     if word == "undefined":
-        if not math.isfinite(loss):
-            return []
-        why = "its label is invalid" if probe.batch.is_invalid(row) else "there is no true loss"
-        return [CheckFinding("plausible", f"example {row} is {shown}, though {why}", example(row))]
-    error = ulps(loss, true, form)
+        if math.isfinite(loss):
+            why = "its label is invalid" if probe.batch.is_invalid(row) else "there is no true loss"
+            yield CheckFinding("plausible", f"{shown}, though {why}", probe.describe(row))
+        return
     if word in {"accurate", "off"}:
         word = "off"
         right = error is not None and float(error) <= probe.allowance(row, true, max_ulps)
     else:
         right = word == "nan" and probe.is_poisoned(row)
         right |= word == "collapsed" and _may_collapse(probe, true, error)
-    if right:
-        return []
-    distance = f", {three(error)} ulps off" if word == "off" and error is not None else ""
-    truth = text(nearest(true, form), probe.dtype)
-    message = f"{word}: example {row} is {shown}, where the loss is {truth}{distance}"
-    return [CheckFinding(word, message, example(row))]
+    if not right:
+        distance = f", {three(error)} ulps off" if word == "off" and error is not None else ""
+        truth = text(nearest(true, form), probe.dtype)
+        yield CheckFinding(word, f"{word}: {shown}, where the loss is {truth}{distance}", probe.describe(row))
 
 
 def _may_collapse(probe: Probe, true: Decimal, error: Decimal | None) -> bool:
@@ -113,20 +112,17 @@ def _may_collapse(probe: Probe, true: Decimal, error: Decimal | None) -> bool:
     return error is not None and error <= probe.batch.logits.shape[1] / 2
 
 
-def _gradient_findings(probe: Probe, response: "Fields") -> list[CheckFinding]:
+def _gradient_findings(probe: Probe, response: "Fields") -> Iterator[CheckFinding]:
     exact, gradient = probe.truth, response.get("gradient")
     if gradient is None or not exact.gradients or not exact.rows:
-        return []
+        return
     values = np.array(gradient, np.float64).reshape(probe.batch.logits.shape)
     result = judge_gradient(values, exact, binary=probe.batch.binary)
-    findings = []
     for row, state, true in zip(exact.rows, result.states, exact.gradients, strict=True):
-        if state not in {"nan", "wrong", "dead"} or (state == "nan" and probe.is_poisoned(row)):
-            continue
-        numbers = f"{_first(values[row])}, where it is {_first(true)}"
-        message = f"the gradient of example {row} is {state}: {numbers}"
-        findings.append(CheckFinding(f"gradient {state}", message))
-    return findings
+        if state in {"wrong", "dead"} or (state == "nan" and not probe.is_poisoned(row)):
+            numbers = f"{_first(values[row])}, where it is {_first(true)}"
+            message = f"the gradient of example {row} is {state}: {numbers}"
+            yield CheckFinding(f"gradient {state}", message)
 
 
 def _reduction_findings(
@@ -143,9 +139,8 @@ def _reduction_findings(
     if (math.isnan(loss) and (may_be_nan or of_nothing)) or (loss == 0 and of_nothing):
         return []
     pairs = zip(exact.rows, exact.losses, strict=True)
-    allowances = [probe.allowance(row, each, max_ulps) for row, each in pairs]
-    # That of a loss, and log2 N for a pairwise sum of them.
-    allowance = max(allowances, default=max_ulps) + math.log2(max(2, len(exact.rows)))
+    largest = max((probe.allowance(*pair, max_ulps) for pair in pairs), default=max_ulps)
+    allowance = largest + math.log2(max(2, len(exact.rows)))  # for a pairwise sum of N losses
     error = ulps(loss, true, form)
     if error is not None and float(error) <= allowance:
         return []

@@ -10,7 +10,7 @@ import numpy as np
 
 from xentcli import formats
 from xentcli.frameworks.conventions import Convention
-from xentcli.frameworks.request import probabilities, request
+from xentcli.frameworks.request import request, scores
 from xentcli.judge.exact import compute_exact, compute_from_probabilities
 from xentcli.load.build import build_batch
 from xentcli.model import Batch, Exact
@@ -18,7 +18,7 @@ from xentcli.model import Batch, Exact
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from xentcli.formats import FloatArray
+    from xentcli.formats import BoolArray, FloatArray
     from xentcli.process import Fields
 
 _FEW = 4  # classes of which all numbers are shown: they stay on two lines
@@ -55,10 +55,10 @@ class Probe:
             return False
         if rows and (batch.invalid is not None or batch.weighting.ignored is not None):
             return False  # a row of labels states neither
-        scores = self._scores
-        if self.convention.flushes and not np.array_equal(formats.flush(scores), scores, equal_nan=True):
+        x = scores(batch, self.dtype, self.convention)
+        if self.convention.flushes and not np.array_equal(formats.flush(x), x, equal_nan=True):
             return False
-        return not self.convention.probabilities or bool(np.isfinite(scores).all())
+        return not self.convention.probabilities or bool(np.isfinite(x).all())
 
     def request(self) -> "Fields":
         """Return the request for its losses."""
@@ -68,12 +68,9 @@ class Probe:
     def truth(self) -> Exact:
         """The true losses of what the loss receives, and where it receives logits the true gradients."""
         if self.convention.probabilities:
-            return compute_from_probabilities(self.batch, self._scores, self.reduction)
+            p = scores(self.batch, self.dtype, self.convention)
+            return compute_from_probabilities(self.batch, p, self.reduction)
         return compute_exact(self.batch, self.dtype, self.reduction)
-
-    @property
-    def _scores(self) -> "FloatArray":
-        return probabilities(self.batch, self.dtype) if self.convention.probabilities else self.batch.logits
 
     @cached_property
     def _logits(self) -> "FloatArray":
@@ -83,13 +80,15 @@ class Probe:
     def may_be_refused(self) -> bool:
         """Whether a loss may raise: at an invalid label, at nan or +inf, at a row of masks alone."""
         masks = (self._logits == -np.inf).all(axis=1)
-        not_numbers = np.isnan(self._logits) | (self._logits == np.inf)
-        return self.batch.invalid is not None or bool(masks.any() or not_numbers.any())
+        return self.batch.invalid is not None or bool((masks | self._poisoned).any())
 
     def is_poisoned(self, row: int) -> bool:
         """Whether a logit is nan or +inf: something went wrong before the loss, and nan may say so."""
-        x = self._logits[row]
-        return bool((np.isnan(x) | (x == np.inf)).any()) and not self.batch.is_ignored(row)
+        return bool(self._poisoned[row]) and not self.batch.is_ignored(row)
+
+    @property
+    def _poisoned(self) -> "BoolArray":
+        return (np.isnan(self._logits) | (self._logits == np.inf)).any(axis=1)
 
     def allowance(self, row: int, true: Decimal, max_ulps: float) -> float:
         """Return the ulps that an example's loss may be off.
@@ -101,8 +100,7 @@ class Probe:
         """
         x = self._logits[row]
         allowance = max_ulps + math.log2(max(2, len(x)))
-        from_logits = not self.convention.probabilities and not self.batch.binary
-        if not from_logits or not true.is_finite() or true == 0:
+        if self.convention.probabilities or self.batch.binary or not true.is_finite() or true == 0:
             return allowance
         targets = self.batch.targets[row].astype(np.float64)
         with np.errstate(all="ignore"):

@@ -5,9 +5,6 @@ from decimal import Decimal
 from typing import Final
 
 SEARCH: Final = "search"  # the category of the one check that may end early
-UNANSWERED: Final = frozenset(
-    {"raised", "ended", "returned", "shape"}
-)  # findings that leave no loss to judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +48,18 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Counterexample:
-    """A failure of the search, made small: the text of a case file, and a name for it."""
-
-    name: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
-    """All checks of one loss; ``versions`` are those of the libraries besides NumPy."""
+    """All checks of one loss; ``versions`` are those of the libraries besides NumPy.
+
+    ``counterexamples`` are the failures of the search, made small: the text of a case file each, by name.
+    """
 
     target: str
     convention: str
     versions: str
     max_ulps: float
     checks: tuple[CheckResult, ...]
-    counterexamples: tuple[Counterexample, ...]
+    counterexamples: dict[str, str]
 
     @property
     def only_raises(self) -> bool:

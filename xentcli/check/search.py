@@ -4,23 +4,17 @@ Rows are drawn by what breaks losses: their scale, a common offset, the gap betw
 number of classes, the dtype. The search is bounded by a number of rounds; the same seed draws the same rows.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from collections.abc import Callable, Container, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from xentcli import formats
 from xentcli.check.probes import Probe
-from xentcli.check.report import CheckFinding
 from xentcli.frameworks.conventions import Convention
 
 if TYPE_CHECKING:
     from xentcli.formats import FloatArray
-
-Judge = Callable[[Probe], tuple[list[CheckFinding], Decimal | None]]
 
 ROUNDS: Final = 24
 _ROWS: Final = 16  # per round; JAX compiles one shape of array once
@@ -32,89 +26,37 @@ _TRIES: Final = 300
 _SOFT: Final = 0.5  # of the label rows
 
 
-class OutOfTime(Exception):  # noqa: N818 - it reads as what happened
-    """The budget is spent."""
+@lru_cache(maxsize=8)  # a test suite searches again and again
+def rounds(convention: Convention, seed: int) -> tuple[Probe, ...]:
+    """Draw the batch of every round; it has one dtype and number of classes."""
+    random = np.random.default_rng(seed)
+    dtypes = list(_LARGEST)
+    probes = []
+    for number in range(ROUNDS):
+        dtype = dtypes[number % len(dtypes)]
+        classes = 1 if convention.binary else _CLASSES[number // len(dtypes) % len(_CLASSES)]
+        rows = [_draw(random, classes, dtype, convention) for _ in range(_ROWS)]
+        probes.append(_build(convention, dtype, *map(np.array, zip(*rows, strict=True))))
+    return tuple(probes)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SearchRow:
-    """One example: logits (C,) and a label row (C,), float64 numbers of the dtype; C = 1 of a binary one."""
-
-    logits: "FloatArray"
-    labels: "FloatArray"
-    dtype: str
-
-    @property
-    def label(self) -> int:
-        """The class with the largest label."""
-        return int(self.labels.argmax())
-
-    @property
-    def is_one_hot(self) -> bool:
-        """Whether the label is one class."""
-        return bool((self.labels == np.eye(len(self.labels))[self.label]).all())
+def split(probe: Probe) -> list[Probe]:
+    """Return a probe of each example."""
+    x, y = probe.batch.logits, probe.batch.labels
+    return [_build(probe.convention, probe.dtype, x[[row]], y[[row]]) for row in range(len(x))]
 
 
-@dataclass(slots=True)
-class SearchResult:
-    """How far a search came: batches, the largest error in ulps, a row per kind of finding."""
-
-    batches: int = 0
-    ulps: Decimal | None = None
-    rows: dict[str, SearchRow] = field(default_factory=dict)
-    ended: bool = False
-
-
-def search(judge: Judge, convention: Convention, seed: int) -> SearchResult:
-    """Search until the rounds or the time are up, then make each row that fails simpler."""
-    result = SearchResult()
-    try:
-        for rows, batch in _rounds(convention, seed):
-            findings, error = judge(batch)
-            result.batches += 1
-            result.ulps = max(filter(None, (result.ulps, error)), default=None)
-            for row in rows if findings else ():
-                for finding in judge(probe([row], convention))[0]:
-                    result.rows.setdefault(finding.name, row)
-        for name, row in result.rows.items():
-
-            def fails(row: SearchRow, name: str = name) -> bool:
-                return name in {finding.name for finding in judge(probe([row], convention))[0]}
-
-            result.rows[name] = shrink(row, fails)
-        result.ended = True
-    except OutOfTime:
-        pass
-    return result
-
-
-def probe(rows: Sequence[SearchRow], convention: Convention) -> Probe:
-    """Return the probe of several rows at once."""
-    logits, labels = np.array([row.logits for row in rows]), np.array([row.labels for row in rows])
-    dtype, reduction = rows[0].dtype, convention.reduction
+def _build(convention: Convention, dtype: str, logits: "FloatArray", labels: "FloatArray") -> Probe:
+    """Build a probe of logits (N, C) and label rows (N, C); C = 1 of a binary convention."""
     if convention.binary:
         logits, labels = logits[:, 0], labels[:, 0]
     elif convention.labels == "indices":
         labels = labels.argmax(axis=1)
-    return Probe.build(convention, logits, labels, dtype, reduction)
+    return Probe.build(convention, logits, labels, dtype, convention.reduction)
 
 
-@lru_cache(maxsize=8)  # a test suite searches again and again
-def _rounds(convention: Convention, seed: int) -> tuple[tuple[tuple[SearchRow, ...], Probe], ...]:
-    """Draw the rows of every round; those of one round have one dtype and number of classes."""
-    random = np.random.default_rng(seed)
-    dtypes = list(_LARGEST)
-    rounds = []
-    for number in range(ROUNDS):
-        dtype = dtypes[number % len(dtypes)]
-        classes = 1 if convention.binary else _CLASSES[number // len(dtypes) % len(_CLASSES)]
-        rows = tuple(_draw(random, classes, dtype, convention) for _ in range(_ROWS))
-        rounds.append((rows, probe(rows, convention)))
-    return tuple(rounds)
-
-
-def _draw(random: np.random.Generator, classes: int, dtype: str, convention: Convention) -> SearchRow:
-    """Draw a pattern, a scale and an offset, each of which is often nothing."""
+def _draw(random: np.random.Generator, classes: int, dtype: str, convention: Convention) -> tuple[Any, Any]:
+    """Draw logits (C,), of a pattern, a scale and an offset, each of which is often nothing, and labels."""
     largest = _LARGEST[dtype]
     scale = 10.0 ** random.uniform(-2, random.choice([1.5, 2.5, largest]))
     pattern = random.choice(["normal", "gap", "equal"])
@@ -130,57 +72,50 @@ def _draw(random: np.random.Generator, classes: int, dtype: str, convention: Con
         y = np.round(random.random(classes) * random.choice([1, 2]), 2)
     if convention.binary:
         y, offset = random.choice([[0.0], [1.0], [0.1], [0.5]]), 0.0
-    return SearchRow(_stored(x * scale + offset, dtype), _stored(y, dtype), dtype)
+    return x * scale + offset, y
 
 
-def shrink(row: SearchRow, fails: Callable[[SearchRow], bool]) -> SearchRow:
-    """Return the simplest row that still fails: fewer classes, no offset, fewer digits, rounder numbers."""
-    tries, changed = 0, True
-    while changed:
-        changed = False
-        for simpler in _simpler_rows(row):
-            tries += 1
-            if tries > _TRIES:
-                return row
-            pairs = ((simpler.logits, row.logits), (simpler.labels, row.labels))
-            if not all(np.array_equal(*pair) for pair in pairs) and fails(simpler):
-                row, changed = simpler, True
-                break
-    return row
+def shrink(one: Probe, name: str, findings: Callable[[Probe], Container[str]]) -> Probe:
+    """Return the simplest example that still has a finding: fewer classes, no offset, rounder numbers.
+
+    ``findings`` names those of a probe.
+    """
+    rows = _simpler_rows(one)
+    for _ in range(_TRIES):
+        if (row := next(rows, None)) is None:
+            break
+        simpler = _build(one.convention, one.dtype, *(values[None] for values in row))
+        pairs = ((simpler.batch.logits, one.batch.logits), (simpler.batch.labels, one.batch.labels))
+        if not all(np.array_equal(*pair) for pair in pairs) and name in findings(simpler):
+            one, rows = simpler, _simpler_rows(simpler)
+    return one
 
 
-def _simpler_rows(row: SearchRow) -> Iterator[SearchRow]:
-    """Yield rows simpler than this one, the simplest first."""
-    x, y, one_hot = row.logits, row.labels, row.is_one_hot
-
-    def store(logits: "FloatArray", labels: "FloatArray" = y) -> SearchRow:
-        return SearchRow(_stored(logits, row.dtype), _stored(labels, row.dtype), row.dtype)
-
+def _simpler_rows(one: Probe) -> "Iterator[tuple[FloatArray, FloatArray]]":
+    """Yield logits (C,) and labels (C,) simpler than those of an example, the simplest first."""
+    x, y = one.batch.logits[0].astype(np.float64), one.batch.labels[0].astype(np.float64)
+    label = y.argmax()
+    one_hot = (y == np.eye(len(y))[label]).all()
     if len(x) > 1:
         if not one_hot:
-            yield store(x, np.eye(len(x))[row.label])
+            yield x, np.eye(len(x))[label]
         for place in range(len(x)):
-            if not (one_hot and place == row.label) and len(x) > 2:  # noqa: PLR2004 - one class loses nothing
-                yield store(np.delete(x, place), np.delete(y, place))
+            if not (one_hot and place == label) and len(x) > 2:  # noqa: PLR2004 - one class loses nothing
+                yield np.delete(x, place), np.delete(y, place)
         order = np.argsort(-y, kind="stable")
-        yield store(x[order], y[order])
-        yield store(x - x.min())
-        yield store(x - x.max())
+        yield x[order], y[order]
+        yield x - x.min(), y
+        yield x - x.max(), y
     for digits in () if one_hot else _DIGITS[:2]:
-        yield store(x, _round_digits(y, digits))
+        yield x, _round_digits(y, digits)
     rounder = [_round_digits(x, digits) for digits in _DIGITS]
     for logits in (*(x * factor for factor in _FACTORS), *rounder):
-        yield store(logits)
+        yield logits, y
     for place in range(len(x)):
         for logits in (0 * x, *rounder):
-            yield store(np.where(np.arange(len(x)) == place, logits, x))
+            yield np.where(np.arange(len(x)) == place, logits, x), y
 
 
 def _round_digits(x: "FloatArray", digits: int) -> "FloatArray":
     """Round to as many significant digits."""
     return np.array([float(f"{value:.{digits - 1}e}") for value in x.tolist()])
-
-
-def _stored(x: "FloatArray", dtype: str) -> "FloatArray":
-    """Return numbers of the dtype, as float64."""
-    return formats.stored(x, dtype).astype(np.float64)

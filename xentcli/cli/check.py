@@ -1,17 +1,10 @@
 """check: anyone's loss against the atlas, the properties and a search."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from xentcli.cli.options import format_option, option, output_option
 from xentcli.cli.screen import screen
 from xentcli.errors import XentError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from xentcli.check.report import Counterexample
 
 _EXIT_FAILED = 1
 _EPILOG = """\b
@@ -91,18 +84,23 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent check torch.nn.functional:cross_entropy --skip one-class="-0.0 will do"
       xent check optax:softmax_cross_entropy --convention optax.rows --only cancellation
     """
+    from xentcli import formats
     from xentcli.check import run
     from xentcli.cli import output as outputs
     from xentcli.frameworks.conventions import find_convention
     from xentcli.frameworks.subject import InSubprocess
     from xentcli.show.report import closing, render
 
-    _note_bfloat16()
+    try:
+        formats.dtype("bfloat16")
+    except XentError:
+        click.echo("bfloat16 is skipped: ml_dtypes is not installed (pip install ml_dtypes)", err=True)
     options = run.Options(
         **({} if max_ulps is None else {"max_ulps": max_ulps}), only=only, skip=_reasons(skip), seed=seed
     )
     called = find_convention(convention, target, reduction)
-    _make_folder(save_failures)
+    if save_failures is not None:
+        _make_folder(save_failures)
     with outputs.opened(output) as write:
         deadline = run.deadline(budget or run.BUDGET)
         subject = InSubprocess(target, gradient, called, deadline)
@@ -111,19 +109,10 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
         finally:
             subject.stop()
         write(render(report, form, screen(output)))
-    for path in _save(report.counterexamples, save_failures):
-        click.echo(f"wrote {path}; 'xent run {path}' runs it", err=True)
+    if save_failures is not None:
+        _save(report.counterexamples, save_failures)
     click.echo(closing(report), err=True)
     return 0 if report.passed else _EXIT_FAILED
-
-
-def _note_bfloat16() -> None:
-    from xentcli import formats
-
-    try:
-        formats.dtype("bfloat16")
-    except XentError:
-        click.echo("bfloat16 is skipped: ml_dtypes is not installed (pip install ml_dtypes)", err=True)
 
 
 def _reasons(skip: tuple[str, ...]) -> dict[str, str]:
@@ -135,13 +124,11 @@ def _reasons(skip: tuple[str, ...]) -> dict[str, str]:
     return {name: reason.strip() for name, _, reason in pairs}
 
 
-def _make_folder(folder: str | None) -> None:
+def _make_folder(folder: str) -> None:
     """Make the folder for failures before anything is run; raises XentError where that fails."""
     import os
     from pathlib import Path
 
-    if folder is None:
-        return
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -150,21 +137,17 @@ def _make_folder(folder: str | None) -> None:
         raise XentError(f"{folder}: cannot be written to")
 
 
-def _save(cases: "Sequence[Counterexample]", folder: str | None) -> list[str]:
+def _save(cases: dict[str, str], folder: str) -> None:
     """Write cases under names that are free; one that is there already, word for word, is left."""
     from pathlib import Path
 
     from xentcli.cli import output
 
-    paths: list[str] = []
-    if folder is None:
-        return paths
-    for case in cases:
-        path, number = Path(folder, f"{case.name}.yaml"), 1
-        while path.exists() and path.read_text(encoding="utf-8") != case.text:
+    for name, text in cases.items():
+        path, number = Path(folder, f"{name}.yaml"), 1
+        while path.exists() and path.read_text(encoding="utf-8") != text:
             number += 1
-            path = Path(folder, f"{case.name}-{number}.yaml")
+            path = Path(folder, f"{name}-{number}.yaml")
         with output.opened(str(path)) as write:
-            write(case.text)
-        paths.append(str(path))
-    return paths
+            write(text)
+        click.echo(f"wrote {path}; 'xent run {path}' runs it", err=True)

@@ -18,18 +18,18 @@ GROUP: Final = "frameworks"
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A library, the extra that brings it, and the names under which pip may have installed it."""
+    """A library, the extra that brings it, and the names that pip may know it by, if not its own."""
 
     name: str
     extra: str
-    distributions: tuple[str, ...]
+    distributions: tuple[str, ...] = ()
 
     @property
     def version(self) -> str | None:
         """The version installed, None where there is none."""
         from importlib import metadata  # as slow to import as a third of the rest
 
-        for distribution in self.distributions:
+        for distribution in self.distributions or (self.name,):
             try:
                 return metadata.version(distribution).partition("+")[0]
             except metadata.PackageNotFoundError:
@@ -37,27 +37,25 @@ class Library:
         return None
 
 
-LIBRARIES: Final = {
-    library.name: library
-    for library in (
-        Library("tensorflow", "tensorflow", ("tensorflow", "tensorflow-cpu")),
-        Library("keras", "tensorflow", ("keras",)),
-        Library("torch", "torch", ("torch",)),
-        Library("optax", "jax", ("optax",)),
-        Library("scipy", "sklearn", ("scipy",)),
-        Library("sklearn", "sklearn", ("scikit-learn",)),
-        Library("onnxruntime", "onnx", ("onnxruntime",)),
-    )
-}
+_ALL: Final = (
+    Library("tensorflow", "tensorflow", ("tensorflow", "tensorflow-cpu")),
+    Library("keras", "tensorflow"),
+    Library("torch", "torch"),
+    Library("optax", "jax"),
+    Library("scipy", "sklearn"),
+    Library("sklearn", "sklearn", ("scikit-learn",)),
+    Library("onnxruntime", "onnx"),
+)
+LIBRARIES: Final = {library.name: library for library in _ALL}
 
 
 @dataclass(frozen=True, slots=True)
 class FrameworkMethod:
     """One function of a framework.
 
-    ``target`` names it as for ``xent check``, and ``convention`` how it is called; ``call`` is shown. Where a
-    function needs more than a convention, the target is one of this folder that calls it. ``supports`` names
-    what it supports of class weights, smoothing and ignored rows, by the keys of ``request.NAMES``.
+    ``target`` names it as for ``xent check``, and ``convention`` how it is called; ``call`` is shown.
+    ``supports`` names what it supports of class weights, smoothing and ignored rows, by the keys of
+    ``conventions.NAMES``.
     """
 
     name: str
@@ -76,88 +74,47 @@ class FrameworkMethod:
         return self.convention.why_unsupported(batch, self.supports)
 
 
-_HERE: Final = "xentcli.frameworks"
+_TARGETS: Final = ("class_weights", "label_smoothing")  # what changes the targets
+_MODULES: Final = {"tf.nn": "tensorflow.nn", "F": "torch.nn.functional", "optax": "optax"}  # by what is shown
+
+
+def _theirs(name: str, convention: str, module: str, function: str, *supports: str) -> FrameworkMethod:
+    """Make the method of a function that a convention suffices for: x logits, y label rows, k classes."""
+    called, target = CONVENTIONS[convention], f"{_MODULES[module]}:{function}"
+    label = "k" if called.labels == "indices" else "y"
+    arguments = f"({label}, x)" if called.labels_first else f"(x, {label})"
+    return FrameworkMethod(name, target, called, f"{module}.{function}{arguments}", supports)
+
+
+def _own(name: str, convention: str, call: str, *supports: str) -> FrameworkMethod:
+    """Make the method of a function that needs more: the one of this folder that the name says calls it."""
+    target = f"xentcli.frameworks.{name.replace('.', ':')}"
+    return FrameworkMethod(name, target, CONVENTIONS[convention], call, supports)
+
+
 FRAMEWORK_METHODS: Final = (
-    FrameworkMethod(
-        "tensorflow.dense",
-        "tensorflow.nn:softmax_cross_entropy_with_logits",
-        CONVENTIONS["tensorflow"],
-        "tf.nn.softmax_cross_entropy_with_logits(y, x)",
-    ),
-    FrameworkMethod(
-        "tensorflow.sparse",
-        "tensorflow.nn:sparse_softmax_cross_entropy_with_logits",
-        CONVENTIONS["tensorflow.indices"],
-        "tf.nn.sparse_softmax_cross_entropy_with_logits(k, x)",
-    ),
-    FrameworkMethod(
-        "keras.categorical_crossentropy",
-        f"{_HERE}.keras:categorical_crossentropy",
-        CONVENTIONS["tensorflow"],
-        "keras.ops.categorical_crossentropy(y, softmax(x))",
-    ),
-    FrameworkMethod(
+    _theirs("tensorflow.dense", "tensorflow", "tf.nn", "softmax_cross_entropy_with_logits"),
+    _theirs("tensorflow.sparse", "tensorflow.indices", "tf.nn", "sparse_softmax_cross_entropy_with_logits"),
+    _own("keras.categorical_crossentropy", "tensorflow", "keras.ops.categorical_crossentropy(y, softmax(x))"),
+    _own(
         "keras.categorical_crossentropy_logits",
-        f"{_HERE}.keras:categorical_crossentropy_logits",
-        CONVENTIONS["tensorflow"],
+        "tensorflow",
         "keras.ops.categorical_crossentropy(y, x, from_logits=True)",
     ),
-    FrameworkMethod(
-        "torch.cross_entropy",
-        "torch.nn.functional:cross_entropy",
-        CONVENTIONS["torch"],
-        "F.cross_entropy(x, k)",
-        ("class_weights", "label_smoothing", "ignore_index"),
-    ),
-    FrameworkMethod(
-        "torch.cross_entropy_soft",
-        "torch.nn.functional:cross_entropy",
-        CONVENTIONS["torch.rows"],
-        "F.cross_entropy(x, y)",
-        ("class_weights", "label_smoothing"),
-    ),
-    FrameworkMethod(
-        "torch.bce_with_logits",
-        "torch.nn.functional:binary_cross_entropy_with_logits",
-        CONVENTIONS["torch.binary"],
-        "F.binary_cross_entropy_with_logits(x, y)",
-    ),
-    FrameworkMethod(
-        "optax.dense",
-        "optax:softmax_cross_entropy",
-        CONVENTIONS["optax.rows"],
-        "optax.softmax_cross_entropy(x, y)",
-    ),
-    FrameworkMethod(
-        "optax.integer",
-        "optax:softmax_cross_entropy_with_integer_labels",
-        CONVENTIONS["optax"],
-        "optax.softmax_cross_entropy_with_integer_labels(x, k)",
-    ),
-    FrameworkMethod(
-        "optax.safe",
-        "optax:safe_softmax_cross_entropy",
-        CONVENTIONS["optax.rows"],
-        "optax.safe_softmax_cross_entropy(x, y)",
-    ),
-    FrameworkMethod(
-        "scipy.log_softmax",
-        f"{_HERE}.scipy:log_softmax",
-        CONVENTIONS["numpy"],
-        "-scipy.special.log_softmax(x)[k]",
-    ),
-    FrameworkMethod(
-        "sklearn.log_loss",
-        f"{_HERE}.sklearn:log_loss",
-        CONVENTIONS["numpy"],
-        "sklearn.metrics.log_loss(k, softmax(x))",
-    ),
-    FrameworkMethod(
+    _theirs("torch.cross_entropy", "torch", "F", "cross_entropy", *_TARGETS, "ignore_index"),
+    _theirs("torch.cross_entropy_soft", "torch.rows", "F", "cross_entropy", *_TARGETS),
+    _theirs("torch.bce_with_logits", "torch.binary", "F", "binary_cross_entropy_with_logits"),
+    _theirs("optax.dense", "optax.rows", "optax", "softmax_cross_entropy"),
+    _theirs("optax.integer", "optax", "optax", "softmax_cross_entropy_with_integer_labels"),
+    _theirs("optax.safe", "optax.rows", "optax", "safe_softmax_cross_entropy"),
+    _own("scipy.log_softmax", "numpy", "-scipy.special.log_softmax(x)[k]"),
+    _own("sklearn.log_loss", "numpy", "sklearn.metrics.log_loss(k, softmax(x))"),
+    _own(
         "onnxruntime.softmax_cross_entropy",
-        f"{_HERE}.onnxruntime:softmax_cross_entropy",
-        CONVENTIONS["numpy"],
+        "numpy",
         "SoftmaxCrossEntropyLoss, opset 13",
-        ("class_weights", "ignore_index"),
+        "class_weights",
+        "ignore_index",
     ),
 )
 EXTRAS: Final = tuple(dict.fromkeys(library.extra for library in LIBRARIES.values()))
@@ -167,8 +124,8 @@ NAMES: Final = (*(method.name for method in FRAMEWORK_METHODS), *LIBRARIES, GROU
 def select(names: str) -> tuple[tuple[FrameworkMethod, ...], str]:
     """Return the framework methods of a list such as ``all,torch``, and what is left of the list.
 
-    The group ``frameworks`` takes what is installed. Raises XentError where nothing is, or where another name
-    is of a library that is not.
+    The group ``frameworks`` takes what is installed. Raises XentError where nothing is, and where the library
+    of another name is not.
     """
     words = [word for word in (part.strip() for part in names.split(",")) if word]
     chosen = {method.name for word in words if word in NAMES for method in _installed(word)}
@@ -196,8 +153,7 @@ def not_installed() -> tuple[Library, ...]:
 
 def versions(target: str, convention: Convention) -> str:
     """Return the versions of the target's library and the convention's: ``optax 0.2.8, jax 0.10.2``."""
-    where = target.partition(":")[0]
-    names = ("" if where.endswith(".py") else where.partition(".")[0], convention.library)
-    libraries = [LIBRARIES.get(name, Library(name, "", (name,))) for name in dict.fromkeys(names) if name]
-    shown = {library.name: library.version for library in libraries if library.name != "numpy"}
-    return ", ".join(f"{name} {version}" for name, version in shown.items() if version)
+    module = target.partition(":")[0]
+    names = dict.fromkeys(("" if module.endswith(".py") else module.partition(".")[0], convention.library))
+    libraries = (LIBRARIES.get(name, Library(name, "")) for name in names if name not in {"", "numpy"})
+    return ", ".join(f"{library.name} {library.version}" for library in libraries if library.version)

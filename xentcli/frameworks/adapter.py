@@ -5,8 +5,7 @@ An adapter imports its library, and is imported where a loss is called alone.
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 Loss = Callable[[Any], Any]  # logits → losses, with the labels already filled in
 
@@ -15,25 +14,19 @@ class Adapter(Protocol):
     """A module; ``ARRAY`` is the type of the library's arrays, and ``ARRAY_NAME`` that type in a sentence.
 
     ``REDUCE`` has the functions for ``mean`` and ``sum``, which compute in the dtype of the losses.
+    ``session()`` returns the context that its functions are called in. ``gradient(loss, x)`` returns
+    d Σ losses / d x by autodiff as a NumPy array, None where the losses do not depend on x; it is None where
+    the library has no autodiff.
     """
 
     ARRAY: Any
     ARRAY_NAME: str
     REDUCE: Mapping[str, Callable[[Any], Any]]
+    session: Callable[[], AbstractContextManager[Any]]
+    gradient: Any
 
     def array(self, values: Any, dtype: str) -> Any:
         """Make an array of the dtype of a NumPy one that holds its numbers."""
 
     def to_numpy(self, array: Any) -> tuple[Any, str]:
         """Return the numbers in float64 and the name of the dtype."""
-
-    def gradient(self, loss: Loss, x: Any) -> Any:
-        """Return d Σ losses / d x by autodiff as a NumPy array; None where the losses do not depend on x."""
-
-    def session(self) -> AbstractContextManager[Any]:
-        """Return the context that its functions are called in."""
-
-
-def adapter(name: str) -> Adapter:
-    """Import the adapter of a library; raises ImportError where the library is not installed."""
-    return cast("Adapter", import_module(f"xentcli.frameworks.{name}"))

@@ -55,16 +55,6 @@ class Convention:
     flushes: bool = False
 
     @property
-    def call(self) -> str:
-        """The call, as a signature."""
-        axes = "(N,)" if self.binary else "(N, C)"
-        scores = f"{'probabilities' if self.probabilities else 'logits'} {axes}"
-        labels = "labels (N,) int64" if self.labels == "indices" else f"labels {axes}"
-        arguments = (labels, scores) if self.labels_first else (scores, labels)
-        returned = "losses (N,)" if self.reduction == "none" else f"their {self.reduction}"
-        return f"f({', '.join(arguments)}) → {returned}"
-
-    @property
     def binary(self) -> bool:
         """Whether a loss expects one logit per example."""
         return self.labels == "binary"
@@ -85,25 +75,23 @@ _SKLEARN = Convention(
     "sklearn", "numpy", "indices", labels_first=True, probabilities=True, reduction="mean", classes="labels"
 )
 
-CONVENTIONS: Final = {
-    convention.name: convention
-    for convention in (
-        Convention("numpy", "numpy", "indices"),
-        Convention("numpy.rows", "numpy", "rows"),
-        Convention("numpy.binary", "numpy", "binary"),
-        Convention("torch", "torch", "indices", parameters=_TORCH),
-        Convention("torch.rows", "torch", "rows", parameters=_TORCH),
-        Convention("torch.binary", "torch", "binary"),
-        Convention("optax", "jax", "indices"),
-        Convention("optax.rows", "jax", "rows"),
-        Convention("optax.binary", "jax", "binary"),
-        Convention("tensorflow", "tensorflow", "rows", labels_first=True),
-        Convention("tensorflow.indices", "tensorflow", "indices", labels_first=True),
-        Convention("tensorflow.binary", "tensorflow", "binary", labels_first=True),
-        Convention("keras", "tensorflow", "rows", labels_first=True, probabilities=True),
-        _SKLEARN,
-    )
-}
+_ALL: Final = (
+    Convention("numpy", "numpy", "indices"),
+    Convention("numpy.rows", "numpy", "rows"),
+    Convention("numpy.binary", "numpy", "binary"),
+    Convention("torch", "torch", "indices", parameters=_TORCH),
+    Convention("torch.rows", "torch", "rows", parameters=_TORCH),
+    Convention("torch.binary", "torch", "binary"),
+    Convention("optax", "jax", "indices"),
+    Convention("optax.rows", "jax", "rows"),
+    Convention("optax.binary", "jax", "binary"),
+    Convention("tensorflow", "tensorflow", "rows", labels_first=True),
+    Convention("tensorflow.indices", "tensorflow", "indices", labels_first=True),
+    Convention("tensorflow.binary", "tensorflow", "binary", labels_first=True),
+    Convention("keras", "tensorflow", "rows", labels_first=True, probabilities=True),
+    _SKLEARN,
+)
+CONVENTIONS: Final = {convention.name: convention for convention in _ALL}
 _CONVENTION_OF: Final = {"jax": "optax"}  # of a library that has none of its own name
 
 

@@ -11,16 +11,18 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from xentcli.errors import XentError
-from xentcli.frameworks.adapter import Adapter, adapter
 from xentcli.frameworks.conventions import NAMES, Convention
 from xentcli.frameworks.request import arrays
 from xentcli.process import Fields, describe
 from xentcli.words import IGNORE_INDEX
+
+if TYPE_CHECKING:
+    from xentcli.frameworks.adapter import Adapter
 
 Function = Callable[..., Any]
 Rows = tuple[Any, Any]  # scores and labels of some examples, as NumPy arrays
@@ -60,9 +62,7 @@ def _import(where: str) -> Any:
     if not path.is_file():
         raise XentError(f"{where}: {'is a folder' if path.is_dir() else 'no such file'}")
     sys.path.insert(0, str(path.parent.resolve()))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise XentError(f"{where}: cannot be imported")
+    spec: Any = importlib.util.spec_from_file_location(path.stem, path)  # not None: the name ends in .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
@@ -83,7 +83,7 @@ class LossFunction:
     loss: Function
     gradient: Function | None
     convention: Convention
-    adapter: Adapter
+    adapter: "Adapter"
     parameters: tuple[str, ...]
 
     @classmethod
@@ -96,20 +96,19 @@ class LossFunction:
         names = _parameters(loss)
         parameters = tuple(name for name in (*NAMES, "reduction") if convention.parameter(name) in names)
         try:
-            library = adapter(convention.library)
+            library = cast("Adapter", importlib.import_module(f"xentcli.frameworks.{convention.library}"))
         except ImportError as error:
             raise XentError(f"convention {convention.name}: {convention.library} is not installed") from error
         with library.session():
             flushes = not library.to_numpy(library.array(np.array([_SUBNORMAL]), "float32"))[0].all()
         reduction = "none" if "reduction" in parameters else convention.reduction
-        return cls(
-            loss, gradient, replace(convention, reduction=reduction, flushes=flushes), library, parameters
-        )
+        completed = replace(convention, reduction=reduction, flushes=flushes)
+        return cls(loss, gradient, completed, library, parameters)
 
     @property
     def has_gradient(self) -> bool:
         """Whether there is a gradient with respect to logits."""
-        differentiable = self.gradient is not None or self.convention.library != "numpy"
+        differentiable = self.gradient is not None or self.adapter.gradient is not None
         return differentiable and not self.convention.probabilities
 
     def respond(self, request: Fields) -> Fields:
@@ -127,20 +126,28 @@ class LossFunction:
             self.adapter.session(),
         ):
             warnings.simplefilter("ignore")  # nan and infinity are results here
-            try:
-                response = call.losses()
-            except _Unusable as error:
-                response = {"unusable": str(error)}
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a loss raises is its response
-                response = {"raised": describe(error)}
+            response = _attempt(call.losses)
             if self.has_gradient and "losses" in response:
-                try:
-                    response |= call.gradient()
-                except _Unusable as error:
-                    response["gradient_failed"] = str(error)
-                except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
-                    response["gradient_failed"] = f"raised {describe(error)}"
+                slope = _attempt(call.gradient)
+                failed = failure(slope)
+                response |= slope if failed is None else {"gradient_failed": failed}
         return {**response, "printed": printed.getvalue()[:_SHOWN], "wrote": sorted(call.wrote)}
+
+
+def failure(response: Fields) -> str | None:
+    """Say why a response has no numbers to use; None where it has."""
+    if "raised" in response:
+        return f"raised {response['raised']}"
+    return response.get("refused", response.get("unusable", response.get("gradient_failed")))
+
+
+def _attempt(call: Callable[[], Fields]) -> Fields:
+    try:
+        return call()
+    except _Unusable as error:
+        return {"unusable": str(error)}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a loss raises is its response
+        return {"raised": describe(error)}
 
 
 class _Call:
@@ -148,8 +155,7 @@ class _Call:
 
     def __init__(self, function: LossFunction, request: Fields) -> None:
         self._function, self._convention, self._adapter = function, function.convention, function.adapter
-        self._request = request
-        self._batch = arrays(request)
+        self._request, self._batch = request, arrays(request)
         self.wrote: set[str] = set()
 
     def losses(self) -> Fields:
@@ -157,15 +163,16 @@ class _Call:
 
         The losses of a function that only reduces are those of batches of one example.
         """
-        returned, reduction = self._loss(self._batch), self._request["reduction"]
+        function, reduction = self._function.loss, self._request["reduction"]
+        returned = self._returned(function, self._batch)
         (losses, dtype), loss = self._numbers(returned), None
         if self._convention.reduction != "none":
-            rows = [self._numbers(self._loss(row))[0].ravel() for row in self._rows()]
+            rows = [self._numbers(self._returned(function, row))[0].ravel() for row in self._rows()]
             losses, loss = np.concatenate([np.zeros(0), *rows]), losses
+        elif "reduction" in self._function.parameters and reduction != "none":
+            loss, _ = self._numbers(self._returned(function, self._batch, reduction))
         elif reduction != "none":
-            can_reduce = "reduction" in self._function.parameters
-            reduce = self._adapter.REDUCE[reduction]
-            loss, _ = self._numbers(self._loss(self._batch, reduction) if can_reduce else reduce(returned))
+            loss, _ = self._numbers(self._adapter.REDUCE[reduction](returned))
         response = {"dtype": dtype, "shape": losses.shape, "losses": losses.ravel().tolist()}
         return response | ({} if loss is None else {"loss": loss.ravel().tolist(), "loss_shape": loss.shape})
 
@@ -183,28 +190,26 @@ class _Call:
         scores, labels = self._batch
         return [(scores[[row]], labels[[row]]) for row in range(len(scores))]
 
-    def _loss(self, batch: Rows, reduction: str = "none") -> Any:
-        return self._watch(self._function.loss, *self._arguments(batch), self._keywords(reduction))
-
     def _slope(self, batch: Rows) -> tuple[Any, str]:
+        if self._function.gradient is not None:
+            values, dtype = self._numbers(self._returned(self._function.gradient, batch))
+            if values.shape != batch[0].shape:
+                raise _Unusable(f"has shape {values.shape}; expected {batch[0].shape}")
+            return values, dtype
         x, y = self._arguments(batch)
-        theirs = self._function.gradient
-        if theirs is None:
-            loss, keywords = self._function.loss, self._keywords("none")
-            slope = self._adapter.gradient(lambda x: loss(*self._in_order(x, y), **keywords), x)
-            return slope, self._request["dtype"]
-        values, dtype = self._numbers(self._watch(theirs, x, y, self._keywords("none", theirs)))
-        if values.shape != batch[0].shape:
-            raise _Unusable(f"has shape {values.shape}; expected {batch[0].shape}")
-        return values, dtype
+        loss = self._function.loss
+        keywords = self._keywords(loss, "none")
+        slope = self._adapter.gradient(lambda x: loss(*self._in_order(x, y), **keywords), x)
+        return slope, self._request["dtype"]
 
-    def _watch(self, function: Function, x: Any, y: Any, keywords: dict[str, Any]) -> Any:
+    def _returned(self, function: Function, batch: Rows, reduction: str = "none") -> Any:
         """Call a function, and note which of its arguments it wrote into."""
-        before = [self._adapter.to_numpy(array)[0].copy() for array in (x, y)]
+        arguments = self._arguments(batch)
+        before = [self._adapter.to_numpy(array)[0].copy() for array in arguments]
         try:
-            return function(*self._in_order(x, y), **keywords)
+            return function(*self._in_order(*arguments), **self._keywords(function, reduction))
         finally:
-            for name, was, now in zip(("logits", "labels"), before, (x, y), strict=True):
+            for name, was, now in zip(("logits", "labels"), before, arguments, strict=True):
                 if not np.array_equal(was, self._adapter.to_numpy(now)[0], equal_nan=True):
                     self.wrote.add(name)
 
@@ -227,9 +232,9 @@ class _Call:
         x, y = (self._adapter.array(*pair) for pair in zip(batch, dtypes, strict=True))
         return x, y
 
-    def _keywords(self, reduction: str, function: Function | None = None) -> dict[str, Any]:
-        """Return the keyword arguments, of those requested, that the loss or another function takes."""
-        names = _parameters(function or self._function.loss)
+    def _keywords(self, function: Function, reduction: str) -> dict[str, Any]:
+        """Return the keyword arguments, of those requested, that a function takes."""
+        names = _parameters(function)
         values = {"ignore_index": IGNORE_INDEX, **self._request["keywords"], "reduction": reduction}
         for name, value in values.items():
             if isinstance(value, list):

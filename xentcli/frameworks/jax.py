@@ -1,6 +1,6 @@
 """JAX's arrays and its autodiff."""
 
-from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ from xentcli.frameworks.adapter import Loss
 
 ARRAY, ARRAY_NAME = jax.Array, "a jax.Array"
 REDUCE = {"mean": jax.numpy.mean, "sum": jax.numpy.sum}
+session = partial(jax.enable_x64, True)  # without 64-bit types float64 is float32
 
 
 def array(values: Any, dtype: str) -> Any:
@@ -25,8 +26,3 @@ def to_numpy(array: Any) -> tuple[Any, str]:
 def gradient(loss: Loss, x: Any) -> Any:
     """Differentiate; what does not depend on x has a gradient of zeros."""
     return to_numpy(jax.grad(lambda logits: loss(logits).sum())(x))[0]
-
-
-def session() -> AbstractContextManager[Any]:
-    """Turn 64-bit types on: without them float64 is float32."""
-    return jax.enable_x64(True)

@@ -1,21 +1,22 @@
 """NumPy's arrays; there is no autodiff."""
 
-from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from xentcli import formats
-from xentcli.frameworks.adapter import Loss
 
 ARRAY = (np.ndarray, np.generic, float)  # a float is a loss reduced, such as scikit-learn's
 ARRAY_NAME = "a NumPy array"
 REDUCE = {"mean": np.mean, "sum": np.sum}
+session = partial(np.errstate, all="ignore")  # nan and infinity are results here
+gradient = None
 
 
 def array(values: Any, dtype: str) -> Any:
     """Convert to the dtype."""
-    return values.astype(dtype if dtype == "int64" else formats.dtype(dtype))
+    return values.astype(formats.dtype(dtype))
 
 
 def to_numpy(array: Any) -> tuple[Any, str]:
@@ -24,13 +25,3 @@ def to_numpy(array: Any) -> tuple[Any, str]:
     if np.asarray(array).dtype.kind not in "fiub" and dtype != "bfloat16":
         raise TypeError(f"returned numbers of dtype {dtype}")
     return np.asarray(array).astype(np.float64), dtype
-
-
-def gradient(loss: Loss, x: Any) -> Any:  # noqa: ARG001 - the arguments are those of every adapter
-    """Return None."""
-    return None
-
-
-def session() -> AbstractContextManager[Any]:
-    """Turn warnings off: nan and infinity are results here."""
-    return np.errstate(all="ignore")

@@ -18,39 +18,43 @@ def request(batch: "Batch", dtype: str, reduction: str, convention: Convention) 
 
     Numbers are those of ``dtype``.
     """
-    scores = probabilities(batch, dtype) if convention.probabilities else batch.logits
-    labels = batch.class_labels if convention.labels == "indices" else batch.labels
+    x = scores(batch, dtype, convention)
+    indices = convention.labels == "indices"
+    labels = batch.class_labels if indices else batch.labels.astype(np.float64)
     assert labels is not None  # noqa: S101 - Convention.why_unsupported says so
     if batch.binary:
-        scores, labels = scores[:, 0], labels[:, 0]
+        x, labels = x[:, 0], labels[:, 0]
     return {
         "dtype": dtype,
-        "shape": scores.shape,
-        "scores": _as_lists(scores.ravel()),
+        "shape": x.shape,
+        "scores": x.astype(np.float64).ravel().tolist(),
         "labels_shape": labels.shape,
-        "labels_dtype": "int64" if convention.labels == "indices" else dtype,
-        "labels": _as_lists(labels.ravel()),
+        "labels_dtype": "int64" if indices else dtype,
+        "labels": labels.ravel().tolist(),
         "keywords": keywords(batch),
         "reduction": reduction,
     }
 
 
+def address(target: str, gradient: str | None, called: Convention) -> "Fields":
+    """Return what names a loss in a request."""
+    return {"target": target, "gradient": gradient, "convention": called.name, "returns": called.reduction}
+
+
 def arrays(fields: "Fields") -> "tuple[Any, Any]":
     """Return the scores in float64, and the labels in int64 where they are indices, else float64."""
-    scores = np.array(fields["scores"], np.float64).reshape(fields["shape"])
+    x = np.array(fields["scores"], np.float64).reshape(fields["shape"])
     kind = np.int64 if fields["labels_dtype"] == "int64" else np.float64
-    return scores, np.array(fields["labels"], kind).reshape(fields["labels_shape"])
+    return x, np.array(fields["labels"], kind).reshape(fields["labels_shape"])
 
 
-def probabilities(batch: "Batch", dtype: str) -> "FloatArray":
-    """Return the probabilities (N, C): the case's, else the softmax in float64, rounded to the dtype."""
+def scores(batch: "Batch", dtype: str, convention: Convention) -> "FloatArray":
+    """Return logits (N, C), or probabilities: the case's, else a softmax in float64, rounded to the dtype."""
+    if not convention.probabilities:
+        return batch.logits
     if batch.probabilities is not None:
         return batch.probabilities
     with np.errstate(all="ignore"):
         x = batch.logits.astype(np.float64)
         e = np.exp(x - x.max(axis=1, keepdims=True, initial=-np.inf))
         return formats.stored(e / e.sum(axis=1, keepdims=True), dtype)
-
-
-def _as_lists(values: Any) -> Any:
-    return (values if values.dtype.kind in "iu" else values.astype(np.float64)).tolist()

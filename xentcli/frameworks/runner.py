@@ -1,13 +1,16 @@
 """Case × framework method → Outcome, each library in a process of its own."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli.frameworks.request import request
+from xentcli.frameworks.function import failure
+from xentcli.frameworks.request import address, request
 from xentcli.model import Case, Outcome
-from xentcli.process import Fields, Process
+from xentcli.process import Process
 
 if TYPE_CHECKING:
     from xentcli.frameworks import FrameworkMethod
@@ -22,52 +25,36 @@ def run(
 
     A binary case runs the binary functions alone, another case the others.
     """
-    outcomes: dict[tuple[int, str], Outcome] = {}
-    for library in dict.fromkeys(method.library for method in methods):
+    outcomes: list[list[Outcome]] = [[] for _ in cases]
+    for _, same_library in groupby(methods, key=lambda method: method.library):
         # -P: a file torch.py beside the cases is not imported.
         process = Process("-P", "-m", "xentcli.frameworks.worker")
         try:
-            for method in (method for method in methods if method.library == library):
-                for number, case in enumerate(cases):
+            for method in same_library:
+                for case, ran in zip(cases, outcomes, strict=True):
                     if method.convention.binary == case.batch.binary:
-                        outcomes[number, method.name] = _outcome(process, case, method, seconds)
+                        ran.append(_outcome(process, case, method, seconds))
         finally:
             process.stop()
-    numbers = range(len(cases))
-    return [tuple(outcomes[n, m.name] for m in methods if (n, m.name) in outcomes) for n in numbers]
+    return [tuple(ran) for ran in outcomes]
 
 
 def _outcome(process: Process, case: Case, method: "FrameworkMethod", seconds: float) -> Outcome:
-    version = method.library.version
-    if (reason := method.why_unsupported(case.batch)) is not None:
-        return Outcome(method.name, case.dtype, (), None, None, (), reason, version=version)
-    response = process.request(_request(case, method), seconds)
-    if (raised := _raised(response)) is not None:
-        return Outcome(method.name, case.dtype, (), None, None, (), version=version, raised=raised)
-    losses, loss, gradient = tuple(response["losses"]), response.get("loss"), response.get("gradient")
-    return Outcome(
-        method.name,
-        response["dtype"],
-        losses,
-        None if loss is None else loss[0],
-        None if gradient is None else np.array(gradient, np.float64).reshape(case.batch.logits.shape),
-        (),
-        version=version,
+    batch, convention = case.batch, method.convention
+    outcome = Outcome(method.name, case.dtype, (), None, None, (), version=method.library.version)
+    if (reason := method.why_unsupported(batch)) is not None:
+        return replace(outcome, inapplicable=reason)
+    fields = request(batch, case.dtype, case.reduction, convention)
+    if batch.probabilities is not None:
+        fields["keywords"]["probabilities"] = batch.probabilities.astype(np.float64).tolist()
+    response = process.request({**address(method.target, None, convention), **fields}, seconds)
+    if (raised := failure(response)) is not None:
+        return replace(outcome, raised=raised)
+    loss, gradient = response.get("loss"), response.get("gradient")
+    return replace(
+        outcome,
+        dtype=response["dtype"],
+        losses=tuple(response["losses"]),
+        loss=None if loss is None else loss[0],
+        gradient=None if gradient is None else np.array(gradient, np.float64).reshape(batch.logits.shape),
     )
-
-
-def _raised(response: Fields) -> str | None:
-    if "refused" in response:
-        return str(response["refused"])
-    if "raised" in response:
-        return f"raised {response['raised']}"
-    return response.get("unusable", response.get("gradient_failed"))
-
-
-def _request(case: Case, method: "FrameworkMethod") -> Fields:
-    convention = method.convention
-    fields = request(case.batch, case.dtype, case.reduction, convention)
-    if case.batch.probabilities is not None:
-        fields["keywords"]["probabilities"] = case.batch.probabilities.astype(np.float64).tolist()
-    function = {"target": method.target, "gradient": None, "convention": convention.name}
-    return {**function, "returns": convention.reduction, **fields}

@@ -6,6 +6,7 @@ from dataclasses import replace
 from xentcli.errors import XentError
 from xentcli.frameworks.conventions import Convention
 from xentcli.frameworks.function import LossFunction
+from xentcli.frameworks.request import address
 from xentcli.process import Fields, Process
 
 _TO_IMPORT = 120.0  # seconds; TensorFlow alone may take ten
@@ -21,8 +22,7 @@ class InSubprocess:
     """
 
     def __init__(self, target: str, gradient: str | None, convention: Convention, deadline: float) -> None:
-        names = {"gradient": gradient, "convention": convention.name, "returns": convention.reduction}
-        self._name, self._deadline = {"target": target, **names}, deadline
+        self._address, self._deadline = address(target, gradient, convention), deadline
         self._process = Process("-m", "xentcli.frameworks.worker")
         described = self._start()
         self.parameters, self.has_gradient = tuple(described["parameters"]), bool(described["has_gradient"])
@@ -32,7 +32,7 @@ class InSubprocess:
         """Send the request to the process."""
         if not self._process.is_running:
             self._start()
-        return self._process.request({**self._name, **request}, self._seconds(_TO_RESPOND))
+        return self._process.request({**self._address, **request}, self._seconds(_TO_RESPOND))
 
     def stop(self) -> None:
         """End the process."""
@@ -40,10 +40,10 @@ class InSubprocess:
 
     def _start(self) -> Fields:
         """Have the loss imported; raises XentError where that fails."""
-        response = self._process.request(self._name, self._seconds(_TO_IMPORT))
+        response = self._process.request(self._address, self._seconds(_TO_IMPORT))
         if "refused" in response or "raised" in response:
             self.stop()
-            while_imported = f"{self._name['target']}: while it was imported: {response.get('raised')}"
+            while_imported = f"{self._address['target']}: while it was imported: {response.get('raised')}"
             raise XentError(response.get("refused", while_imported))
         return response
 

@@ -90,7 +90,9 @@ def as_json(report: "Report") -> str:
             "max_ulps": report.max_ulps,
             "passed": report.passed,
             "checks": [_fields(check) for check in report.checks],
-            "counterexamples": [{"name": case.name, "case": case.text} for case in report.counterexamples],
+            "counterexamples": [
+                {"name": name, "case": text} for name, text in report.counterexamples.items()
+            ],
             "summary": {word.replace(" ", "_"): status.count(word) for word in _STATUSES},
         }
     )
