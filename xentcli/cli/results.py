@@ -67,11 +67,13 @@ def evaluate_all(
     loaded = load.load_all(files, problems, overrides)
     others: list[tuple[Outcome, ...]] = [()] * len(loaded)
     if theirs:
+        from xentcli.cli.progress import progress
         from xentcli.frameworks import runner
 
         if frameworks.GROUP in map(str.strip, (overrides.methods or "").split(",")):
             note_not_installed()
-        others = runner.run(loaded, theirs)
+        with progress("running frameworks") as show:
+            others = runner.run(loaded, theirs, show=show)
     methods = (
         None if overrides.methods is None else () if theirs and not rest else select(rest, frameworks.NAMES)
     )

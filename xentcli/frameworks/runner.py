@@ -1,6 +1,6 @@
 """Case × framework method → Outcome, each library in a process of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -19,12 +19,17 @@ SECONDS = 120.0  # for a response; the first has to import the library, which ta
 
 
 def run(
-    cases: Sequence[Case], methods: "Sequence[FrameworkMethod]", seconds: float = SECONDS
+    cases: Sequence[Case],
+    methods: "Sequence[FrameworkMethod]",
+    seconds: float = SECONDS,
+    show: Callable[[float], None] = lambda _: None,
 ) -> list[tuple[Outcome, ...]]:
     """Run the methods on every case, library by library; the outcomes of each case in the order of methods.
 
-    A binary case runs the binary functions alone, another case the others.
+    A binary case runs the binary functions alone, another case the others. ``show`` is told which share is
+    done.
     """
+    total, done = len(cases) * len(methods), 0
     outcomes: list[list[Outcome]] = [[] for _ in cases]
     for _, same_library in groupby(methods, key=lambda method: method.library):
         # -P: a file torch.py beside the cases is not imported.
@@ -34,6 +39,8 @@ def run(
                 for case, ran in zip(cases, outcomes, strict=True):
                     if method.convention.binary == case.batch.binary:
                         ran.append(_outcome(process, case, method, seconds))
+                    done += 1
+                    show(done / total)
         finally:
             process.stop()
     return [tuple(ran) for ran in outcomes]
