@@ -142,6 +142,17 @@ def test_cases_of_a_folder_of_ones_own_are_sorted_by_their_folders(xent: Xent, t
     assert sum(line.startswith(" case-") for line in lines) == 18
 
 
+def test_files_of_anywhere_stand_beside_bundled_cases(xent: Xent, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("logits: [[0, 1000]]\nlabels: [0]\n", encoding="utf-8")
+    inputs = ["clipping", str(path), "cases/overflow", "binary"]
+
+    lines = compare(xent, *inputs)
+
+    assert [line for line in lines if line in {"clipping", "overflow", "binary"}]
+    assert sum(line.startswith("naive ") for line in lines) == 1  # mine alone lies on top
+
+
 def test_a_mark_is_ascii_where_the_terminal_is() -> None:
     done = program("compare", "clipping", env={"PYTHONIOENCODING": "ascii", "FORCE_COLOR": "1"})
 

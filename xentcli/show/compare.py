@@ -37,7 +37,7 @@ def _marks(results: Sequence[Result], width: int) -> list[Part]:
     parts: list[Part] = []
     if len(_side_by_side(folders.get("", ()), width)) == 1:
         parts += _numbers(folders.pop(""))
-    parts.append(Lines(tuple(matrix.legend_lines(width))))
+    parts.append(matrix.legend(width))
     for binary in (False, True):
         kind = [result for result in results if result.case.batch.binary is binary]
         rest = {folder: [r for r in some if r in kind] for folder, some in folders.items()}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from xentcli.errors import printable
 from xentcli.formats import FORMATS, nearest
+from xentcli.load.sources import home
 from xentcli.methods.table import METHODS
 from xentcli.show.cells import mark
 from xentcli.show.sentences import counts
@@ -46,14 +47,14 @@ def columns_of(results: "Sequence[Result]") -> list[Column]:
 
 
 def by_folder(results: "Sequence[Result]") -> "dict[str, list[Result]]":
-    """Sort cases by the folder they lie in, as seen from the folder that has them all."""
-    parents = [Path(result.case.path).parent for result in results]
-    home = os.path.commonpath(parents)
+    """Sort cases by the folder they lie in, as seen from the topmost: the bundled one, or the others'."""
+    paths = [Path(result.case.path).absolute() for result in results]
+    others = [path.parent for path in paths if not path.is_relative_to(home())]
+    top = os.path.commonpath(others) if others else home()
     folders: dict[str, list[Result]] = {}
-    for result, parent in zip(results, parents, strict=True):
-        folders.setdefault(printable(parent.relative_to(home).as_posix().removeprefix(".")), []).append(
-            result
-        )
+    for result, path in zip(results, paths, strict=True):
+        below = path.parent.relative_to(home() if path.is_relative_to(home()) else top)
+        folders.setdefault(printable(below.as_posix().removeprefix(".")), []).append(result)
     return folders
 
 
@@ -84,11 +85,8 @@ def _row(result: "Result", columns: Sequence[Column]) -> tuple[str, ...]:
         return name, "", *(marks.get(column.method, "") for column in columns)
     if exact.is_nan():
         return name, "nan", Cell(NO_TRUTH, Tone.CONTEXT), *[""] * (len(columns) - 1)
-    return (
-        name,
-        _three_digits(nearest(exact, FORMATS[result.case.numerics.loss_dtype])),
-        *(marks.get(column.method, "") for column in columns),
-    )
+    short = _three_digits(nearest(exact, FORMATS[result.case.numerics.loss_dtype]))
+    return name, short, *(marks.get(column.method, "") for column in columns)
 
 
 def _three_digits(value: float) -> str:
@@ -96,13 +94,12 @@ def _three_digits(value: float) -> str:
     return f"{value:.0f}" if _THOUSAND <= value < _LONG else f"{value:.3g}"
 
 
-def legend() -> tuple[str, ...]:
-    """Say what the marks mean."""
-    return tuple(
-        Cell(text, tone)
-        for mark, words, tone in _LEGEND
-        for text, tone in ((mark, tone), (words, Tone.CONTEXT))
-    )
+def legend(width: int) -> Lines:
+    """Say what the marks mean, on one line where it fits."""
+    pieces = [(Cell(marks, tone), Cell(words, Tone.CONTEXT)) for marks, words, tone in _LEGEND]
+    whole = tuple(piece for pair in pieces for piece in pair)
+    fits = sum(map(len, whole)) <= width
+    return Lines((whole,) if fits else tuple(paragraph("".join(whole), width, Tone.CONTEXT)))
 
 
 def draw(folders: "Mapping[str, Sequence[Result]]", counted: "Sequence[Result]", width: int) -> list[Lines]:
@@ -196,9 +193,3 @@ def _write_groups(line: list[str], columns: Sequence[Column], places: Sequence[t
         if begin >= free and begin + len(group) <= len(line):
             line[begin : begin + len(group)] = group
             free = begin + len(group) + 1
-
-
-def legend_lines(width: int) -> list[tuple[str, ...]]:
-    """Return the legend on one line where it fits, else broken."""
-    whole = legend()
-    return [whole] if sum(map(len, whole)) <= width else paragraph("".join(whole), width, Tone.CONTEXT)

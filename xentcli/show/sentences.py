@@ -8,7 +8,6 @@ from xentcli.digits import three
 from xentcli.errors import count
 from xentcli.judge import Result
 from xentcli.judge.findings import main_cause
-from xentcli.methods.table import METHODS
 from xentcli.model import Judgement, Outcome
 
 _NAMED = 5  # cases that the closing sentence names
@@ -17,7 +16,6 @@ _ADJECTIVES: Final = {
     "overflow": "infinite",
     "collapsed": "0",
 }  # of other verdicts the word
-_BINARY: Final = frozenset(method.name for method in METHODS if method.binary)
 
 
 def closing(results: Sequence[Result]) -> str:
@@ -112,7 +110,7 @@ def comparison(results: Sequence[Result]) -> str:
 
 def _best(results: Sequence[Result], cases: str) -> str:
     right, judged_in = counts(results)
-    names = [name for name in judged_in if name not in _BINARY or results[0].case.batch.binary]
+    names = list(judged_in)
     if not names:
         return f"the {cases} have no true loss"
     most = max(judged_in.values())
