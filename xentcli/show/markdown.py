@@ -14,11 +14,16 @@ def render(sheets: Sequence["Sheet"]) -> str:
     return "\n".join(map(_render, sheets))
 
 
+def escaped(text: str) -> str:
+    """Return a text whose special characters Markdown shows as they are."""
+    return text.translate(_SPECIAL)
+
+
 def _render(sheet: "Sheet") -> str:
-    lines = [f"### {sheet.title.translate(_SPECIAL)}", ""] if sheet.title else []
+    lines = [f"### {escaped(sheet.title)}", ""] if sheet.title else []
     lines += [_line(sheet.columns), "|" + " --- |" * len(sheet.columns), *map(_line, sheet.rows)]
     return "".join(f"{line}\n" for line in lines)
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "".join(f"| {cell.translate(_SPECIAL)} " for cell in cells) + "|"
+    return "".join(f"| {escaped(cell)} " for cell in cells) + "|"

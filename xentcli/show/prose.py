@@ -12,3 +12,15 @@ def filled(line: str, width: int) -> str:
     return textwrap.fill(
         line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
+
+
+def hanging(head: str, text: str, width: int, margin: int) -> str:
+    """Put a text after its head and break it at the width, what follows the first line behind a margin."""
+    return textwrap.fill(
+        text,
+        max(_NARROWEST, margin + _NARROWEST // 2, min(width, _WIDEST)),
+        initial_indent=head,
+        subsequent_indent=" " * margin,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
