@@ -127,7 +127,10 @@ def test_markdown_has_a_heading_and_code(xent: Xent) -> None:
 
     assert text.startswith("### bce\\_naive\n\nBinary cross-entropy")
     assert "```python\nlosses = -(y * np.log(p) + (1 - y) * np.log(1 - p))\n```\n" in text
-    assert "- next: `xent explain clamp-leaps --method bce_naive`; `xent" in text
+    assert (
+        "- next: `xent explain clamp-leaps --method bce_naive`; `xent findings sigmoid-rounding`; `xent"
+        in text
+    )
 
 
 def test_a_library_stands_for_its_functions(xent: Xent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,11 +32,8 @@ def cases(
       xent cases --finding tail-collapse
       xent cases --library torch
     """
-    from xentcli import atlas
     from xentcli.cli.output import to_stdout
     from xentcli.load import sources
-    from xentcli.show import render
-    from xentcli.show.listings import case_sheets
 
     if names and any((search, finding, library)):
         raise XentError("--search, --finding and --library list cases; give them or a name")
@@ -48,6 +45,10 @@ def cases(
     if names:
         show_pages("case", names, form)
         return 0
+    from xentcli import atlas
+    from xentcli.show import render
+    from xentcli.show.listings import case_sheets
+
     entries = atlas.entries()
     note_skipped(len(sources.bundled()) - len(entries))
     if search is not None:

@@ -66,7 +66,9 @@ def clipped_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _through_sigmoid(ar, p, ar.where_inside(p, _log_gradient(ar, batch, p), *batch.clip))
 
 
-BCE_CLIPPED: Final = _method("bce_clipped", clipped, clipped_gradient, "the same, p clipped to [low, high]")
+BCE_CLIPPED: Final = _method(
+    "bce_clipped", clipped, clipped_gradient, "bce_naive's, p clipped to [low, high]"
+)
 
 
 def clamped(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -94,7 +96,7 @@ def clamped_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return _through_sigmoid(ar, p, ar.divide(ar.subtract(p, batch.labels), variance))
 
 
-BCE_CLAMPED: Final = _method("bce_clamped", clamped, clamped_gradient, "the same, logs clamped at -100")
+BCE_CLAMPED: Final = _method("bce_clamped", clamped, clamped_gradient, "bce_naive's, logs clamped at -100")
 
 
 def with_logits(ar: "Arithmetic", batch: "Batch") -> "FloatArray":

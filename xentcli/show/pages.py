@@ -52,11 +52,15 @@ def finding_page(finding: "Finding", result: "Result", cases: Sequence[str]) -> 
     context: Facts = {
         "case": f"{finding.case}: {result.case.title}",
         "also in": ", ".join(name for name in cases if name != finding.case),
-        "beside": ", ".join(name for name in beside if name != finding.name),
+        "found with": ", ".join(name for name in beside if name != finding.name),
         "source": finding.source,
     }
     code: list[Facts] = [{name: Code(remedy[key].strip())} for key, name in _LIBRARIES.items()]
-    todo: Facts = {"remedy": finding.remedy, "code takes": remedy["takes"] + _MODULES}
+    todo: Facts = {
+        "remedy": finding.remedy,
+        "code takes": remedy["takes"] + _MODULES,
+        "note": remedy.get("note", ""),
+    }
     after = _next(f"explain {finding.case}", f"cases {finding.case}", f"cases --finding {finding.name}")
     return Page("finding", finding.name, finding.cause, (shows, todo, *code, context, after))
 
@@ -90,7 +94,8 @@ def method_page(method: "Method", results: "Sequence[tuple[Finding, Result]]") -
     takes: Facts = {"code takes": ", ".join(text for name, text in inputs.items() if name in used)}
     code: Facts = {"NumPy": Code(about["numpy"].strip())}
     case = failures[0][0].case if failures else "clamp-leaps"
-    after = _next(f"explain {case} --method {method.name}", f"compare --methods {method.name}")
+    look_up = [f"findings {failures[0][0].name}"] if failures else []
+    after = _next(f"explain {case} --method {method.name}", *look_up, f"compare --methods {method.name}")
     return Page("method", method.name, about["what"], (facts, takes, code, context, after))
 
 
@@ -123,13 +128,13 @@ def case_page(result: "Result", folder: str) -> Page:
         "truth": f"{truth}, {case.reduction} of {', '.join(losses)}" if 1 < len(losses) <= _FEW else truth,
         "printed": _expected(result, derived=False),
         "derived": _expected(result, derived=True),
-        "methods": tuple(": ".join((m, ", ".join((_how(j), *j.all_findings)))) for m, j in _judged(result)),
+        "methods": tuple(f"{name}: {_how(j)}{_bracketed(j.all_findings)}" for name, j in _judged(result)),
     }
     context: Facts = {
         "folder": folder,
         "affects": tuple(f"{each.library} {each.versions} ({each.state})" for each in about.affects),
         "prints": tuple(f"{each.library} {each.version}: {each.call} → {each.text}" for each in about.prints),
-        "source": tuple(", ".join(filter(None, (each.url, each.title, each.date))) for each in about.sources),
+        "source": tuple(each.url + _bracketed((each.title, each.date)) for each in about.sources),
     }
     after = _next(f"run {case.name}", f"explain {case.name}", f"cases show {case.name}")
     return Page("case", case.name, case.title, (facts, context, after))
@@ -143,6 +148,11 @@ def _judged(result: "Result") -> "Iterator[tuple[str, Judgement]]":
     for outcome, judgement in zip(result.outcomes, result.judgements, strict=True):
         if judgement is not None:
             yield outcome.method, judgement
+
+
+def _bracketed(words: Sequence[str | None]) -> str:
+    text = ", ".join(filter(None, words))
+    return f" ({text})" if text else ""
 
 
 def _how(judgement: "Judgement") -> str:
