@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xentcli import atlas
+from xentcli import atlas, load
 from xentcli.formats import FORMATS, ulps
 from xentcli.judge.exact import compute_exact
 from xentcli.judge.findings import FINDINGS
 from xentcli.judge.findings.finding import ACCURATE, Finding
 from xentcli.judge.verdicts import judge_gradient
+from xentcli.load.sources import Source
 from xentcli.methods.method import Method
 from xentcli.methods.table import METHODS
 from xentcli.model import Batch, Case
@@ -153,6 +154,21 @@ def test_a_remedy_is_right_where_methods_are_not(finding: Finding, name: str) ->
     judgements = evaluate(case, methods_of(case, METHODS)).judgements
     found = [each for each in judgements if each is not None and finding.name in each.all_findings]
     assert any(each.verdict != "accurate" or (each.gradient and each.gradient.state in BAD) for each in found)
+
+
+@in_every_library
+@pytest.mark.parametrize("remedy", ["from-logits", "small-loss", "wider"])
+def test_a_remedy_is_right_at_any_size_of_logits(remedy: str, name: str) -> None:
+    dtype, far = ("float16", 6e4) if remedy == "wider" else ("float32", 1e8)
+    logits = f"[[0, 1000, -1000], [0, 1000, 3], [{far}, {far}, {far}], [0.5, -1, -3], [-inf, 0, 1]]"
+    text = f"title: t\ndtype: {dtype}\nlogits: {logits}\nlabels: [0, 1, 2, 1, 2]\n"
+    batch = load.load(Source("case.yaml", "case", text.encode())).batch
+
+    with library(name).session():
+        losses = execute(remedy, name, **inputs_of(batch))["losses"]
+
+        assert str(losses.dtype).endswith("float32")
+        assert_right(remedy, losses, name, batch)
 
 
 @in_every_library
