@@ -104,9 +104,8 @@ def test_a_page_is_written_as_kept(xent: Xent, kind: str, name: str) -> None:
 
 
 def test_several_names_are_several_pages_and_json_has_an_object_for_each(xent: Xent) -> None:
-    done = xent("findings", "tail-collapse", "empty-tile", "--format", "json")
-
-    first, second = json.loads(done.out)
+    two = [page for page in pages("finding") if page.name in {"tail-collapse", "empty-tile"}]
+    first, second = json.loads(render(two, "json", Screen()))
     assert [first["finding"], second["finding"]] == ["tail-collapse", "empty-tile"]
     assert first["shows as"] == [
         "off, gradient wrong: naive, clipped, dense, sparse, online, guarded, textbook",
@@ -115,6 +114,10 @@ def test_several_names_are_several_pages_and_json_has_an_object_for_each(xent: X
     ]
     assert "np.logaddexp" in first["NumPy"]
     assert "no fault" in second
+    assert [p["method"] for p in json.loads(xent("methods", "torch", "optax", "--format", "json").out)] == [
+        *("torch.cross_entropy", "torch.cross_entropy_soft", "torch.bce_with_logits"),
+        *("optax.dense", "optax.integer", "optax.safe"),
+    ]
     text = xent("findings", "tail-collapse", "empty-tile").out
     assert [line.split(":")[0] for line in text.splitlines() if line[:1].strip()][0::2][:1] == [
         "tail-collapse"

@@ -57,12 +57,10 @@ class Library:
 def library(name: str) -> Library:
     if name == "numpy":
         return Library({"np": np})
+    module = pytest.importorskip(name)
     adapter = import_module(f"xentcli.frameworks.{name}")
-    if name == "torch":
-        torch = import_module("torch")
-        return Library({"torch": torch, "F": torch.nn.functional}, nullcontext, adapter)
-    jax = import_module("jax")
-    return Library({"jax": jax, "jnp": jax.numpy}, adapter.session, adapter)
+    short = {"F": module.nn.functional} if name == "torch" else {"jnp": module.numpy}
+    return Library({name: module, **short}, adapter.session, adapter)
 
 
 LIBRARIES = ["numpy", *(pytest.param(name, marks=pytest.mark.frameworks) for name in ("torch", "jax"))]

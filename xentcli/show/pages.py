@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
 _FEW = 8  # numbers that are shown one by one
 _LIBRARIES = {"numpy": "NumPy", "torch": "torch", "jax": "JAX"}
+_SOURCE = "Source: "  # as a docstring begins its last paragraph
 _MODULES = "; F is torch.nn.functional, jnp is jax.numpy"
-_INPUTS = (
-    "logits x (N, C), largest m (N, 1), z = x - m, softmax p, labels y (N, C) or k (N,), r = np.arange(N)"
-)
-_INPUTS_OF_BINARY = "logits x (N,), their sigmoid p, labels y (N,)"
 
 
 @cache
@@ -68,7 +65,8 @@ def finding_page(finding: "Finding", result: "Result", cases: Sequence[str]) -> 
 def method_page(method: "Method", results: "Sequence[tuple[Finding, Result]]") -> Page:
     """Make the page of a method: ``results`` has it on the case of each finding."""
     about = words()["methods"][method.name]
-    _, *behaviour, source = _paragraphs(method.loss)
+    _, *prose = _paragraphs(method.loss)
+    source = next((paragraph for paragraph in prose if paragraph.startswith(_SOURCE)), "")
     failures = [
         (finding, judgement)
         for finding, result in results
@@ -81,13 +79,13 @@ def method_page(method: "Method", results: "Sequence[tuple[Finding, Result]]") -
         "labels": labels_supported(method),
         "dtype": method.dtype or "the case's",
         "runs": "by default" if method.by_default else "where a case expects something of it",
-        "numerics": " ".join(behaviour),
+        "numerics": " ".join(paragraph for paragraph in prose if paragraph != source),
         "gradient": "none" if method.gradient is None else _paragraphs(method.gradient)[0],
         "fails with": tuple(f"{finding.name}: {_how(judgement)}" for finding, judgement in failures),
     }
     context: Facts = {
         "frameworks": ", ".join(about.get("frameworks", ())),
-        "source": source.removeprefix("Source: ").rstrip("."),
+        "source": source.removeprefix(_SOURCE).rstrip("."),
     }
     inputs = words()["inputs_of_binary" if method.binary else "inputs"]
     used = set(re.findall(r"\w+", about["numpy"]))
