@@ -58,7 +58,7 @@ def test_a_docstring_says_how_a_method_behaves_and_where_it_is_from() -> None:
     for page in pages("method")[: len(METHODS)]:
         facts = {key: value for block in page.blocks for key, value in block.items()}
         assert facts["source"], page.name
-        assert facts["numerics"] or page.name == "bce_with_logits", page.name
+        assert len(str(facts["numerics"]).split()) > 10, page.name
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 200])

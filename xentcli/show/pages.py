@@ -65,7 +65,7 @@ def finding_page(finding: "Finding", result: "Result", cases: Sequence[str]) -> 
 def method_page(method: "Method", results: "Sequence[tuple[Finding, Result]]") -> Page:
     """Make the page of a method: ``results`` has it on the case of each finding."""
     about = words()["methods"][method.name]
-    _, *prose = _paragraphs(method.loss)
+    prose = _paragraphs(method.loss)
     source = next((paragraph for paragraph in prose if paragraph.startswith(_SOURCE)), "")
     failures = [
         (finding, judgement)
