@@ -14,26 +14,16 @@ from xentcli import testing
 from xentcli.check.plan import CONTRACT
 from xentcli.check.properties import PROPERTIES
 from xentcli.errors import XentError
-from xentcli.frameworks.conventions import CONVENTIONS, Convention
+from xentcli.frameworks.conventions import CONVENTIONS
 
 
 def table_of(rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def call(convention: Convention) -> str:
-    """Write the call as a signature."""
-    axes = "(N,)" if convention.binary else "(N, C)"
-    scores = f"{'probabilities' if convention.probabilities else 'logits'} {axes}"
-    labels = "labels (N,) int64" if convention.labels == "indices" else f"labels {axes}"
-    arguments = (labels, scores) if convention.labels_first else (scores, labels)
-    returned = "losses (N,)" if convention.reduction == "none" else f"their {convention.reduction}"
-    return f"f({', '.join(arguments)}) → {returned}"
-
-
 def test_the_page_has_every_convention_property_and_item_of_the_contract() -> None:
     page = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
-    called = ((f"`{c.name}`", f"`{call(c)}`", c.library) for c in CONVENTIONS.values())
+    called = ((f"`{c.name}`", f"`{c.call}`", c.library) for c in CONVENTIONS.values())
 
     assert table_of(called) in page
     assert table_of((f"`{each.name}`", each.asserts) for each in PROPERTIES) in page

@@ -89,6 +89,7 @@ def xent() -> None:
       xent check mine.py:loss                your own loss, against all of it
       xent diagnose logits.npy               a dump of logits: which rows go wrong
       xent identify 16.118                   what a stuck loss means
+      xent findings log-of-zero              what a name means, and what to do
       xent cases --search "label smoothing"  a documented failure like yours
       xent new mine.yaml                     a case to start from
     """

@@ -1,37 +1,51 @@
-"""cases: the bundled cases, searched and shown."""
+"""cases: the bundled cases, searched, explained and shown."""
 
 import click
 
-from xentcli.cli.options import complete_bundled, format_option, note_skipped, option
+from xentcli.cli.lookup import names_argument, show_pages
+from xentcli.cli.options import format_option, note_skipped, option
 from xentcli.cli.screen import screen
+from xentcli.errors import XentError
 from xentcli.words import LISTING_FORMATS
 
 
-@click.group(invoke_without_command=True)
+@click.command()
+@names_argument("case")
 @option("--search", metavar="WORDS", help="Only cases in which these words stand, or most of them.")
 @option("--finding", metavar="NAME", help="Only cases in which this is found; see 'xent findings'.")
 @option("--library", metavar="NAME", help="Only cases of this library.")
 @format_option(*LISTING_FORMATS, variable="XENT_CASES_FORMAT")
-@click.pass_context
 def cases(
-    context: click.Context, search: str | None, finding: str | None, library: str | None, form: str
+    names: tuple[str, ...], search: str | None, finding: str | None, library: str | None, form: str
 ) -> int:
-    """List the bundled cases by folder; 'xent cases show NAME' prints the file of one.
+    """List the bundled cases; explain those that are named.
 
-    Exits with 0 where there is one and with 1 where none fits.
+    The page of a NAME has the numbers, what was printed and what is true, the findings, and the sources;
+    'xent cases show NAME' prints its file, to read or to start from. Exits with 0 where there is a case and
+    with 1 where none fits.
 
     \b
     Examples:
+      xent cases abnormal
+      xent cases show abnormal > mine.yaml
       xent cases --search "label smoothing"
       xent cases --finding tail-collapse
       xent cases --library torch
-      xent cases show abnormal > mine.yaml
     """
-    if context.invoked_subcommand is not None:
-        return 0
-    from xentcli import atlas
     from xentcli.cli.output import to_stdout
     from xentcli.load import sources
+
+    if names and any((search, finding, library)):
+        raise XentError("--search, --finding and --library list cases; give them or a name")
+    if names[:1] == ("show",):
+        if len(names) != 2:  # noqa: PLR2004 - the word and a name
+            raise XentError("xent cases show NAME prints the file of one case")
+        to_stdout(sources.find_bundled(names[1]).read_text(encoding="utf-8"))
+        return 0
+    if names:
+        show_pages("case", names, form)
+        return 0
+    from xentcli import atlas
     from xentcli.show import render
     from xentcli.show.listings import case_sheets
 
@@ -48,18 +62,3 @@ def cases(
         entries = atlas.by_finding(entries, finding)
     to_stdout(render(case_sheets(entries, form), form, screen(None)))
     return 0 if entries else 1
-
-
-@cases.command("show")
-@click.argument("name", shell_complete=complete_bundled)
-def show_case(name: str) -> None:
-    """Print the file of a bundled case, to read or to start from.
-
-    \b
-    Example:
-      xent cases show abnormal > mine.yaml
-    """
-    from xentcli.cli.output import to_stdout
-    from xentcli.load import sources
-
-    to_stdout(sources.find_bundled(name).read_text(encoding="utf-8"))

@@ -2,22 +2,30 @@
 
 import click
 
+from xentcli.cli.lookup import names_argument, show_pages
 from xentcli.cli.options import format_option
 from xentcli.cli.screen import screen
 from xentcli.words import LISTING_FORMATS
 
 
 @click.command()
+@names_argument("finding")
 @format_option(*LISTING_FORMATS, variable="XENT_FINDINGS_FORMAT")
-def findings(form: str) -> None:
-    """List the findings: cause, remedy and source of what goes wrong.
+def findings(names: tuple[str, ...], form: str) -> None:
+    """List the findings; explain those that are named.
+
+    The page of a NAME has the cause, how it shows, when it is no fault, the remedy in NumPy, torch and JAX,
+    the cases that have it, and the source.
 
     \b
-    Example:
+    Examples:
+      xent findings log-of-zero
       xent findings --format json
     """
     from xentcli.cli.output import to_stdout
     from xentcli.show import render
     from xentcli.show.listings import finding_sheet
 
-    to_stdout(render([finding_sheet()], form, screen(None)))
+    if names:
+        return show_pages("finding", names, form)
+    return to_stdout(render([finding_sheet()], form, screen(None)))

@@ -2,22 +2,31 @@
 
 import click
 
+from xentcli.cli.lookup import names_argument, show_pages
 from xentcli.cli.options import format_option
 from xentcli.cli.screen import screen
 from xentcli.words import LISTING_FORMATS
 
 
 @click.command()
+@names_argument("method")
 @format_option(*LISTING_FORMATS, variable="XENT_METHODS_FORMAT")
-def methods(form: str) -> None:
-    """List the methods: formula, labels taken, dtype of the losses; and those of real frameworks.
+def methods(names: tuple[str, ...], form: str) -> None:
+    """List the methods; explain those that are named.
+
+    The page of a NAME has the formula, where it is right and how it fails, the same in NumPy, and the source;
+    that of a framework's function has the call and the version that is installed.
 
     \b
-    Example:
+    Examples:
+      xent methods naive
+      xent methods torch.cross_entropy
       xent methods --format markdown
     """
     from xentcli.cli.output import to_stdout
     from xentcli.show import render
     from xentcli.show.listings import method_sheets
 
-    to_stdout(render(method_sheets(), form, screen(None)))
+    if names:
+        return show_pages("method", names, form)
+    return to_stdout(render(method_sheets(), form, screen(None)))

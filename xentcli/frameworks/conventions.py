@@ -55,6 +55,16 @@ class Convention:
     flushes: bool = False
 
     @property
+    def call(self) -> str:
+        """The call, as a signature."""
+        axes = "(N,)" if self.binary else "(N, C)"
+        scores = f"{'probabilities' if self.probabilities else 'logits'} {axes}"
+        labels = "labels (N,) int64" if self.labels == "indices" else f"labels {axes}"
+        arguments = (labels, scores) if self.labels_first else (scores, labels)
+        returned = "losses (N,)" if self.reduction == "none" else f"their {self.reduction}"
+        return f"f({', '.join(arguments)}) → {returned}"
+
+    @property
     def binary(self) -> bool:
         """Whether a loss expects one logit per example."""
         return self.labels == "binary"

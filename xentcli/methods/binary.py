@@ -69,7 +69,11 @@ def clipped_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
 
 BCE_CLIPPED: Final = _method(
-    "bce_clipped", clipped, clipped_gradient, "the same, p clipped to [low, high]", from_probabilities=True
+    "bce_clipped",
+    clipped,
+    clipped_gradient,
+    "bce_naive's, p clipped to [low, high]",
+    from_probabilities=True,
 )
 
 
@@ -99,7 +103,7 @@ def clamped_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
 
 BCE_CLAMPED: Final = _method(
-    "bce_clamped", clamped, clamped_gradient, "the same, logs clamped at -100", from_probabilities=True
+    "bce_clamped", clamped, clamped_gradient, "bce_naive's, logs clamped at -100", from_probabilities=True
 )
 
 

@@ -13,7 +13,13 @@ from xentcli.show.sheet import Sheet
 def method_sheets() -> list[Sheet]:
     """Return the table of methods, and that of the frameworks' functions with the versions installed."""
     rows = tuple(
-        (m.name, m.formula, _labels(m), m.dtype or "the case's", "yes" if m.by_default else "where expected")
+        (
+            m.name,
+            m.formula,
+            labels_supported(m),
+            m.dtype or "the case's",
+            "yes" if m.by_default else "where expected",
+        )
         for m in METHODS
     )
     theirs = tuple(
@@ -26,7 +32,8 @@ def method_sheets() -> list[Sheet]:
     ]
 
 
-def _labels(method: Method) -> str:
+def labels_supported(method: Method) -> str:
+    """Say which labels a method supports."""
     if method.binary:
         return "one number per example"
     return "any" if method.soft_labels else "one class per example"

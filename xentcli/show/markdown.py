@@ -12,15 +12,20 @@ def render(parts: Sequence[Part]) -> str:
     return "\n".join(_lines(part) if isinstance(part, Lines) else _render(part) for part in parts)
 
 
+def escaped(text: str) -> str:
+    """Return a text whose special characters Markdown shows as they are."""
+    return text.translate(_SPECIAL)
+
+
 def _lines(part: Lines) -> str:
-    return "".join(f"{''.join(line).strip().translate(_SPECIAL)}\n" for line in part.lines)
+    return "".join(f"{escaped(''.join(line).strip())}\n" for line in part.lines)
 
 
 def _render(sheet: Sheet) -> str:
-    lines = [f"### {sheet.title.translate(_SPECIAL)}", ""] if sheet.title else []
+    lines = [f"### {escaped(sheet.title)}", ""] if sheet.title else []
     lines += [_line(sheet.columns), "|" + " --- |" * len(sheet.columns), *map(_line, sheet.rows)]
     return "".join(f"{line}\n" for line in lines)
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "".join(f"| {cell.translate(_SPECIAL)} " for cell in cells) + "|"
+    return "".join(f"| {escaped(cell)} " for cell in cells) + "|"

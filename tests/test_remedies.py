@@ -1,0 +1,322 @@
+"""The code on the pages is run: remedies on the case of each finding, methods beside their kernels.
+
+The remedies of torch and JAX are marked; .ci/run installs those into an environment of their own.
+"""
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xentcli import atlas, load
+from xentcli.formats import FORMATS, ulps
+from xentcli.judge.exact import compute_exact
+from xentcli.judge.findings import FINDINGS
+from xentcli.judge.findings.finding import ACCURATE, Finding
+from xentcli.judge.verdicts import judge_gradient
+from xentcli.load.sources import Source
+from xentcli.methods.method import Method
+from xentcli.methods.table import METHODS
+from xentcli.model import Batch, Case
+from xentcli.run import arithmetic_of, evaluate, methods_of
+from xentcli.show.pages import words
+
+CHECKS = {"check-labels", "check-logits"}
+MEANS = "left-out-rows"
+BAD = {"nan", "wrong", "dead"}
+GRADIENTS = {"dead-gradient", "nan-gradient", "wrong-gradient", "labels-not-normalised"}
+# Right to the rounding of 1, as frameworks are: the page of tail-collapse is for smaller losses.
+RIGHT_TO_1 = {"from-logits"}
+
+
+@dataclass(frozen=True)
+class Library:
+    """The modules that code needs; ``adapter`` makes arrays and differentiates, None for NumPy."""
+
+    modules: dict[str, Any]
+    session: Callable[[], AbstractContextManager[Any]] = nullcontext
+    adapter: Any = None
+
+    def array(self, values: np.ndarray[Any, Any]) -> Any:
+        """Make an array of the library, of the same dtype."""
+        if self.adapter is None:
+            return values
+        return self.adapter.array(
+            values.astype(np.float64 if values.dtype.kind == "f" else np.int64), str(values.dtype)
+        )
+
+
+@cache
+def library(name: str) -> Library:
+    if name == "numpy":
+        return Library({"np": np})
+    module = pytest.importorskip(name)
+    adapter = import_module(f"xentcli.frameworks.{name}")
+    short = {"F": module.nn.functional} if name == "torch" else {"jnp": module.numpy}
+    return Library({name: module, **short}, adapter.session, adapter)
+
+
+LIBRARIES = ["numpy", *(pytest.param(name, marks=pytest.mark.frameworks) for name in ("torch", "jax"))]
+in_every_library = pytest.mark.parametrize("name", LIBRARIES)
+
+
+@cache
+def cases() -> dict[str, Case]:
+    return {entry.case.name: entry.case for entry in atlas.entries()}
+
+
+def remedy_of(finding: Finding) -> str:
+    return str(words()["findings"][finding.name]["remedy"])
+
+
+def with_remedy(*remedies: str) -> pytest.MarkDecorator:
+    findings = [finding for finding in FINDINGS if remedy_of(finding) in remedies]
+    return pytest.mark.parametrize("finding", findings, ids=lambda finding: finding.name)
+
+
+def execute(remedy: str, name: str, **inputs: Any) -> dict[str, Any]:
+    """Run the code of a remedy on arrays of its library; return what it made."""
+    taken = {
+        key: library(name).array(value) if isinstance(value, np.ndarray) else value
+        for key, value in inputs.items()
+    }
+    namespace = {**library(name).modules, **taken}
+    with np.errstate(all="ignore"):
+        exec(words()["remedies"][remedy][name], namespace)  # noqa: S102 - what a page shows, to be copied
+    return namespace
+
+
+def with_indices(batch: Batch) -> Batch:
+    """Return the batch with class indices for labels: of rows of labels the largest."""
+    if batch.class_labels is not None or batch.binary:
+        return batch
+    classes = batch.labels.argmax(axis=1)
+    rows = np.eye(batch.labels.shape[1], dtype=batch.labels.dtype)[classes]
+    return replace(batch, labels=rows, indices=classes, class_labels=classes, label_rows=False)
+
+
+def batch_of(finding: Finding) -> Batch:
+    """Return the batch of the finding's case, with labels as its remedy takes them."""
+    batch = cases()[finding.case].batch
+    return batch if remedy_of(finding) == "rows-of-labels" else with_indices(batch)
+
+
+def inputs_of(batch: Batch) -> dict[str, Any]:
+    labels = batch.labels if batch.class_labels is None else batch.class_labels
+    logits = batch.logits[:, 0] if batch.binary else batch.logits
+    return {"logits": logits, "labels": labels[:, 0] if batch.binary else labels}
+
+
+def assert_right(remedy: str, losses: Any, name: str, batch: Batch) -> None:
+    """Hold losses against the truth, in the format that they are in."""
+    values, dtype = (losses, str(losses.dtype)) if name == "numpy" else library(name).adapter.to_numpy(losses)
+    form = FORMATS[dtype.removeprefix("torch.")]
+    exact = compute_exact(batch, form.name, "none").losses
+    assert len(values) == len(exact)
+    for loss, true in zip(values.tolist(), exact, strict=True):
+        error = ulps(loss, true, form)
+        is_small = remedy in RIGHT_TO_1 and abs(Fraction(loss) - Fraction(true)) <= form.eps
+        assert error is not None
+        assert error <= ACCURATE or is_small, (loss, true)
+
+
+def gradient_of(remedy: str, name: str, result: str, **inputs: Any) -> np.ndarray[Any, Any]:
+    """Return the gradient that NumPy's code made, or that of autodiff."""
+    if name == "numpy":
+        return np.asarray(execute(remedy, name, **inputs)["gradient"], np.float64)
+    logits = inputs.pop("logits")
+
+    def loss(x: Any) -> Any:
+        return execute(remedy, name, logits=x, **inputs)[result]
+
+    return np.asarray(library(name).adapter.gradient(loss, library(name).array(logits)))
+
+
+@in_every_library
+@with_remedy("from-logits", "small-loss", "rows-of-labels", "binary", "wider")
+def test_a_remedy_is_right_where_methods_are_not(finding: Finding, name: str) -> None:
+    remedy, batch = remedy_of(finding), batch_of(finding)
+
+    with library(name).session():
+        losses = execute(remedy, name, **inputs_of(batch))["losses"]
+
+        assert_right(remedy, losses, name, batch)
+    case = replace(cases()[finding.case], batch=batch)
+    judgements = evaluate(case, methods_of(case, METHODS)).judgements
+    found = [each for each in judgements if each is not None and finding.name in each.all_findings]
+    assert any(each.verdict != "accurate" or (each.gradient and each.gradient.state in BAD) for each in found)
+
+
+@in_every_library
+@pytest.mark.parametrize("remedy", ["from-logits", "small-loss", "wider"])
+def test_a_remedy_is_right_at_any_size_of_logits(remedy: str, name: str) -> None:
+    dtype, far = ("float16", 6e4) if remedy == "wider" else ("float32", 1e8)
+    logits = f"[[0, 1000, -1000], [0, 1000, 3], [{far}, {far}, {far}], [0.5, -1, -3], [-inf, 0, 1]]"
+    text = f"title: t\ndtype: {dtype}\nlogits: {logits}\nlabels: [0, 1, 2, 1, 2]\n"
+    batch = load.load(Source("case.yaml", "case", text.encode())).batch
+
+    with library(name).session():
+        losses = execute(remedy, name, **inputs_of(batch))["losses"]
+
+        assert str(losses.dtype).endswith("float32")
+        assert_right(remedy, losses, name, batch)
+
+
+@in_every_library
+@pytest.mark.parametrize(
+    "finding", [each for each in FINDINGS if each.name in GRADIENTS], ids=lambda each: each.name
+)
+def test_the_gradient_of_a_remedy_is_right(finding: Finding, name: str) -> None:
+    batch, remedy = batch_of(finding), remedy_of(finding)
+
+    with library(name).session():
+        gradient = gradient_of(remedy, name, "losses", **inputs_of(batch))
+
+    exact = compute_exact(batch, str(batch.logits.dtype), "none")
+    judged = judge_gradient(gradient.reshape(batch.logits.shape), exact, binary=batch.binary)
+    assert judged.state in {"alive", "zero"}
+
+
+@in_every_library
+def test_smoothing_leaves_masked_classes_out(name: str) -> None:
+    case = cases()["smoothing-meets-mask"]
+    batch, smoothing = case.batch, case.batch.weighting.smoothing
+    allowed = ~np.isneginf(batch.logits)
+    spread = smoothing * allowed / allowed.sum(axis=1, keepdims=True)
+    rows = ((1 - smoothing) * batch.labels + spread).astype(batch.logits.dtype)
+    weighting = replace(batch.weighting, smoothing=0.0)
+    truth = replace(batch, labels=rows, indices=None, class_labels=None, weighting=weighting)
+
+    with library(name).session():
+        losses = execute("smoothing", name, **inputs_of(batch), smoothing=smoothing)["losses"]
+
+        assert_right("smoothing", losses, name, truth)
+        if name != "numpy":
+            gradient = gradient_of("smoothing", name, "losses", **inputs_of(batch), smoothing=smoothing)
+            assert np.isfinite(gradient).all()
+
+
+@in_every_library
+@pytest.mark.parametrize("case_name", ["empty-tile", "normal-3x3"])
+def test_tiles_of_minus_infinity_add_nothing(case_name: str, name: str) -> None:
+    batch = cases()[case_name].batch
+    logits, labels = batch.logits, batch.class_labels
+    assert labels is not None
+    start = np.zeros(len(logits), logits.dtype)
+    state = {"maximum": start - np.inf, "total": start}
+
+    with library(name).session():
+        state = {key: library(name).array(value) for key, value in state.items()}
+        for tile in np.split(logits, range(2, logits.shape[1], 2), axis=1):
+            made = execute("one-tile", name, tile=tile, **state)
+            state = {key: made[key] for key in state}
+        maximum, total = (np.asarray(value) for value in state.values())
+
+    picked = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+    assert_right("one-tile", np.log(total) - (picked - maximum), "numpy", batch)
+
+
+@in_every_library
+@with_remedy(MEANS)
+def test_rows_that_are_left_out_reach_neither_the_mean_nor_the_gradient(finding: Finding, name: str) -> None:
+    remedy, batch = remedy_of(finding), batch_of(finding)
+    dtype = batch.logits.dtype
+    ordinary = np.pad(np.array([[2, 1], [0, 3]], dtype), ((0, 0), (0, batch.logits.shape[1] - 2)))
+    alone = inputs_of(batch) | {"ignore_index": -100}
+    together = alone | {
+        "logits": np.concatenate([batch.logits, ordinary]),
+        "labels": np.concatenate([alone["labels"], [1, 1]]),
+    }
+    ignored = (
+        np.zeros(len(batch.logits), bool) if batch.weighting.ignored is None else batch.weighting.ignored
+    )
+    kept = batch.logits[~ignored & ~np.isneginf(batch.logits).all(axis=1)]
+    with library(name).session():
+        means = [float(execute(remedy, name, **inputs)["loss"]) for inputs in (alone, together)]
+        if name != "numpy":
+            gradient = gradient_of(remedy, name, "loss", **together)
+            assert np.isfinite(gradient).all()
+            assert not gradient[0].any()
+
+    rows = [np.asarray(x, np.float64) for x in (kept, np.concatenate([kept, ordinary]))]
+    assert means == pytest.approx([plain_mean(x) for x in rows], rel=1e-6)
+
+
+@in_every_library
+def test_a_nan_is_not_left_out(name: str) -> None:
+    inputs = {"logits": np.array([[np.nan, 0], [1, 2]], np.float32), "labels": np.array([0, 1])}
+
+    with library(name).session():
+        assert np.isnan(float(execute(MEANS, name, **inputs, ignore_index=-100)["loss"]))
+
+
+def plain_mean(x: np.ndarray[Any, Any]) -> float:
+    """Return the mean loss of moderate logits whose label is 1 everywhere, 0 of none."""
+    return float((np.log(np.exp(x).sum(axis=1)) - x[:, 1]).sum() / max(len(x), 1))
+
+
+@in_every_library
+@with_remedy(*CHECKS)
+def test_a_check_names_the_rows_of_the_case_and_lets_healthy_ones_pass(finding: Finding, name: str) -> None:
+    remedy, inputs = remedy_of(finding), inputs_of(batch_of(finding))
+    healthy = {"logits": np.array([[-np.inf, 1, 0], [5, 6, 7]], np.float32), "labels": np.array([1, -100])}
+
+    with library(name).session():
+        execute(remedy, name, **healthy, ignore_index=-100)
+        with pytest.raises(AssertionError, match=r"in rows (tensor\()?\[0\]"):
+            execute(remedy, name, **inputs, ignore_index=-100)
+
+
+# Methods
+
+
+def plain_cases(method: Method) -> list[Case]:
+    """Return the cases whose numbers NumPy alone carries out as the method does."""
+    return [
+        case
+        for case in cases().values()
+        if method.why_unsupported(case.batch) is None
+        and (case.dtype, case.numerics.arithmetic) in {("float32", "numpy"), ("float64", "numpy")}
+        and case.numerics.accumulate is None
+        and not case.numerics.flush_subnormals
+        and case.batch.weighting.is_plain
+        and (case.batch.invalid is None or not case.batch.invalid.any())
+    ]
+
+
+def arrays_of(batch: Batch) -> dict[str, Any]:
+    """Return what the code of methods takes, by the names of ``inputs``."""
+    x, m = batch.logits, batch.logits.max(axis=1, keepdims=True)
+    p = 1 / (1 + np.exp(-x)) if batch.binary else np.exp(x - m) / np.exp(x - m).sum(axis=1, keepdims=True)
+    p = p if batch.probabilities is None else batch.probabilities
+    columns = {"x": x, "y": batch.labels, "p": p}
+    if batch.binary:
+        columns = {name: column[:, 0] for name, column in columns.items()}
+    more = {"m": m, "z": x - m, "k": batch.indices, "r": np.arange(len(x)), "tile": batch.tile}
+    return columns | more | dict(zip(("low", "high"), batch.clip, strict=True))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_a_method_in_numpy_does_what_its_kernel_does(method: Method) -> None:
+    code, compared = words()["methods"][method.name]["numpy"], 0
+    for case in plain_cases(method):
+        needs_indices = re.search(r"\bk\b", code) and case.batch.indices is None
+        if needs_indices or (method.name == "by_hand" and case.batch.probabilities is not None):
+            continue  # the latter takes the softmax whatever a case gives
+        with np.errstate(all="ignore"):
+            kernel = method.loss(arithmetic_of(case), case.batch)[:, 0]
+            names = {"np": np, **arrays_of(case.batch)}
+            exec(code, names)  # noqa: S102 - what a page shows, to be copied
+
+        eps = np.finfo(names["losses"].dtype).eps  # a sum in another order, or another exp and log
+        assert names["losses"].dtype == kernel.dtype
+        np.testing.assert_allclose(names["losses"], kernel, rtol=4 * eps, atol=0, err_msg=case.name)
+        compared += 1
+    assert compared >= 7
