@@ -11,7 +11,6 @@ from xentcli.words import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from xentcli.diagnose.survey import Survey
-    from xentcli.model import Batch
 
 _EXIT_INVALID, _EXIT_INTERRUPTED = 1, 130
 _EPILOG = """\b
@@ -94,29 +93,25 @@ def _surveyed(
     """Read the dump, with a progress bar where somebody looks."""
     import sys
 
+    from xentcli import load
     from xentcli.diagnose.dumps import shards
     from xentcli.diagnose.rules import rules_for
     from xentcli.diagnose.survey import survey
+    from xentcli.load import sources
 
-    batch = None if case is None else _batch(case)
-    if ignore_index is None and batch is not None:
-        ignore_index = batch.weighting.ignore_index
+    clip = None
+    if case is not None:
+        inputs, problems = sources.read_all((case,))
+        cases = load.load_all(inputs, problems)
+        if len(cases) != 1:
+            raise XentError(f"{case}: name one case")
+        clip, ignored = cases[0].batch.clip, cases[0].batch.weighting.ignore_index
+        ignore_index = ignored if ignore_index is None else ignore_index
     opened = shards(files, labels)
-    rules = rules_for(str(opened[0].logits.dtype.newbyteorder("=")), None if batch is None else batch.clip)
+    rules = rules_for(str(opened[0].logits.dtype.newbyteorder("=")), clip)
     index = IGNORE_INDEX if ignore_index is None else ignore_index
     if sys.stderr is None or not sys.stderr.isatty():
         return survey(opened, index, rules)
     total = sum(shard.logits.nbytes for shard in opened)
     with click.progressbar(length=total, label="diagnosing", file=sys.stderr, width=30) as bar:
         return survey(opened, index, rules, bar.update)
-
-
-def _batch(case: str) -> "Batch":
-    from xentcli import load
-    from xentcli.load import sources
-
-    inputs, problems = sources.read_all((case,))
-    cases = load.load_all(inputs, problems)
-    if len(cases) != 1:
-        raise XentError(f"{case}: name one case")
-    return cases[0].batch

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from xentcli.bulk import Rows, Terms, Workspace, evaluate, in_batches, in_blocks, round_in_place
-from xentcli.formats import FORMATS, dtype
+from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray, IntArray
@@ -22,12 +21,9 @@ _BLOCK: Final = 128  # classes that NumPy's pairwise sum adds in eight lanes
 _LANES: Final = 8
 _NEAR_COLLAPSE: Final = 2  # times ``depth`` units: other terms of at most this, over the label's, may be lost
 _ROUGH: Final = 1e-4  # of the loss: ten times what rough losses are off
-_SURELY_WITHIN: Final = (
-    0.99 * OFF
-)  # of the loss, which leaves room for the rounding of the bound and of the losses
+_SURELY_WITHIN: Final = 0.99 * OFF  # of the loss: leaves room for the rounding of the bound and the losses
 
 
-@dataclass(frozen=True, eq=False)
 class Facts:
     """The numbers of rows (N, C) that rules look at; of each row, (N,), float64 unless they are flags.
 
@@ -37,19 +33,14 @@ class Facts:
     Σ_{j≠k} exp(x_j - x_k) that a pairwise sum adds up apart from the label's term.
     """
 
-    dtype: str
-    classes: int
-    min: "FloatArray"
-    max: "FloatArray"
-    min_finite: "FloatArray"
-    log_sum: "FloatArray"
-    label_logit: "FloatArray"
-    loss: "FloatArray"
-    other_half: "FloatArray"
-    rounded: "dict[str, FloatArray]"
-    other_masked: "BoolArray"
-    invalid_label: "BoolArray"
-    ignored: "BoolArray"
+    def __init__(self, rows: Rows) -> None:
+        examples, self.classes = rows.logits.shape
+        self.dtype, self.form = rows.dtype, FORMATS[str(rows.dtype)]
+        self.min, self.max, self.min_finite, self.log_sum = np.full((4, examples), np.nan)
+        self.label_logit, self.loss = np.full((2, examples), np.nan)
+        self.other_half, self.other_masked = np.zeros(examples), np.zeros(examples, bool)
+        self.rounded: dict[str, FloatArray] = dict.fromkeys(HALVES, self.loss)
+        self.invalid_label, self.ignored = ~rows.counts & ~rows.ignored, rows.ignored
 
     @cached_property
     def sound(self) -> "BoolArray":
@@ -64,12 +55,7 @@ class Facts:
     @cached_property
     def unit(self) -> float:
         """The largest relative error of rounding to the dtype."""
-        return FORMATS[self.dtype].eps / 2
-
-    @property
-    def smallest(self) -> float:
-        """The smallest number of the dtype above 0; half of it rounds to 0."""
-        return FORMATS[self.dtype].smallest
+        return self.form.eps / 2
 
     @cached_property
     def depth(self) -> int:
@@ -91,35 +77,24 @@ class Facts:
         in a sum of at least 1. And float64's exp and log of up to 750 are off by less than 1e-12.
         """
         units = self.depth + math.log(self.classes) + 32
-        return self.unit * units + self.smallest * self.classes + 1e-12
+        return self.unit * units + self.form.smallest * self.classes + 1e-12
 
     @cached_property
     def label_probability(self) -> "Interval":
         """Bounds of the label's probability."""
-        return self._probability(self.label_logit)
+        return self.probability(self.label_logit)
 
-    @cached_property
-    def min_probability(self) -> "Interval":
-        """Bounds of the smallest probability."""
-        return self._probability(self.min)
-
-    @cached_property
-    def unshifted_min_probability(self) -> "Interval":
-        """Bounds of the smallest exp(x_j) / Σ exp(x_j); nan where both are 0 or infinite."""
-        return self._quotient(np.exp(self.min.astype(dtype(self.dtype))), self.max + self.log_sum)
-
-    def _probability(self, logit: "FloatArray") -> "Interval":
-        form = dtype(self.dtype)
-        return self._quotient(np.exp(logit.astype(form) - self.max.astype(form)), self.log_sum)
-
-    def _quotient(self, term: "FloatArray", log_sum: "FloatArray") -> "Interval":
-        """Divide a term, as the methods do, by the largest and the smallest that their sum may be.
+    def probability(self, logit: "FloatArray", *, shifted: bool = True) -> "Interval":
+        """Bound exp(logit) / Σ exp(x_j) as methods compute it; not ``shifted``, nan where both are 0 or inf.
 
         Only the sum is not known exactly, and rounding is monotone: their quotient lies between. The sum is
         at least as large as the term.
         """
-        most = np.exp(log_sum + self.sum_error).astype(term.dtype)
-        least = np.maximum(np.exp(log_sum - self.sum_error).astype(term.dtype), term)
+        shift = self.max if shifted else np.zeros(1)
+        term = np.exp(logit.astype(self.dtype) - shift.astype(self.dtype))
+        log_sum = self.max - shift + self.log_sum
+        most = np.exp(log_sum + self.sum_error).astype(self.dtype)
+        least = np.maximum(np.exp(log_sum - self.sum_error).astype(self.dtype), term)
         return (term / most).astype(np.float64), (term / least).astype(np.float64)
 
 
@@ -130,24 +105,9 @@ def facts_of(
 
     Rows that are not ``labelled`` have labels of 0, and nan for the facts that need labels.
     """
-    examples, classes = rows.logits.shape
+    facts = Facts(rows)
     forms = HALVES if labelled and str(rows.dtype) not in HALVES else ()
-    low, high, min_finite, log_sum, label_logit, loss = np.full((6, examples), np.nan)
-    facts = Facts(
-        str(rows.dtype),
-        classes,
-        low,
-        high,
-        min_finite,
-        log_sum,
-        label_logit,
-        loss,
-        np.zeros(examples),
-        dict.fromkeys(HALVES, loss) | {form: np.empty(examples) for form in forms},
-        np.zeros(examples, bool),
-        ~rows.counts & ~rows.ignored,
-        rows.ignored,
-    )
+    facts.rounded |= {form: np.empty_like(facts.loss) for form in forms}
 
     def note(block: slice, workspace: Workspace) -> None:
         check()

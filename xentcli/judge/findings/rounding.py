@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xentcli.judge.evidence import Evidence, Reduction
     from xentcli.model import Step
 
-_CANCELLATION: Final = 64  # an operand 64 = 2⁶ times the result: rounding it cost the result six bits
+CANCELLED: Final = 64  # an operand 64 = 2⁶ times the result: rounding it cost the result six bits
 _SMALL_LOSS: Final = 1  # below it the digits come from the sum of the other exponentials, not from the gap
 
 
@@ -53,7 +53,7 @@ def offset_cancellation(e: "Evidence") -> bool:
             continue
         size = float(np.minimum(*(np.abs(step.operand(number, e.row)) for number in (0, 1)))[0])
         left = max(abs(float(step.row(e.row)[0])), abs(float(e.exact)) / (e.weight or 1))
-        if math.isfinite(size) and size > _CANCELLATION * left:
+        if math.isfinite(size) and size > CANCELLED * left:
             return True
     return False
 
