@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.bulk import Rows, Terms, Workspace, evaluate, in_batches, in_blocks, round_in_place
+from xentcli.bulk import Rows, Terms, evaluate, in_batches, in_blocks, round_in_place
 from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
-    from xentcli.formats import BoolArray, FloatArray, IntArray
+    from xentcli.formats import BoolArray, FloatArray
 
     Interval = tuple[FloatArray, FloatArray]  # (N,) each: the least and the most that a number may be
 
@@ -99,7 +99,7 @@ class Facts:
 
 
 def facts_of(
-    rows: Rows, check: Callable[[], object], workspaces: list[Workspace], *, labelled: bool
+    rows: Rows, check: Callable[[], object], workspaces: "list[FloatArray]", *, labelled: bool
 ) -> Facts:
     """Evaluate rows block by block, and note their facts; ``check`` is called before each block.
 
@@ -109,7 +109,7 @@ def facts_of(
     forms = HALVES if labelled and str(rows.dtype) not in HALVES else ()
     facts.rounded |= {form: np.empty_like(facts.loss) for form in forms}
 
-    def note(block: slice, workspace: Workspace) -> None:
+    def note(block: slice, workspace: "FloatArray") -> None:
         check()
         terms = rows.evaluate(block, workspace)
         facts.min[block], facts.max[block] = terms.x.min(axis=1), terms.x.max(axis=1)
@@ -157,12 +157,13 @@ def _note_other_half(facts: Facts, block: slice, terms: Terms) -> None:
 
 
 def _rounded_losses(
-    form: str, facts: Facts, block: slice, terms: Terms, workspace: Workspace
+    form: str, facts: Facts, block: slice, terms: Terms, workspace: "FloatArray"
 ) -> "FloatArray":
     """Return the losses of the logits rounded to a format, or those of the logits where these surely do.
 
     Rounding changes x_j - x_k by δ at most, which multiplies each term of the loss log1p(Σ exp(x_j - x_k)) by
-    e^±δ: the loss changes by no more than δ, and by no larger factor than e^δ. So one exp does for most rows.
+    e^±δ: the loss changes by no more than δ, and by no larger factor than e^δ. So one exp does for most rows,
+    and rough losses for most of the others.
     """
     target, loss, label_logit = FORMATS[form], facts.loss[block], facts.label_logit[block]
     size = np.maximum(np.abs(facts.max[block]), np.abs(facts.min_finite[block]))
@@ -171,19 +172,12 @@ def _rounded_losses(
     is_open = np.isfinite(loss) & np.isfinite(label_logit) & (~is_within | (size > target.largest))
     losses = loss.copy()
     for rows in in_batches(np.flatnonzero(is_open), terms.x):
-        logits = np.array(terms.x[rows])
+        logits, label, true = np.array(terms.x[rows]), terms.label[rows], loss[rows]
         round_in_place(form, logits)
-        losses[rows] = _losses(logits, terms.label[rows], loss[rows], workspace)
-    return losses
-
-
-def _losses(
-    logits: "FloatArray", label: "IntArray", loss: "FloatArray", workspace: Workspace
-) -> "FloatArray":
-    """Return the losses of rows: roughly, but where they are next to being off from ``loss``."""
-    losses = evaluate(logits, label, workspace, is_rough=True).losses()
-    change = np.abs(losses - loss)
-    near = (change > (OFF - _ROUGH) * loss) & (change < (OFF + _ROUGH) * loss)
-    if near.any():
-        losses[near] = evaluate(logits[near], label[near], workspace).losses()
+        rounded = evaluate(logits, label, workspace[0], is_rough=True).losses()
+        change = np.abs(rounded - true)
+        near = (change > (OFF - _ROUGH) * true) & (change < (OFF + _ROUGH) * true)
+        if near.any():
+            rounded[near] = evaluate(logits[near], label[near], workspace[0]).losses()
+        losses[rows] = rounded
     return losses

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.bulk import Rows, Workspace, in_batches
+from xentcli.bulk import Rows, in_batches
 from xentcli.diagnose.dumps import Shard
 from xentcli.diagnose.facts import Facts, facts_of
 from xentcli.diagnose.rules import Method, RowRule, rules_for
@@ -94,7 +94,7 @@ def survey(
     labelled = all(shard.labels is not None for shard in shards)
     if rules is None:
         rules = rules_for(str(shards[0].logits.dtype.newbyteorder("=")))
-    workspaces: list[Workspace] = []
+    workspaces: list[FloatArray] = []
     parts, starts, complete = [_NO_ROWS], [0], False
     try:
         for shard in shards:
@@ -123,7 +123,7 @@ def _read(
     part: slice,
     ignore_index: int | None,
     rules: tuple[RowRule, ...],
-    workspaces: list[Workspace],
+    workspaces: "list[FloatArray]",
 ) -> Columns:
     """Return the columns of one part of a shard; without an ``ignore_index`` it has no labels."""
     logits, labelled = shard.logits[part], ignore_index is not None
