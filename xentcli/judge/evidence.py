@@ -1,6 +1,6 @@
 """What is known of one example under one method, and of one reduction: what findings are detected from."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
@@ -34,10 +34,6 @@ class Evidence:
     exact: Decimal
     verdict: str
     gradient: str | None
-
-    def with_verdict(self, verdict: str) -> "Evidence":
-        """Return the same with its verdict."""
-        return replace(self, verdict=verdict)
 
     @cached_property
     def logits(self) -> "FloatArray":

@@ -1,6 +1,7 @@
 """Outcome × exact → Judgement: errors in ulps, verdicts, the state of the gradient, findings."""
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
@@ -36,7 +37,7 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
         state = None if gradient is None else gradient.states[place]
         evidence = Evidence(case.batch, row, outcome.steps, outcome.dtype, loss, true, "", state)
         verdicts.append(verdict(loss, true, outcome.dtype, capped=clip_active.detect(evidence)))
-        found.append(findings.detect(evidence.with_verdict(verdicts[-1])))
+        found.append(findings.detect(replace(evidence, verdict=verdicts[-1])))
         errors.append(ulps(loss, true, FORMATS[outcome.dtype]))
     divisor = case.batch.divisor if case.reduction == "mean" else Fraction(1)
     reduction = Reduction(outcome.losses, outcome.loss, divisor, outcome.dtype, exact.loss)

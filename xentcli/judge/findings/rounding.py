@@ -76,7 +76,7 @@ def _low_precision_reduction(r: "Reduction") -> bool:
     remedy="Carry sums in a wider format (with arithmetic numpy, accumulate: float32 or float64).",
     source="https://github.com/huggingface/transformers/issues/10674",
     case="ordered-sum",
-    in_reduction=_low_precision_reduction,
+    detect_in_reduction=_low_precision_reduction,
 )
 def low_precision_sum(e: "Evidence") -> bool:
     """Detect a sum more than 4 ulps away from the exact sum of its terms, or infinite where that is finite.
