@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
-    """The first step whose result is abnormal although nothing that went into it was."""
-
-    step: str
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
 class StepValues:
     """A step of one example: its name, its formula, its numbers, which are of ``dtype``."""
 
@@ -41,7 +33,10 @@ class StepValues:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """What ``xent explain`` shows of one method and one example."""
+    """What ``xent explain`` shows of one method and one example.
+
+    ``births``: the first step with an infinity, and with a nan, that nothing before it had; a sentence each.
+    """
 
     case: Case
     example: int
@@ -49,7 +44,7 @@ class Explanation:
     verdict: str
     gradient: str | None
     steps: tuple[StepValues, ...]
-    births: tuple[Birth, ...]
+    births: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...]
 
 
@@ -123,7 +118,7 @@ def _result(step: "Step", row: int) -> "FloatArray":
     return step.row(row if len(step.result) > row else 0)
 
 
-def _birth(steps: "tuple[Step, ...]", row: int, is_born: "Callable[[Any], Any]") -> Birth | None:
+def _birth(steps: "tuple[Step, ...]", row: int, is_born: "Callable[[Any], Any]") -> tuple[str, str] | None:
     """Find the first step with an entry that is abnormal although no operand of it is."""
     by_name = {step.name: step for step in steps}
     for step in steps:
@@ -134,7 +129,7 @@ def _birth(steps: "tuple[Step, ...]", row: int, is_born: "Callable[[Any], Any]")
             before = is_born(_operand(step, number, row))
             born = born & ~(before.any(keepdims=True) if len(born) == 1 else before)
         if born.any():
-            return Birth(step.name, _sentence(step, row, int(np.flatnonzero(born)[0]), by_name))
+            return step.name, _sentence(step, row, int(np.flatnonzero(born)[0]), by_name)
     return None
 
 

@@ -22,7 +22,7 @@ terms agree to 10^18 digits.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -109,18 +109,26 @@ def _sum(losses: Sequence[_Loss], divisor: Fraction) -> Decimal:
     if not parts:
         return Decimal(0)  # no target, or the only class with a finite logit: nothing but 0 is rational
     rational = sum((Fraction(loss.rational) for loss in losses), Fraction(0)) / divisor
+
+    @cache
+    def rest(digits: int) -> tuple[Enclosing, Enclosure]:
+        e = Enclosing(digits)
+        return e, e.scale(e.sum(part(digits) for part in parts), 1 / divisor)
+
+    def less(digits: int, b: Fraction) -> Enclosure:
+        e, tail = rest(digits)  # alone, however small it is, where b is the rational part
+        return e.add_rational(tail, rational - b) if rational != b else tail
+
+    return _decided(less, FORMATS.values())
+
+
+def _decided(less: Callable[[int, Fraction], Enclosure], forms: Iterable["Format"]) -> Decimal:
+    """Decide a number with as many digits as it takes; ``less(digits, b)`` encloses the number less b."""
     digits, result = _DIGITS, None
     while result is None:
-        e = Enclosing(digits)
-        rest = e.scale(e.sum(part(digits) for part in parts), 1 / divisor)
-        result = decided(partial(_shifted, e, rest, rational), FORMATS.values())
+        result = decided(partial(less, digits), forms)
         digits *= 2
     return result
-
-
-def _shifted(e: Enclosing, rest: Enclosure, rational: Fraction, b: Fraction) -> Enclosure:
-    """Return rest + rational - b: the rest alone, however small it is, where b is the rational part."""
-    return e.add_rational(rest, rational - b) if rational != b else rest
 
 
 def _loss_from_probabilities(example: "_Example", p: Sequence[float]) -> _Loss:
@@ -183,7 +191,7 @@ class _Example:
             self._largest = 0.0
         self._total = sum((g.count * g.target for g in self.groups), Fraction(0))
         self._near = sum(group.count for group in self.groups if self._is_near(group))
-        self._terms: dict[int, _Terms] = {}
+        self._evaluated = cache(self._evaluate)
 
     def loss(self) -> _Loss:
         """Return Σ t_j (m - x_j) and s log Z."""
@@ -202,51 +210,42 @@ class _Example:
         if self.is_undefined or not self.groups:
             return np.full(self._classes, np.nan if self.is_undefined else 0.0)
         values = np.zeros(len(self.groups))
-        undecided = []
         rational = self._total == 0 or len({group.x for group in self.groups} - {-math.inf}) == 1
         for index, group in enumerate(self.groups):
+            number: Fraction | Decimal
             if rational or group.x == -math.inf:
                 p = Fraction(int(group.x != -math.inf), self._near or 1)
-                values[index] = nearest(self._total * p - group.target, form)
+                number = self._total * p - group.target
             else:
-                undecided.append(index)
-        digits = _DIGITS
-        while undecided:
-            for index in undecided:
-                less = partial(self._gradient_less, self._evaluated(digits), index)
-                number = decided(less, [form])
-                values[index] = math.nan if number is None else nearest(number, form)
-            undecided = [index for index in undecided if math.isnan(values[index])]
-            digits *= 2
+                number = _decided(partial(self._gradient_less, index), [form])
+            values[index] = nearest(number, form)
         return values[np.array(self.group_of_class)][-self._classes :] + 0.0  # without the sign of zero
 
     def _is_near(self, group: _Group) -> bool:
         return group.x - self._largest > -1
 
-    def _evaluated(self, digits: int) -> _Terms:
-        if digits not in self._terms:
-            e = Enclosing(digits)
-            each = [
-                (e.expm1 if self._is_near(group) else e.exp)(e.difference(group.x, self._largest))
-                for group in self.groups
-            ]
-            pairs = zip(self.groups, each, strict=True)
-            rest = e.sum(e.scale(term, Fraction(group.count)) for group, term in pairs)
-            self._terms[digits] = _Terms(e, each, rest, e.add(e.rational(Fraction(self._near)), rest))
-        return self._terms[digits]
+    def _evaluate(self, digits: int) -> _Terms:
+        e = Enclosing(digits)
+        each = [
+            (e.expm1 if self._is_near(group) else e.exp)(e.difference(group.x, self._largest))
+            for group in self.groups
+        ]
+        pairs = zip(self.groups, each, strict=True)
+        rest = e.sum(e.scale(term, Fraction(group.count)) for group, term in pairs)
+        return _Terms(e, each, rest, e.add(e.rational(Fraction(self._near)), rest))
 
     def _scaled_log(self, digits: int) -> Enclosure:
         """Return s log Z."""
         e, _, rest, _ = self._evaluated(digits)
         return e.scale(e.log1p(e.add(e.rational(Fraction(self._near - 1)), rest)), self._total)
 
-    def _gradient_less(self, terms: _Terms, index: int, b: Fraction) -> Enclosure:
+    def _gradient_less(self, index: int, digits: int, b: Fraction) -> Enclosure:
         """Return a group's gradient less b: ((s - (t + b) n) + s term - (t + b) rest) / Z, n near classes.
 
         Where the group is far the first s is missing. The rational part stands alone: where it is 0, as at a
         midpoint b of equal logits, the sign of the rest is known however small the rest is.
         """
-        e, each, rest, z = terms
+        e, each, rest, z = self._evaluated(digits)
         group = self.groups[index]
         target = group.target + b
         rational = (self._total if self._is_near(group) else 0) - target * self._near

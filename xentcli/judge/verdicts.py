@@ -81,26 +81,14 @@ def judge_gradient(gradient: "FloatArray", exact: Exact, *, binary: bool) -> Gra
     states, errors, residuals = [], [], []
     for row, true in zip(exact.rows, exact.gradients, strict=True):
         values = gradient[row]
-        errors.append(_relative_error(values, true))
+        with np.errstate(all="ignore"):
+            errors.append(float(np.abs(values - true).max() / (np.abs(true).max() or 1)))
         states.append(_state(values, true, errors[-1]))
-        residuals.append(_residual(values))
-    worst = min(states, key=STATES.index)
-    largest = None if any(math.isnan(error) for error in errors) else max(errors)
-    return GradientJudgement(worst, tuple(states), largest, None if binary else float(np.max(residuals)))
-
-
-def _relative_error(values: "FloatArray", true: "FloatArray") -> float:
-    """Return the largest error of an entry over the largest true entry; the error itself where that is 0."""
-    with np.errstate(all="ignore"):
-        largest, error = np.abs(true).max(), np.abs(values - true).max()
-        return float(error / largest) if largest else float(error)
-
-
-def _residual(values: "FloatArray") -> float:
-    """Return |sum over the classes|, which should be 0; nan where an entry is not finite."""
-    if not np.isfinite(values).all():
-        return math.nan
-    return abs(nearest(exact_sum(values.tolist()), FORMATS["float64"]))
+        total = exact_sum(values.tolist()) if np.isfinite(values).all() else Decimal("NaN")
+        residuals.append(abs(nearest(total, FORMATS["float64"])))
+    error = None if any(map(math.isnan, errors)) else max(errors)
+    residual = None if binary else float(np.max(residuals))
+    return GradientJudgement(min(states, key=STATES.index), tuple(states), error, residual)
 
 
 def _state(values: "FloatArray", true: "FloatArray", error: float) -> str:
