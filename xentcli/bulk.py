@@ -89,7 +89,8 @@ def _losses(rows: "Rows", gradient: "FloatArray | None", threads: int | None) ->
 
     def evaluate(part: slice, workspace: "FloatArray") -> None:
         terms = rows.evaluate(part, workspace)
-        result[part] = rows.rounded_losses(part, terms)
+        loss = rows.losses(part, terms)
+        result[part] = loss if rows.dtype == rows.format else formats.stored(loss, str(rows.dtype))
         if gradient is not None:
             gradient[part] = rows.gradient(part, terms)
 
@@ -185,13 +186,6 @@ class Rows:
     def losses(self, part: slice, terms: Terms) -> "FloatArray":
         """Return the losses of a block, in the wider format: nan at an invalid label, 0 at an ignored one."""
         return np.where(self.counts[part], terms.losses(), np.where(self.ignored[part], 0, np.nan))
-
-    def rounded_losses(self, part: slice, terms: Terms) -> "FloatArray":
-        """Return the losses of a block in the dtype of the logits."""
-        loss = self.losses(part, terms)
-        if self.dtype == self.format:
-            return loss.astype(self.dtype)
-        return formats.stored(loss, str(self.dtype))
 
     def gradient(self, part: slice, terms: Terms) -> "FloatArray":
         """Return the gradients of a block, in the place of the exponentials."""

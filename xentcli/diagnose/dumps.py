@@ -14,8 +14,6 @@ import numpy as np
 from xentcli import formats
 from xentcli.errors import XentError, count, printable
 
-_LOGITS: Final = "logits"
-_LABELS: Final = "labels"
 _SUFFIXES: Final = (".npy", ".npz", ".safetensors")
 _SAFETENSORS_DTYPES: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "V2"} | {
     f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)
@@ -69,7 +67,7 @@ def _expanded(paths: Sequence[str]) -> list[str]:
 
 def _shard(path: str, label_path: str | None) -> Shard:
     arrays = _arrays(path)
-    logits = _array(path, arrays, _LOGITS)
+    logits = _array(path, arrays, "logits")
     if logits.dtype == np.dtype("V2"):  # a file has bfloat16 as two bytes without a type
         logits = logits.view(formats.dtype("bfloat16"))
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS:
@@ -77,7 +75,7 @@ def _shard(path: str, label_path: str | None) -> Shard:
         raise XentError(f"{printable(path)}: logits are {logits.dtype}; expected {expected}")
     if logits.ndim < 2 or not logits.shape[-1]:  # noqa: PLR2004 - (N, C)
         raise XentError(f"{printable(path)}: logits are of shape {logits.shape}; expected (N, C) or (…, C)")
-    labels = arrays.get(_LABELS) if label_path is None else _array(label_path, _arrays(label_path), _LABELS)
+    labels = arrays.get("labels") if label_path is None else _array(label_path, _arrays(label_path), "labels")
     rows = logits.reshape(-1, logits.shape[-1])
     if labels is not None:
         place = printable(label_path or path)

@@ -57,16 +57,6 @@ class Evidence:
             return float(self.targets.sum())
 
     @property
-    def is_ignored(self) -> bool:
-        """Whether the example does not count."""
-        return self.batch.is_ignored(self.row)
-
-    @property
-    def is_invalid(self) -> bool:
-        """Whether the example's label is invalid."""
-        return self.batch.is_invalid(self.row)
-
-    @property
     def infinite(self) -> "NDArray[Any]":
         """Where the logit is +inf, or infinite at all where there is only one."""
         return np.isinf(self.logits) if self.batch.binary else np.isposinf(self.logits)

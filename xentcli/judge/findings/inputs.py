@@ -52,7 +52,7 @@ nan_logit: Final = Finding(
     remedy="Look at what computes the logits: the weights, the input, a step that was too large.",
     source="https://github.com/liuzhuang13/DenseNetCaffe/issues/20",
     case="nan-logit",
-    detect=lambda e: bool(np.isnan(e.logits).any()) and not e.is_ignored,
+    detect=lambda e: bool(np.isnan(e.logits).any()) and not e.batch.is_ignored(e.row),
 )
 infinite_logit: Final = Finding(
     "infinite-logit",
@@ -68,7 +68,7 @@ ignored_row_leaks: Final = Finding(
     remedy="Choose 0 for ignored examples (where), before the logits too, so that the gradient is spared.",
     source="https://github.com/pytorch/pytorch/issues/11551",
     case="zero-times-infinite-loss",
-    detect=lambda e: e.is_ignored and e.loss != 0,
+    detect=lambda e: e.batch.is_ignored(e.row) and e.loss != 0,
 )
 label_out_of_range: Final = Finding(
     "label-out-of-range",
@@ -76,7 +76,7 @@ label_out_of_range: Final = Finding(
     remedy="Check labels before the loss; libraries answer with an error, nan, 0 or another class's loss.",
     source="https://github.com/tensorflow/tensorflow/issues/8484",
     case="label-out-of-range",
-    detect=lambda e: e.is_invalid,
+    detect=lambda e: e.batch.is_invalid(e.row),
 )
 
 

@@ -26,7 +26,7 @@ def masked_infinity(e: "Evidence") -> bool:
     """Detect a product of 0 and an infinity at a class that does not count and whose logit is -inf."""
     return (
         math.isnan(e.loss)
-        and not e.is_ignored
+        and not e.batch.is_ignored(e.row)
         and any(
             is_zero_times_infinity(step, e.row)[at_mask(e, step)].any()
             for step in e.steps_named(Operation.MULTIPLY)
@@ -66,7 +66,7 @@ undefined_softmax: Final = Finding(
     remedy="Leave such rows out before the loss; ignoring their label does not protect the gradient.",
     source="https://github.com/allenai/allennlp/issues/890",
     case="all-classes-masked",
-    detect=lambda e: e.exact.is_nan() and not e.is_invalid and not np.isnan(e.logits).any(),
+    detect=lambda e: e.exact.is_nan() and not e.batch.is_invalid(e.row) and not np.isnan(e.logits).any(),
 )
 FINDINGS: Final = (masked_infinity, empty_tile, label_on_mask, undefined_softmax)
 
