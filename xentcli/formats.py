@@ -125,8 +125,8 @@ def nearest(z: Decimal | Fraction, form: Format) -> float:
 
     nan and infinities stay what they are.
     """
-    near, rest = _near(z)
-    return round_float(near, form, rest)
+    near = _float64(z)
+    return round_float(near, form, 0 if math.isnan(near) else (z > near) - (z < near))
 
 
 def agreed(low: float, high: float, form: Format) -> float | None:
@@ -183,19 +183,18 @@ _EXACT = EXTREME.copy()
 _EXACT.prec = 2500
 
 
-def _near(z: Decimal | Fraction) -> tuple[float, int]:
-    """Round z to float64, once, whatever its size and digits; return the sign of its rest too."""
+def _float64(z: Decimal | Fraction) -> float:
+    """Round z to float64, once, whatever its size and digits."""
     try:
-        near = float(z)
+        return float(z)
     except OverflowError:  # a fraction's; a decimal becomes infinite
-        near = math.inf if z > 0 else -math.inf
-    return near, 0 if math.isnan(near) else (z > near) - (z < near)
+        return math.inf if z > 0 else -math.inf
 
 
 def _unit_exponent(z: Decimal | Fraction, form: Format) -> int:
     """Return log2 of ulp(z)."""
-    near, rest = _near(z)
+    near = _float64(z)
     power = math.frexp(near)[1] - 1 if math.isfinite(near) else form.emax
-    if abs(near) == math.ldexp(1, power) and rest * near < 0:
+    if abs(near) == math.ldexp(1, power) and (z < near if near > 0 else z > near):
         power -= 1  # float64 rounded z up to a power of two
     return min(max(power if near else form.emin, form.emin), form.emax) - (form.precision - 1)
