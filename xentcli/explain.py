@@ -109,20 +109,15 @@ def _steps(case: Case, outcome: Outcome, row: int) -> "Iterator[StepValues]":
     for name, array in inputs(case.batch).items():
         yield StepValues(name, "given", tuple(array[row].astype(np.float64).tolist()), case.dtype)
     for step in outcome.steps:
-        values = tuple(_result(step, row).tolist())
+        values = tuple(step.row(row).tolist())
         yield StepValues(step.name, step.formula, values, str(step.result.dtype))
-
-
-def _result(step: "Step", row: int) -> "FloatArray":
-    """Return the example's result; the reduced loss belongs to every example."""
-    return step.row(row if len(step.result) > row else 0)
 
 
 def _birth(steps: "tuple[Step, ...]", row: int, is_born: "Callable[[Any], Any]") -> tuple[str, str] | None:
     """Find the first step with an entry that is abnormal although no operand of it is."""
     by_name = {step.name: step for step in steps}
     for step in steps:
-        born = is_born(_result(step, row))
+        born = is_born(step.row(row))
         if step.operation in LOSS_REDUCTIONS:
             born = born & ~np.array(is_born(step.operands[0].astype(np.float64)).any())
         for number in range(len(step.operands)):
@@ -141,7 +136,7 @@ def _operand(step: "Step", number: int, row: int) -> "FloatArray":
 
 
 def _sentence(step: "Step", row: int, entry: int, by_name: "dict[str, Step]") -> str:
-    result = _result(step, row)
+    result = step.row(row)
     if step.operation is Operation.SUM:
         action = "the sum over the classes"
     elif step.operation is Operation.MEAN and np.isnan(result).any():

@@ -173,9 +173,8 @@ def ulps(y: float, z: Decimal, form: Format) -> Decimal | None:
         return Decimal(0) if nearest(z, form) == y else None
     unit = _unit_exponent(z, form)
     apart = _EXACT.abs(_EXACT.subtract(Decimal(y), z))
-    if unit < 0:
-        return EXTREME.plus(_EXACT.multiply(apart, Decimal(2**-unit)))
-    return EXTREME.plus(_EXACT.divide(apart, Decimal(2**unit)))
+    units = _EXACT.multiply(apart, 2**-unit) if unit < 0 else _EXACT.divide(apart, 2**unit)
+    return EXTREME.plus(units)
 
 
 # Exact for sums, products and quotients of 2^n among what the formats hold: at most 2 · 1100 digits.

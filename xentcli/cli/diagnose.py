@@ -21,12 +21,7 @@ label), 2 bad usage or bad input, 130 interrupted; what was read until then is s
 @click.command(epilog=_EPILOG)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=str))
 @option("--labels", multiple=True, metavar="FILE", help="Class indices (N,); one file per file of logits.")
-@option(
-    "--ignore-index",
-    type=int,
-    variable="XENT_IGNORE_INDEX",
-    help="The label of rows to ignore (default: -100).",
-)
+@option("--ignore-index", type=int, help="The label of rows to ignore (default: -100).")
 @option("--case", "case", metavar="CASE", help="Take ignore_index and clip from this case.")
 @option("--extract", metavar="FILE", help="Write the worst rows as a case, with as few classes as show it.")
 @option(
@@ -84,7 +79,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     click.echo(closing(diagnosis), err=True)
     if not diagnosis.survey.complete:
         return _EXIT_INTERRUPTED
-    return _EXIT_INVALID if diagnosis.is_invalid else 0
+    return _EXIT_INVALID if any(rule.is_invalid for rule in diagnosis.rules) else 0
 
 
 def _surveyed(

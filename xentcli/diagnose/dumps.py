@@ -134,10 +134,8 @@ def _safetensors(path: str) -> dict[str, Any]:
         dtype, shape = np.dtype(_SAFETENSORS_DTYPES[entry["dtype"]]), tuple(entry["shape"])
         if end - begin != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
             raise ValueError(f"tensor {name} has another size than its shape")
-        if end == begin:
-            arrays[name] = np.zeros(shape, dtype)
-        else:
-            arrays[name] = np.memmap(path, dtype, "r", 8 + length + begin, shape)
+        offset = 8 + length + begin
+        arrays[name] = np.memmap(path, dtype, "r", offset, shape) if end > begin else np.zeros(shape, dtype)
     return arrays
 
 

@@ -36,6 +36,7 @@ class Facts:
     def __init__(self, rows: Rows) -> None:
         examples, self.classes = rows.logits.shape
         self.dtype, self.form = rows.dtype, FORMATS[str(rows.dtype)]
+        self.unit = self.form.eps / 2  # the largest relative error of rounding
         self.min, self.max, self.min_finite, self.log_sum = np.full((4, examples), np.nan)
         self.label_logit, self.loss = np.full((2, examples), np.nan)
         self.other_half, self.other_masked = np.zeros(examples), np.zeros(examples, bool)
@@ -51,11 +52,6 @@ class Facts:
     def counts(self) -> "BoolArray":
         """Sound rows with a finite loss."""
         return self.sound & ~self.invalid_label & np.isfinite(self.loss)
-
-    @cached_property
-    def unit(self) -> float:
-        """The largest relative error of rounding to the dtype."""
-        return self.form.eps / 2
 
     @cached_property
     def depth(self) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xentcli.diagnose.facts import Interval
     from xentcli.formats import BoolArray, FloatArray
     from xentcli.methods.arithmetic import Arithmetic
+    from xentcli.methods.method import Kernel
     from xentcli.model import Batch
 
 CASE_CLIP: Final = "case clip"  # the rule of a case's own clip
@@ -111,10 +112,7 @@ def _is_off(result: "FloatArray", loss: "FloatArray") -> "BoolArray":
 # Rules
 
 
-def _result(
-    kernel: "Callable[[Arithmetic, Batch], FloatArray]",
-    applies: "Callable[[FloatArray, FloatArray], BoolArray]",
-) -> Method:
+def _result(kernel: "Kernel", applies: "Callable[[FloatArray, FloatArray], BoolArray]") -> Method:
     """Decide rows by what a kernel returns and the losses."""
     return lambda ar, batch, loss: applies(kernel(ar, batch)[:, 0].astype(np.float64), loss)
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _SAMPLE: Final = 64  # rows whose loss is evaluated in long double
-_WORST: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +71,8 @@ class Diagnosis:
     rules: dict[RowRule, int]
     rows: tuple[WorstRow, ...]
 
-    @property
-    def is_invalid(self) -> bool:
-        """Whether some row has no loss, whatever the method."""
-        return any(rule.is_invalid for rule in self.rules)
 
-
-def summarise(survey: Survey, most: int = _WORST) -> Diagnosis:
+def summarise(survey: Survey, most: int = 10) -> Diagnosis:
     """Sum up a survey; of the rows that rules apply to, show the worst, at most so many."""
     first = survey.shards[0].logits
     affected = {rule: rows for rule in survey.rules if len(rows := survey.affected(rule))}
@@ -149,6 +143,5 @@ def _error(survey: Survey, row: int) -> Decimal | None:
         shift = max(below.max(initial=-np.inf), 0)
         tail = np.exp(below - shift).sum()
         true = np.log(tail + np.exp(-shift)) + shift if shift else np.log1p(tail)
-    (loss,) = losses(logits[None], np.array([label])).astype(np.float64).tolist()
-    dtype = str(logits.dtype.newbyteorder("="))
-    return formats.ulps(loss, Decimal(str(true)), formats.FORMATS[dtype])
+    loss = losses(logits[None], np.array([label]))
+    return formats.ulps(float(loss[0]), Decimal(str(true)), formats.FORMATS[str(loss.dtype)])

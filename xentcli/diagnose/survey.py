@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 _PART_BYTES: Final = 2**27  # of logits whose facts are held at once
 _PART_ROWS: Final = 2**18
 
-Progress = Callable[[int], object]  # takes how many bytes were read
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
@@ -85,11 +83,12 @@ def survey(
     shards: Sequence[Shard],
     ignore_index: int,
     rules: tuple[RowRule, ...] | None = None,
-    progress: Progress = lambda _: None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> Survey:
     """Go through all rows of shards once; interrupted, return what was read until then.
 
-    ``rules`` are those for the dtype unless given. Raises XentError where a file changes meanwhile.
+    ``rules`` are those for the dtype unless given; ``progress`` takes how many bytes were read. Raises
+    XentError where a file changes meanwhile.
     """
     labelled = all(shard.labels is not None for shard in shards)
     if rules is None:

@@ -41,11 +41,6 @@ class Evidence:
         return self.batch.logits[self.row].astype(np.float64)
 
     @cached_property
-    def labels(self) -> "FloatArray":
-        """The example's labels, float64."""
-        return self.batch.labels[self.row].astype(np.float64)
-
-    @cached_property
     def targets(self) -> "FloatArray":
         """What the example's labels count for, weighted and smoothed, float64."""
         return self.batch.targets[self.row].astype(np.float64)

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache, partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -83,14 +83,9 @@ def rows_of(examples: int, classes: int) -> tuple[int, ...]:
     return tuple(sorted(random.Random(0).sample(range(examples), most)))  # noqa: S311 - no secret
 
 
-class _Loss(NamedTuple):
-    """A loss: a rational number, nan or infinity, and a transcendental number that is added to it, or None.
-
-    The second is a function that encloses the number with so many digits.
-    """
-
-    rational: Fraction | Decimal
-    transcendental: Callable[[int], Enclosure] | None
+# A rational number, nan or infinity; and what is added to it: a function that encloses a transcendental
+# number with so many digits, or None.
+_Loss = tuple[Fraction | Decimal, Callable[[int], Enclosure] | None]
 
 
 def _reduced(losses: Sequence[_Loss], batch: "Batch", reduction: str) -> Decimal | None:
@@ -102,13 +97,13 @@ def _reduced(losses: Sequence[_Loss], batch: "Batch", reduction: str) -> Decimal
 
 def _sum(losses: Sequence[_Loss], divisor: Fraction) -> Decimal:
     """Add losses and divide, with as many digits as it takes to round the result to every format."""
-    unusual = [loss.rational for loss in losses if isinstance(loss.rational, Decimal)]
+    unusual = [value for value, _ in losses if isinstance(value, Decimal)]
     if unusual:
         return _NAN if any(value.is_nan() for value in unusual) else _INFINITY
-    parts = [loss.transcendental for loss in losses if loss.transcendental is not None]
+    parts = [part for _, part in losses if part is not None]
     if not parts:
         return Decimal(0)  # no target, or the only class with a finite logit: nothing but 0 is rational
-    rational = sum((Fraction(loss.rational) for loss in losses), Fraction(0)) / divisor
+    rational = sum((Fraction(value) for value, _ in losses), Fraction(0)) / divisor
 
     @cache
     def rest(digits: int) -> tuple[Enclosing, Enclosure]:
@@ -134,17 +129,17 @@ def _decided(less: Callable[[int, Fraction], Enclosure], forms: Iterable["Format
 def _loss_from_probabilities(example: "_Example", p: Sequence[float]) -> _Loss:
     """Return -Σ t_j ln p_j: by Lindemann's theorem irrational unless each p_j that counts is 1."""
     if example.is_undefined or not all(0 <= value <= 1 for value in p):
-        return _Loss(_NAN, None)
+        return _NAN, None
     targets = [example.groups[group].target for group in example.group_of_class] if example.groups else []
     pairs = [(target, Decimal(value)) for target, value in zip(targets, p, strict=False) if target]
     if any(value == 0 for _, value in pairs):
-        return _Loss(_INFINITY, None)
+        return _INFINITY, None
 
     def transcendental(digits: int) -> Enclosure:
         e = Enclosing(digits)
         return e.sum(e.scale(e.log(value), -target) for target, value in pairs)
 
-    return _Loss(Fraction(0), transcendental if any(value != 1 for _, value in pairs) else None)
+    return Fraction(0), transcendental if any(value != 1 for _, value in pairs) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +149,6 @@ class _Group:
     x: float
     target: Fraction
     count: int
-
-
-class _Terms(NamedTuple):
-    """The exponentials of an example's groups: exp(d) - 1 of near groups, exp(d) of the others.
-
-    ``rest`` is Σ count · term; Z is ``rest`` and the number of near classes.
-    """
-
-    enclosing: Enclosing
-    each: list[Enclosure]
-    rest: Enclosure
-    z: Enclosure
 
 
 class _Example:
@@ -196,14 +179,14 @@ class _Example:
     def loss(self) -> _Loss:
         """Return Σ t_j (m - x_j) and s log Z."""
         if self.is_undefined:
-            return _Loss(_NAN, None)
+            return _NAN, None
         counting = [group for group in self.groups if group.target]
         if any(group.x == -math.inf for group in counting):
-            return _Loss(_INFINITY, None)
+            return _INFINITY, None
         top = Fraction(self._largest)
         rational = sum((g.count * g.target * (top - Fraction(g.x)) for g in counting), Fraction(0))
         possible = sum(group.count for group in self.groups if group.x != -math.inf)
-        return _Loss(rational, None if self._total == 0 or possible == 1 else cache(self._scaled_log))
+        return rational, None if self._total == 0 or possible == 1 else cache(self._scaled_log)
 
     def gradient(self, form: "Format") -> "FloatArray":
         """Return the gradient (C,), of a binary example (1,), in numbers of the format."""
@@ -224,7 +207,8 @@ class _Example:
     def _is_near(self, group: _Group) -> bool:
         return group.x - self._largest > -1
 
-    def _evaluate(self, digits: int) -> _Terms:
+    def _evaluate(self, digits: int) -> tuple[Enclosing, list[Enclosure], Enclosure, Enclosure]:
+        """Enclose the term of each group, exp(d) - 1 of a near one, else exp(d); Σ count · term; and Z."""
         e = Enclosing(digits)
         each = [
             (e.expm1 if self._is_near(group) else e.exp)(e.difference(group.x, self._largest))
@@ -232,7 +216,7 @@ class _Example:
         ]
         pairs = zip(self.groups, each, strict=True)
         rest = e.sum(e.scale(term, Fraction(group.count)) for group, term in pairs)
-        return _Terms(e, each, rest, e.add(e.rational(Fraction(self._near)), rest))
+        return e, each, rest, e.add(e.rational(Fraction(self._near)), rest)
 
     def _scaled_log(self, digits: int) -> Enclosure:
         """Return s log Z."""

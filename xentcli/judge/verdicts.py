@@ -28,9 +28,8 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
     """Judge one outcome by the truth: each example evaluated, then the loss; None where it has no numbers."""
     if outcome.failure is not None:
         return None
-    gradient = None
-    if outcome.gradient is not None:
-        gradient = judge_gradient(outcome.gradient, exact, binary=case.batch.binary)
+    given, binary = outcome.gradient, case.batch.binary
+    gradient = None if given is None else judge_gradient(given, exact, binary=binary)
     verdicts, found, errors = [], [], []
     for place, row in enumerate(exact.rows):
         loss, true = outcome.losses[row], exact.losses[place]

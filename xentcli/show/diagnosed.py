@@ -25,12 +25,9 @@ def sheets(diagnosis: Diagnosis) -> list[Sheet]:
     title = "" if diagnosis.survey.complete else "interrupted: this is a part of the dump"
     sheets = [Sheet(title, ("dump", ""), tuple(_facts(diagnosis)))]
     if diagnosis.rules:
-        read = max(1, diagnosis.survey.rows)
-        rules = (
-            (rule.finding, str(rows), f"{rows / read:.3g}", rule.says)
-            for rule, rows in diagnosis.rules.items()
-        )
-        sheets.append(Sheet("", ("finding", "rows", "share", "how"), tuple(rules)))
+        read, rules = diagnosis.survey.rows, diagnosis.rules.items()
+        cells = ((rule.finding, str(rows), f"{rows / read:.3g}", rule.says) for rule, rows in rules)
+        sheets.append(Sheet("", ("finding", "rows", "share", "how"), tuple(cells)))
     if diagnosis.rows:
         columns = ("file", "row", "label", "loss", "min", "max", "findings")
         sheets.append(Sheet("the worst rows", columns, tuple(map(_worst_row, diagnosis.rows))))

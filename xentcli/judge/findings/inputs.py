@@ -26,8 +26,10 @@ def labels_not_normalised(e: "Evidence") -> bool:
     """Detect labels whose sum is not 1, beyond C roundings of their format."""
     if e.batch.binary or e.batch.indices is not None:  # one-hot, ignored or invalid
         return False
-    eps = FORMATS[str(e.batch.labels.dtype)].eps
-    return abs(exact_sum(e.labels.tolist()) - 1) > len(e.labels) * eps
+    labels = e.batch.labels[e.row]
+    return (
+        abs(exact_sum(labels.astype(np.float64).tolist()) - 1) > len(labels) * FORMATS[str(labels.dtype)].eps
+    )
 
 
 def _reduced_value_overflows(r: "Reduction") -> bool:

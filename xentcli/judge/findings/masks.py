@@ -24,14 +24,9 @@ if TYPE_CHECKING:
 )
 def masked_infinity(e: "Evidence") -> bool:
     """Detect a product of 0 and an infinity at a class that does not count and whose logit is -inf."""
-    return (
-        math.isnan(e.loss)
-        and not e.batch.is_ignored(e.row)
-        and any(
-            is_zero_times_infinity(step, e.row)[at_mask(e, step)].any()
-            for step in e.steps_named(Operation.MULTIPLY)
-        )
-    )
+    steps = e.steps_named(Operation.MULTIPLY)
+    found = (is_zero_times_infinity(step, e.row)[at_mask(e, step)].any() for step in steps)
+    return math.isnan(e.loss) and not e.batch.is_ignored(e.row) and any(found)
 
 
 @finding(

@@ -23,13 +23,10 @@ if TYPE_CHECKING:
 )
 def zero_times_infinity(e: "Evidence") -> bool:
     """Detect a product of 0 and an infinity that comes from no masked class, overflow or infinite logit."""
-    products = [step for step in e.steps_named(Operation.MULTIPLY) if "logits" not in step.inputs]
-    return (
-        math.isnan(e.loss)
-        and not e.batch.is_ignored(e.row)
-        and not difference_overflow.detect(e)
-        and any(is_zero_times_infinity(step, e.row)[~at_mask(e, step)].any() for step in products)
-    )
+    if not math.isnan(e.loss) or e.batch.is_ignored(e.row) or difference_overflow.detect(e):
+        return False
+    products = (step for step in e.steps_named(Operation.MULTIPLY) if "logits" not in step.inputs)
+    return any(is_zero_times_infinity(step, e.row)[~at_mask(e, step)].any() for step in products)
 
 
 @finding(
@@ -41,13 +38,11 @@ def zero_times_infinity(e: "Evidence") -> bool:
 )
 def log_of_zero(e: "Evidence") -> bool:
     """Detect a log of 0 that a finite true loss contains: of a class that counts, or of a sum."""
-    if not e.exact.is_finite():
-        return False
-    for step in e.steps_named(*LOGARITHMS):
-        zero = step.operand(0, e.row) == 0
-        if (zero & e.multiplied_by_nonzero(step)).any() or (zero.size == 1 < e.labels.size and zero.any()):
-            return True
-    return False
+    zeros = ((step, step.operand(0, e.row) == 0) for step in e.steps_named(*LOGARITHMS))
+    return e.exact.is_finite() and any(
+        (zero & e.multiplied_by_nonzero(step)).any() or (zero.size == 1 < e.logits.size and zero.any())
+        for step, zero in zeros
+    )
 
 
 def _overflows(e: "Evidence", *operations: Operation) -> bool:

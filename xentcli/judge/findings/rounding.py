@@ -60,12 +60,10 @@ def offset_cancellation(e: "Evidence") -> bool:
 
 def _low_precision_reduction(r: "Reduction") -> bool:
     """Detect a mean or sum of finite losses that is off, as for the sum over classes."""
-    if r.loss is None or not r.divisor or not all(map(math.isfinite, r.losses)):
+    if r.loss is None or math.isnan(r.loss) or not r.divisor or not all(map(math.isfinite, r.losses)):
         return False
     if math.isinf(r.loss):
         return not value_overflows_dtype.detect_in_reduction(r)
-    if math.isnan(r.loss):
-        return False
     exact, size = exact_sum(r.losses), exact_sum(map(abs, r.losses))
     return _is_off(Fraction(r.loss) - exact / r.divisor, size / r.divisor, r.dtype)
 
