@@ -1,7 +1,6 @@
 """Explanations as a sheet of steps with sentences after it, and as JSON."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
@@ -32,7 +31,7 @@ def render(explanations: Sequence["Explanation"], form: str, screen: "Screen") -
 
 
 def _sheet(explanation: "Explanation") -> Sheet:
-    born = {birth.step for birth in explanation.births}
+    born = {step for step, _ in explanation.births}
     rows = tuple(
         (step.name, step.formula, _values_cell(step), "born here" if step.name in born else "")
         for step in explanation.steps
@@ -47,7 +46,7 @@ def _sentences(explanation: "Explanation", width: int) -> str:
     loss = text(outcome.losses[explanation.example], outcome.dtype)
     gradient = "" if explanation.gradient is None else f", and its gradient is {explanation.gradient}"
     stands = loss if loss == explanation.verdict else f"{loss}: {explanation.verdict}"
-    lines = [f"Born in {birth.sentence}." for birth in explanation.births]
+    lines = [f"Born in {sentence}." for _, sentence in explanation.births]
     lines += ["The example is ignored."] if explanation.case.batch.is_ignored(explanation.example) else []
     lines += [f"The loss is {stands}{gradient}."]
     if (outcome.loss is not None and len(outcome.losses) > 1) or str(outcome.loss) == "nan":
@@ -73,7 +72,7 @@ def _fields(explanation: "Explanation") -> dict[str, Any]:
             {"step": s.name, "is": s.formula, "values": [number(v, s.dtype) for v in s.values]}
             for s in explanation.steps
         ],
-        "born": list(map(asdict, explanation.births)),
+        "born": [{"step": step, "sentence": sentence} for step, sentence in explanation.births],
         "findings": [{key: getattr(finding, key) for key in _FINDING} for finding in explanation.findings],
     }
 
