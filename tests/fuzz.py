@@ -1,7 +1,8 @@
 """Broken case files by the thousand: none may end in a traceback, only in 0, 1 or 2.
 
-python tests/fuzz.py [number] [seed]: the same call, the same files. Half are the bundled and bad cases with bytes
-mutated, half are made by Hypothesis from the table of keys. A file that fails is printed, ready to be kept.
+python tests/fuzz.py [number] [seed]: the same call, the same files. Half are the bundled and bad cases with
+bytes mutated, half are made by Hypothesis from the table of keys. A file that fails is printed, ready to be
+kept.
 """
 
 import io
