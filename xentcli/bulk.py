@@ -12,8 +12,8 @@ one row of a C-contiguous array, whose order of additions follows from C.
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -67,14 +67,7 @@ def losses(
     Working memory: at most 8 MiB per thread. ``threads`` is the number of processors unless given. Raises
     XentError for arrays of other dtypes or shapes.
     """
-    rows = Rows(logits, labels, ignore_index)
-    result = np.empty(len(logits), rows.dtype)
-
-    def evaluate(part: slice, workspace: Workspace) -> None:
-        result[part] = rows.rounded_losses(part, rows.evaluate(part, workspace))
-
-    in_blocks(rows, evaluate, threads)
-    return result
+    return _losses(Rows(logits, labels, ignore_index), None, threads)
 
 
 def losses_and_gradient(
@@ -86,53 +79,50 @@ def losses_and_gradient(
     however small it is; the row of an ignored label is 0, and that of a loss of nan is nan.
     """
     rows = Rows(logits, labels, ignore_index)
-    result, gradient = np.empty(len(logits), rows.dtype), np.empty(logits.shape, rows.dtype)
+    gradient = np.empty(logits.shape, rows.dtype)
+    return _losses(rows, gradient, threads), gradient
 
-    def evaluate(part: slice, workspace: Workspace) -> None:
+
+def _losses(rows: "Rows", gradient: "FloatArray | None", threads: int | None) -> "FloatArray":
+    """Return the losses (N,), and write the gradient if there is an array for it."""
+    result = np.empty(len(rows.logits), rows.dtype)
+
+    def evaluate(part: slice, workspace: "FloatArray") -> None:
         terms = rows.evaluate(part, workspace)
-        result[part] = rows.rounded_losses(part, terms)
-        gradient[part] = rows.gradient(part, terms)
+        loss = rows.losses(part, terms)
+        result[part] = loss if rows.dtype == rows.format else formats.stored(loss, str(rows.dtype))
+        if gradient is not None:
+            gradient[part] = rows.gradient(part, terms)
 
     in_blocks(rows, evaluate, threads)
-    return result, gradient
+    return result
 
 
 def in_blocks(
     rows: "Rows",
-    evaluate: "Callable[[slice, Workspace], object]",
+    evaluate: "Callable[[slice, FloatArray], object]",
     threads: int | None = None,
-    workspaces: "list[Workspace] | None" = None,
+    workspaces: "list[FloatArray] | None" = None,
 ) -> None:
     """Call ``evaluate`` with every block of rows, in threads, with a workspace that no other uses meanwhile.
 
+    A workspace (1 or 2, n, C) has room for exp of n rows, and for their logits where they have to be copied.
     Workspaces are taken from those given, made for such rows before, and left there.
     """
-    examples, classes = rows.logits.shape
+    (examples, classes), arrays = rows.logits.shape, 1 if rows.is_plain else 2
     spare = [] if workspaces is None else workspaces
-    number = max(1, _BLOCK_BYTES // (classes * rows.format.itemsize * (1 if rows.is_plain else 2)))
+    number = max(1, _BLOCK_BYTES // (classes * rows.format.itemsize * arrays))
 
     def work(start: int) -> None:
         try:
             workspace = spare.pop()
         except IndexError:
-            workspace = Workspace((number, classes), rows.format)
+            workspace = np.empty((arrays, number, classes), rows.format)
         with np.errstate(all="ignore"):
             evaluate(slice(start, min(start + number, examples)), workspace)
         spare.append(workspace)
 
     for_each(range(0, examples, number), work, threads)
-
-
-class Workspace:
-    """The arrays that one thread works in: exp of a block of logits, and where needed the logits."""
-
-    def __init__(self, shape: tuple[int, int], form: "np.dtype[Any]") -> None:
-        self.e = np.empty(shape, form)
-
-    @cached_property
-    def x(self) -> "FloatArray":
-        """Room for logits that are not in the format of exp, native and contiguous."""
-        return np.empty_like(self.e)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,9 +160,14 @@ class Rows:
     """
 
     def __init__(self, logits: "FloatArray", labels: "IntArray", ignore_index: int | None) -> None:
-        _check(logits, labels)
-        examples, classes = logits.shape
         self.logits, self.dtype = logits, logits.dtype.newbyteorder("=")
+        if str(self.dtype) not in formats.FORMATS or logits.ndim != 2 or not logits.shape[1]:  # noqa: PLR2004 - (N, C)
+            expected = f"{', '.join(formats.FORMATS)} of shape (N, C), C at least 1"
+            raise XentError(f"logits are {logits.dtype} of shape {logits.shape}; expected {expected}")
+        if labels.dtype.kind not in "iu" or labels.shape != logits.shape[:1]:
+            expected = f"class indices of shape {logits.shape[:1]}"
+            raise XentError(f"labels are {labels.dtype} of shape {labels.shape}; expected {expected}")
+        examples, classes = logits.shape
         self.format = np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
         self.is_plain = logits.dtype == self.format and logits.dtype.isnative and logits.flags.c_contiguous
         valid = (labels >= 0) & (labels < classes)
@@ -180,24 +175,17 @@ class Rows:
         self.ignored = np.zeros(examples, bool) if ignore_index is None else labels == ignore_index
         self.counts = valid & ~self.ignored
 
-    def evaluate(self, part: slice, workspace: Workspace) -> Terms:
+    def evaluate(self, part: slice, workspace: "FloatArray") -> Terms:
         """Evaluate the rows of a block; the result lies in the workspace, until it is used again."""
         x = self.logits[part]
         if not self.is_plain:
-            workspace.x[: len(x)] = x
-            x = workspace.x[: len(x)]
-        return evaluate(x, self.label[part], workspace)
+            workspace[1, : len(x)] = x
+            x = workspace[1, : len(x)]
+        return evaluate(x, self.label[part], workspace[0])
 
     def losses(self, part: slice, terms: Terms) -> "FloatArray":
         """Return the losses of a block, in the wider format: nan at an invalid label, 0 at an ignored one."""
         return np.where(self.counts[part], terms.losses(), np.where(self.ignored[part], 0, np.nan))
-
-    def rounded_losses(self, part: slice, terms: Terms) -> "FloatArray":
-        """Return the losses of a block in the dtype of the logits."""
-        loss = self.losses(part, terms)
-        if self.dtype == self.format:
-            return loss.astype(self.dtype)
-        return formats.stored(loss, str(self.dtype))
 
     def gradient(self, part: slice, terms: Terms) -> "FloatArray":
         """Return the gradients of a block, in the place of the exponentials."""
@@ -210,27 +198,18 @@ class Rows:
         return to_float16(gradient) if self.dtype == np.float16 else gradient
 
 
-def _check(logits: "FloatArray", labels: "IntArray") -> None:
-    if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS or logits.ndim != 2 or not logits.shape[1]:  # noqa: PLR2004 - (N, C)
-        expected = f"{', '.join(formats.FORMATS)} of shape (N, C), C at least 1"
-        raise XentError(f"logits are {logits.dtype} of shape {logits.shape}; expected {expected}")
-    if labels.dtype.kind not in "iu" or labels.shape != logits.shape[:1]:
-        expected = f"class indices of shape {logits.shape[:1]}"
-        raise XentError(f"labels are {labels.dtype} of shape {labels.shape}; expected {expected}")
-
-
-def evaluate(x: "FloatArray", label: "IntArray", workspace: Workspace, *, is_rough: bool = False) -> Terms:
+def evaluate(x: "FloatArray", label: "IntArray", room: "FloatArray", *, is_rough: bool = False) -> Terms:
     """Evaluate the terms of logits (n, C), native and C-contiguous, at labels (n,), each a class.
 
+    The exponentials are the first n rows of ``room``.
     If ``is_rough``, losses are off by up to 1e-5 of themselves: gaps of up to 103 are rounded by 2^-24 of
     themselves, and exp by 4 times as much.
     """
-    e = workspace.e[: len(x)]
+    e = room[: len(x)]
     label_logit = x[np.arange(len(x)), label].astype(_WIDER[str(x.dtype)])
-    far = ~(np.abs(label_logit) <= _UNSHIFTED)
-    shift = (
-        np.where(far, x.max(axis=1), 0).astype(label_logit.dtype) if far.any() else np.zeros_like(label_logit)
-    )
+    far, shift = ~(np.abs(label_logit) <= _UNSHIFTED), np.zeros_like(label_logit)
+    if far.any():
+        np.copyto(shift, x.max(axis=1), where=far)
     other_terms = _exponentials(x, label, shift, e)
     terms = Terms(x, e, label, label_logit, shift, np.exp(label_logit - shift), other_terms)
     too_large = ~far & ~(other_terms + terms.label_term <= _LARGEST_SUM)

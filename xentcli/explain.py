@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
-    """The first step whose result is abnormal although nothing that went into it was."""
-
-    step: str
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
 class StepValues:
     """A step of one example: its name, its formula, its numbers, which are of ``dtype``."""
 
@@ -41,7 +33,10 @@ class StepValues:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """What ``xent explain`` shows of one method and one example."""
+    """What ``xent explain`` shows of one method and one example.
+
+    ``births``: the first step with an infinity, and with a nan, that nothing before it had; a sentence each.
+    """
 
     case: Case
     example: int
@@ -49,7 +44,7 @@ class Explanation:
     verdict: str
     gradient: str | None
     steps: tuple[StepValues, ...]
-    births: tuple[Birth, ...]
+    births: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...]
 
 
@@ -114,27 +109,22 @@ def _steps(case: Case, outcome: Outcome, row: int) -> "Iterator[StepValues]":
     for name, array in inputs(case.batch).items():
         yield StepValues(name, "given", tuple(array[row].astype(np.float64).tolist()), case.dtype)
     for step in outcome.steps:
-        values = tuple(_result(step, row).tolist())
+        values = tuple(step.row(row).tolist())
         yield StepValues(step.name, step.formula, values, str(step.result.dtype))
 
 
-def _result(step: "Step", row: int) -> "FloatArray":
-    """Return the example's result; the reduced loss belongs to every example."""
-    return step.row(row if len(step.result) > row else 0)
-
-
-def _birth(steps: "tuple[Step, ...]", row: int, is_born: "Callable[[Any], Any]") -> Birth | None:
+def _birth(steps: "tuple[Step, ...]", row: int, is_born: "Callable[[Any], Any]") -> tuple[str, str] | None:
     """Find the first step with an entry that is abnormal although no operand of it is."""
     by_name = {step.name: step for step in steps}
     for step in steps:
-        born = is_born(_result(step, row))
+        born = is_born(step.row(row))
         if step.operation in LOSS_REDUCTIONS:
             born = born & ~np.array(is_born(step.operands[0].astype(np.float64)).any())
         for number in range(len(step.operands)):
             before = is_born(_operand(step, number, row))
             born = born & ~(before.any(keepdims=True) if len(born) == 1 else before)
         if born.any():
-            return Birth(step.name, _sentence(step, row, int(np.flatnonzero(born)[0]), by_name))
+            return step.name, _sentence(step, row, int(np.flatnonzero(born)[0]), by_name)
     return None
 
 
@@ -146,7 +136,7 @@ def _operand(step: "Step", number: int, row: int) -> "FloatArray":
 
 
 def _sentence(step: "Step", row: int, entry: int, by_name: "dict[str, Step]") -> str:
-    result = _result(step, row)
+    result = step.row(row)
     if step.operation is Operation.SUM:
         action = "the sum over the classes"
     elif step.operation is Operation.MEAN and np.isnan(result).any():

@@ -111,7 +111,7 @@ def round_float(x: float, form: Format, rest: int = 0) -> float:
         count = math.floor(size) + (rest > 0)
     if count.bit_length() + unit - 1 > form.emax:  # compared first: ldexp raises beyond float64
         return math.copysign(math.inf, x)
-    return math.ldexp(count, unit)
+    return math.copysign(math.ldexp(count, unit), x)  # 0 keeps the sign of x
 
 
 def flush(x: "FloatArray") -> "FloatArray":
@@ -125,19 +125,8 @@ def nearest(z: Decimal | Fraction, form: Format) -> float:
 
     nan and infinities stay what they are.
     """
-    if isinstance(z, Decimal):
-        near = float(z)  # rounded once, whatever the size and the digits of z
-        return round_float(near, form, (z > near) - (z < near)) if not z.is_nan() else near
-    numerator, denominator = z.as_integer_ratio()
-    sign = -1 if numerator < 0 else 1
-    unit = _unit_exponent(abs(numerator), denominator, form)
-    count, rest = divmod(abs(numerator) << max(0, -unit), denominator << max(0, unit))
-    half = 2 * rest - (denominator << max(0, unit))  # its sign says on which side of a tie z is
-    if half > 0 or (half == 0 and count % 2):
-        count += 1
-    if count.bit_length() + unit - 1 > form.emax:  # compared first: ldexp raises beyond float64
-        return sign * math.inf
-    return sign * math.ldexp(count, unit)
+    near = _float64(z)
+    return round_float(near, form, 0 if math.isnan(near) else (z > near) - (z < near))
 
 
 def agreed(low: float, high: float, form: Format) -> float | None:
@@ -164,8 +153,7 @@ def midpoint(low: float, high: float, form: Format) -> Fraction | None:
 
 def ulp(z: Fraction, form: Format) -> Fraction:
     """Return the unit in the last place of z."""
-    numerator, denominator = z.as_integer_ratio()
-    return Fraction(2) ** _unit_exponent(abs(numerator), denominator, form)
+    return Fraction(2) ** _unit_exponent(z, form)
 
 
 def exact_sum(values: Iterable[float]) -> Fraction:
@@ -183,15 +171,10 @@ def ulps(y: float, z: Decimal, form: Format) -> Decimal | None:
         return None
     if math.isinf(y) or z.is_infinite():
         return Decimal(0) if nearest(z, form) == y else None
-    near = abs(float(z))
-    power = math.frexp(near)[1] - 1 if math.isfinite(near) else form.emax
-    if near == math.ldexp(1, power) and Decimal(near) > z.copy_abs():
-        power -= 1  # float64 rounded z up to a power of two
-    unit = min(max(power if near else form.emin, form.emin), form.emax) - (form.precision - 1)
+    unit = _unit_exponent(z, form)
     apart = _EXACT.abs(_EXACT.subtract(Decimal(y), z))
-    if unit < 0:
-        return EXTREME.plus(_EXACT.multiply(apart, Decimal(2**-unit)))
-    return EXTREME.plus(_EXACT.divide(apart, Decimal(2**unit)))
+    units = _EXACT.multiply(apart, 2**-unit) if unit < 0 else _EXACT.divide(apart, 2**unit)
+    return EXTREME.plus(units)
 
 
 # Exact for sums, products and quotients of 2^n among what the formats hold: at most 2 · 1100 digits.
@@ -199,11 +182,18 @@ _EXACT = EXTREME.copy()
 _EXACT.prec = 2500
 
 
-def _unit_exponent(numerator: int, denominator: int, form: Format) -> int:
-    """Return log2 of ulp(z) for z = numerator / denominator, not negative."""
-    if not numerator:
-        return form.emin - (form.precision - 1)
-    power = numerator.bit_length() - denominator.bit_length()  # floor(log2 z), or 1 more
-    if numerator << max(0, -power) < denominator << max(0, power):
-        power -= 1
-    return min(max(power, form.emin), form.emax) - (form.precision - 1)
+def _float64(z: Decimal | Fraction) -> float:
+    """Round z to float64, once, whatever its size and digits."""
+    try:
+        return float(z)
+    except OverflowError:  # a fraction's; a decimal becomes infinite
+        return math.inf if z > 0 else -math.inf
+
+
+def _unit_exponent(z: Decimal | Fraction, form: Format) -> int:
+    """Return log2 of ulp(z)."""
+    near = _float64(z)
+    power = math.frexp(near)[1] - 1 if math.isfinite(near) else form.emax
+    if abs(near) == math.ldexp(1, power) and (z < near if near > 0 else z > near):
+        power -= 1  # float64 rounded z up to a power of two
+    return min(max(power if near else form.emin, form.emin), form.emax) - (form.precision - 1)

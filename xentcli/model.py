@@ -127,8 +127,8 @@ class Batch:
         """The class weight of each example's label, (N, 1)."""
         if self.class_weights is None or self.indices is None:
             return None
-        classes = self.logits.shape[1]
-        return read_only(np.take_along_axis(self.class_weights, (self.indices % classes)[:, None], axis=1))
+        indices = (self.indices % self.logits.shape[1])[:, None]
+        return read_only(np.take_along_axis(self.class_weights, indices, axis=1))
 
     @cached_property
     def divisor(self) -> Fraction:
@@ -277,8 +277,8 @@ class Step:
         return np.asarray(values if values.ndim == 0 else values[row], np.float64)
 
     def row(self, row: int) -> "FloatArray":
-        """Return the result's row as float64."""
-        return np.asarray(self.result[row], np.float64)
+        """Return the result's row as float64; the reduced loss belongs to every example."""
+        return np.asarray(self.result[row if len(self.result) > row else 0], np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

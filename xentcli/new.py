@@ -79,14 +79,13 @@ def _arrays(archive: Any) -> "dict[str, NDArray[Any]]":  # noqa: ANN401 - what n
 
 
 def _case(title: str, arrays: "dict[str, NDArray[Any]]") -> str:
-    logits, labels, probabilities = _floats(arrays, "logits"), arrays["labels"], None
+    logits, labels = _floats(arrays, "logits"), arrays["labels"]
     if labels.dtype.kind not in "biu":
         labels = _floats(arrays, "labels", logits)
     elif labels.ndim != 1:
         shape = f"{labels.dtype} of shape {labels.shape}"
         raise XentError(f"labels is {shape}; class indices and binary labels are (N,)")
-    if "probabilities" in arrays:
-        probabilities = _floats(arrays, "probabilities", logits)
+    probabilities = _floats(arrays, "probabilities", logits) if "probabilities" in arrays else None
     text = case_yaml(title, logits, labels, probabilities=probabilities)
     if len(text) > MAX_BYTES:
         raise XentError(_TOO_LARGE)

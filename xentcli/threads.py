@@ -19,24 +19,18 @@ def for_each(tasks: Iterable[Task], work: Callable[[Task], object], threads: int
 
     The first exception lets no further task begin, and is raised when those begun have ended.
     """
-    remaining, raised = deque(tasks), list[BaseException]()
-    lock = threading.Lock()
-
-    def next_task() -> list[Task]:
-        with lock:
-            return [remaining.popleft()] if remaining else []
-
-    def stop() -> None:
-        with lock:
-            remaining.clear()
+    remaining, raised, lock = deque(tasks), list[BaseException](), threading.Lock()
 
     def loop() -> None:
-        try:
-            while task := next_task():
-                work(*task)
-        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
-            raised.append(error)
-            stop()
+        while True:
+            with lock:
+                if raised or not remaining:
+                    return
+                task = remaining.popleft()
+            try:
+                work(task)
+            except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
+                raised.append(error)
 
     number = min(threads or processors(), len(remaining))
     others = [threading.Thread(target=loop, daemon=True) for _ in range(number - 1)]
@@ -47,6 +41,7 @@ def for_each(tasks: Iterable[Task], work: Callable[[Task], object], threads: int
         for thread in others:
             thread.join()
     finally:
-        stop()  # interrupted while it waits, the others end too
+        with lock:
+            remaining.clear()  # interrupted while it waits, the others end too
     if raised:
         raise raised[0]

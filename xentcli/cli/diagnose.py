@@ -11,7 +11,6 @@ from xentcli.words import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from xentcli.diagnose.survey import Survey
-    from xentcli.model import Batch
 
 _EXIT_INVALID, _EXIT_INTERRUPTED = 1, 130
 _EPILOG = """\b
@@ -22,12 +21,7 @@ label), 2 bad usage or bad input, 130 interrupted; what was read until then is s
 @click.command(epilog=_EPILOG)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=str))
 @option("--labels", multiple=True, metavar="FILE", help="Class indices (N,); one file per file of logits.")
-@option(
-    "--ignore-index",
-    type=int,
-    variable="XENT_IGNORE_INDEX",
-    help="The label of rows to ignore (default: -100).",
-)
+@option("--ignore-index", type=int, help="The label of rows to ignore (default: -100).")
 @option("--case", "case", metavar="CASE", help="Take ignore_index and clip from this case.")
 @option("--extract", metavar="FILE", help="Write the worst rows as a case, with as few classes as show it.")
 @option(
@@ -85,7 +79,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     click.echo(closing(diagnosis), err=True)
     if not diagnosis.survey.complete:
         return _EXIT_INTERRUPTED
-    return _EXIT_INVALID if diagnosis.is_invalid else 0
+    return _EXIT_INVALID if any(rule.is_invalid for rule in diagnosis.rules) else 0
 
 
 def _surveyed(
@@ -94,29 +88,25 @@ def _surveyed(
     """Read the dump, with a progress bar where somebody looks."""
     import sys
 
+    from xentcli import load
     from xentcli.diagnose.dumps import shards
     from xentcli.diagnose.rules import rules_for
     from xentcli.diagnose.survey import survey
+    from xentcli.load import sources
 
-    batch = None if case is None else _batch(case)
-    if ignore_index is None and batch is not None:
-        ignore_index = batch.weighting.ignore_index
+    clip = None
+    if case is not None:
+        inputs, problems = sources.read_all((case,))
+        cases = load.load_all(inputs, problems)
+        if len(cases) != 1:
+            raise XentError(f"{case}: name one case")
+        clip, ignored = cases[0].batch.clip, cases[0].batch.weighting.ignore_index
+        ignore_index = ignored if ignore_index is None else ignore_index
     opened = shards(files, labels)
-    rules = rules_for(str(opened[0].logits.dtype.newbyteorder("=")), None if batch is None else batch.clip)
+    rules = rules_for(str(opened[0].logits.dtype.newbyteorder("=")), clip)
     index = IGNORE_INDEX if ignore_index is None else ignore_index
     if sys.stderr is None or not sys.stderr.isatty():
         return survey(opened, index, rules)
     total = sum(shard.logits.nbytes for shard in opened)
     with click.progressbar(length=total, label="diagnosing", file=sys.stderr, width=30) as bar:
         return survey(opened, index, rules, bar.update)
-
-
-def _batch(case: str) -> "Batch":
-    from xentcli import load
-    from xentcli.load import sources
-
-    inputs, problems = sources.read_all((case,))
-    cases = load.load_all(inputs, problems)
-    if len(cases) != 1:
-        raise XentError(f"{case}: name one case")
-    return cases[0].batch

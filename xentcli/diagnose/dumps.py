@@ -14,22 +14,9 @@ import numpy as np
 from xentcli import formats
 from xentcli.errors import XentError, count, printable
 
-_LOGITS: Final = "logits"
-_LABELS: Final = "labels"
 _SUFFIXES: Final = (".npy", ".npz", ".safetensors")
-_SAFETENSORS_DTYPES: Final = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": "V2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "i1",
-    "U64": "<u8",
-    "U32": "<u4",
-    "U16": "<u2",
-    "U8": "u1",
+_SAFETENSORS_DTYPES: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "V2"} | {
+    f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)
 }
 _LONGEST_HEADER: Final = 100 * 2**20  # bytes, as the format limits it
 
@@ -57,14 +44,11 @@ def shards(paths: Sequence[str], labels: Sequence[str]) -> list[Shard]:
         number = count(len(files), "file")
         raise XentError(f"{number} of logits, {len(label_files)} of labels; give one of labels for each")
     opened = [_shard(*pair) for pair in zip_longest(files, label_files)]
-    first = opened[0]
-    for shard in opened:
-        kind = (str(shard.logits.dtype), shard.logits.shape[1])
-        if kind != (str(first.logits.dtype), first.logits.shape[1]):
-            raise XentError(
-                f"{printable(shard.path)}: logits are {kind[0]} of {kind[1]} classes, those of "
-                f"{printable(first.path)} {first.logits.dtype} of {first.logits.shape[1]}"
-            )
+    kinds = [f"{shard.logits.dtype} of {shard.logits.shape[1]}" for shard in opened]
+    for shard, kind in zip(opened, kinds, strict=True):
+        if kind != kinds[0]:
+            others = f"those of {printable(opened[0].path)} {kinds[0]}"
+            raise XentError(f"{printable(shard.path)}: logits are {kind} classes, {others}")
     return opened
 
 
@@ -83,7 +67,7 @@ def _expanded(paths: Sequence[str]) -> list[str]:
 
 def _shard(path: str, label_path: str | None) -> Shard:
     arrays = _arrays(path)
-    logits = _array(path, arrays, _LOGITS)
+    logits = _array(path, arrays, "logits")
     if logits.dtype == np.dtype("V2"):  # a file has bfloat16 as two bytes without a type
         logits = logits.view(formats.dtype("bfloat16"))
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS:
@@ -91,25 +75,18 @@ def _shard(path: str, label_path: str | None) -> Shard:
         raise XentError(f"{printable(path)}: logits are {logits.dtype}; expected {expected}")
     if logits.ndim < 2 or not logits.shape[-1]:  # noqa: PLR2004 - (N, C)
         raise XentError(f"{printable(path)}: logits are of shape {logits.shape}; expected (N, C) or (…, C)")
-    labels, stamps = None, [(path, _stamp(path))]
-    if label_path is not None:
-        labels = _array(label_path, _arrays(label_path), _LABELS)
-        stamps.append((label_path, _stamp(label_path)))
-    elif _LABELS in arrays:
-        labels = arrays[_LABELS]
+    labels = arrays.get("labels") if label_path is None else _array(label_path, _arrays(label_path), "labels")
     rows = logits.reshape(-1, logits.shape[-1])
     if labels is not None:
-        labels = _checked_labels(label_path or path, labels, len(rows))
+        place = printable(label_path or path)
+        if labels.dtype.kind not in "iu":
+            raise XentError(f"{place}: labels are {labels.dtype}; expected class indices, integers")
+        if labels.size != len(rows):
+            numbers = f"{count(labels.size, 'label')} for {count(len(rows), 'row')} of logits"
+            raise XentError(f"{place}: {numbers}; give one per row")
+        labels = labels.reshape(-1)
+    stamps = [(file, _stamp(file)) for file in (path, label_path) if file is not None]
     return Shard(path, rows, labels, tuple(stamps))
-
-
-def _checked_labels(path: str, labels: Any, rows: int) -> Any:  # noqa: ANN401 - an array
-    if labels.dtype.kind not in "iu":
-        raise XentError(f"{printable(path)}: labels are {labels.dtype}; expected class indices, integers")
-    if labels.size != rows:
-        numbers = f"{count(labels.size, 'label')} for {count(rows, 'row')} of logits"
-        raise XentError(f"{printable(path)}: {numbers}; give one per row")
-    return labels.reshape(-1)
 
 
 def _array(path: str, arrays: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - an array
@@ -157,10 +134,8 @@ def _safetensors(path: str) -> dict[str, Any]:
         dtype, shape = np.dtype(_SAFETENSORS_DTYPES[entry["dtype"]]), tuple(entry["shape"])
         if end - begin != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
             raise ValueError(f"tensor {name} has another size than its shape")
-        if end == begin:
-            arrays[name] = np.zeros(shape, dtype)
-        else:
-            arrays[name] = np.memmap(path, dtype, "r", 8 + length + begin, shape)
+        offset = 8 + length + begin
+        arrays[name] = np.memmap(path, dtype, "r", offset, shape) if end > begin else np.zeros(shape, dtype)
     return arrays
 
 

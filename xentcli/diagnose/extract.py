@@ -49,7 +49,10 @@ def _case(diagnosis: Diagnosis, rows: Sequence[WorstRow]) -> str:
     findings = dict.fromkeys(finding for row in rows for finding in row.findings)
     title = f"{count(len(rows), 'row')} of a dump: {', '.join(findings)}"
     source = f"rows {where}; {len(columns)} of {diagnosis.classes} classes"
-    clip = _clip([rule for row in rows for rule in row.rules])
+    # A probability below one lower bound is below all higher ones: the highest leaves every row its finding.
+    clips = [rule for row in rows for rule in row.rules if rule.clip]
+    own = [rule for rule in clips if rule.name == CASE_CLIP]
+    clip = max((rule.clip for rule in own or clips if rule.clip), default=None)
     left = _relabelled(labels, columns, diagnosis.classes)
     return case_yaml(title, logits[:, columns], left, source, clip)
 
@@ -69,29 +72,26 @@ def _relabelled(labels: "IntArray", columns: "IntArray", classes: int) -> "IntAr
     return np.where(valid, np.searchsorted(columns, labels), labels)
 
 
-def _clip(rules: Sequence[RowRule]) -> tuple[float, float] | None:
-    """Choose the clip of a case: the user's own if it changes a row, else that of the highest lower bound.
-
-    A probability below one lower bound is below all higher ones: the highest leaves every row its finding.
-    """
-    own = [rule.clip for rule in rules if rule.name == CASE_CLIP and rule.clip]
-    return max(own or [rule.clip for rule in rules if rule.clip], default=None)
-
-
 def shrunk(logits: "FloatArray", labels: "IntArray", rules: tuple[RowRule, ...]) -> "IntArray":
     """Find the smallest set of classes (ddmin) for which each row keeps its rules; return it in order.
 
-    The classes that rules mostly depend on are tried first, alone; labels are as ``_label`` has them.
+    The classes that rules mostly depend on are tried first, alone: the label, the smallest logit, the two
+    largest and a nan. Labels are as ``_label`` has them.
     """
     every = np.arange(logits.shape[1])
-    bits = _bits(logits, labels, rules, every)
+    valid = labels[(labels >= 0) & (labels < len(every))]
+
+    def bits_of(columns: "IntArray") -> "IntArray":
+        left = _relabelled(labels, columns, len(every))
+        return survey([Shard("", logits[:, columns], left, ())], IGNORE_INDEX, rules).columns.bits
 
     def suffices(columns: "IntArray") -> bool:
-        has_labels = np.isin(labels[(labels >= 0) & (labels < len(every))], columns).all()
-        return bool(has_labels and np.array_equal(_bits(logits, labels, rules, columns), bits))
+        return bool(np.isin(valid, columns).all() and np.array_equal(bits_of(columns), bits))
 
-    rows = zip(logits, labels.tolist(), strict=True)
-    telling = np.unique(np.concatenate([_telling(row, label) for row, label in rows]))
+    bits, wide = bits_of(every), logits.astype(np.float64)
+    order, is_nan = np.argsort(wide, axis=1), np.isnan(wide)  # nan comes last
+    first_nan = is_nan.argmax(axis=1)[is_nan.any(axis=1)]
+    telling = np.unique(np.concatenate([valid, order[:, 0], order[:, -2:].ravel(), first_nan]))
     columns = telling if suffices(telling) else every
     size = len(columns) // 2
     while size:
@@ -104,19 +104,3 @@ def shrunk(logits: "FloatArray", labels: "IntArray", rules: tuple[RowRule, ...])
                 start += size
         size //= 2
     return columns
-
-
-def _telling(row: "FloatArray", label: int) -> "IntArray":
-    """Return the classes of a row's label, largest, second largest and smallest logit, and of a nan."""
-    wide = row.astype(np.float64)
-    order = np.argsort(wide)  # nan comes last
-    telling = {*order[-2:].tolist(), int(order[0]), *np.flatnonzero(np.isnan(wide))[:1].tolist()}
-    return np.array(sorted(telling | ({label} if 0 <= label < len(row) else set())), np.int64)
-
-
-def _bits(
-    logits: "FloatArray", labels: "IntArray", rules: tuple[RowRule, ...], columns: "IntArray"
-) -> "IntArray":
-    """Return the bits of rules of each row when only some classes are left."""
-    left = _relabelled(labels, columns, logits.shape[1])
-    return survey([Shard("", logits[:, columns], left, ())], IGNORE_INDEX, rules).columns.bits

@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.bulk import Rows, Terms, Workspace, evaluate, in_batches, in_blocks, round_in_place
-from xentcli.formats import FORMATS, dtype
+from xentcli.bulk import Rows, Terms, evaluate, in_batches, in_blocks, round_in_place
+from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
-    from xentcli.formats import BoolArray, FloatArray, IntArray
+    from xentcli.formats import BoolArray, FloatArray
 
     Interval = tuple[FloatArray, FloatArray]  # (N,) each: the least and the most that a number may be
 
@@ -22,12 +21,9 @@ _BLOCK: Final = 128  # classes that NumPy's pairwise sum adds in eight lanes
 _LANES: Final = 8
 _NEAR_COLLAPSE: Final = 2  # times ``depth`` units: other terms of at most this, over the label's, may be lost
 _ROUGH: Final = 1e-4  # of the loss: ten times what rough losses are off
-_SURELY_WITHIN: Final = (
-    0.99 * OFF
-)  # of the loss, which leaves room for the rounding of the bound and of the losses
+_SURELY_WITHIN: Final = 0.99 * OFF  # of the loss: leaves room for the rounding of the bound and the losses
 
 
-@dataclass(frozen=True, eq=False)
 class Facts:
     """The numbers of rows (N, C) that rules look at; of each row, (N,), float64 unless they are flags.
 
@@ -37,19 +33,15 @@ class Facts:
     Σ_{j≠k} exp(x_j - x_k) that a pairwise sum adds up apart from the label's term.
     """
 
-    dtype: str
-    classes: int
-    min: "FloatArray"
-    max: "FloatArray"
-    min_finite: "FloatArray"
-    log_sum: "FloatArray"
-    label_logit: "FloatArray"
-    loss: "FloatArray"
-    other_half: "FloatArray"
-    rounded: "dict[str, FloatArray]"
-    other_masked: "BoolArray"
-    invalid_label: "BoolArray"
-    ignored: "BoolArray"
+    def __init__(self, rows: Rows) -> None:
+        examples, self.classes = rows.logits.shape
+        self.dtype, self.form = rows.dtype, FORMATS[str(rows.dtype)]
+        self.unit = self.form.eps / 2  # the largest relative error of rounding
+        self.min, self.max, self.min_finite, self.log_sum = np.full((4, examples), np.nan)
+        self.label_logit, self.loss = np.full((2, examples), np.nan)
+        self.other_half, self.other_masked = np.zeros(examples), np.zeros(examples, bool)
+        self.rounded: dict[str, FloatArray] = dict.fromkeys(HALVES, self.loss)
+        self.invalid_label, self.ignored = ~rows.counts & ~rows.ignored, rows.ignored
 
     @cached_property
     def sound(self) -> "BoolArray":
@@ -60,16 +52,6 @@ class Facts:
     def counts(self) -> "BoolArray":
         """Sound rows with a finite loss."""
         return self.sound & ~self.invalid_label & np.isfinite(self.loss)
-
-    @cached_property
-    def unit(self) -> float:
-        """The largest relative error of rounding to the dtype."""
-        return FORMATS[self.dtype].eps / 2
-
-    @property
-    def smallest(self) -> float:
-        """The smallest number of the dtype above 0; half of it rounds to 0."""
-        return FORMATS[self.dtype].smallest
 
     @cached_property
     def depth(self) -> int:
@@ -91,65 +73,39 @@ class Facts:
         in a sum of at least 1. And float64's exp and log of up to 750 are off by less than 1e-12.
         """
         units = self.depth + math.log(self.classes) + 32
-        return self.unit * units + self.smallest * self.classes + 1e-12
+        return self.unit * units + self.form.smallest * self.classes + 1e-12
 
     @cached_property
     def label_probability(self) -> "Interval":
         """Bounds of the label's probability."""
-        return self._probability(self.label_logit)
+        return self.probability(self.label_logit)
 
-    @cached_property
-    def min_probability(self) -> "Interval":
-        """Bounds of the smallest probability."""
-        return self._probability(self.min)
-
-    @cached_property
-    def unshifted_min_probability(self) -> "Interval":
-        """Bounds of the smallest exp(x_j) / Σ exp(x_j); nan where both are 0 or infinite."""
-        return self._quotient(np.exp(self.min.astype(dtype(self.dtype))), self.max + self.log_sum)
-
-    def _probability(self, logit: "FloatArray") -> "Interval":
-        form = dtype(self.dtype)
-        return self._quotient(np.exp(logit.astype(form) - self.max.astype(form)), self.log_sum)
-
-    def _quotient(self, term: "FloatArray", log_sum: "FloatArray") -> "Interval":
-        """Divide a term, as the methods do, by the largest and the smallest that their sum may be.
+    def probability(self, logit: "FloatArray", *, shifted: bool = True) -> "Interval":
+        """Bound exp(logit) / Σ exp(x_j) as methods compute it; not ``shifted``, nan where both are 0 or inf.
 
         Only the sum is not known exactly, and rounding is monotone: their quotient lies between. The sum is
         at least as large as the term.
         """
-        most = np.exp(log_sum + self.sum_error).astype(term.dtype)
-        least = np.maximum(np.exp(log_sum - self.sum_error).astype(term.dtype), term)
+        shift = self.max if shifted else np.zeros(1)
+        term = np.exp(logit.astype(self.dtype) - shift.astype(self.dtype))
+        log_sum = self.max - shift + self.log_sum
+        most = np.exp(log_sum + self.sum_error).astype(self.dtype)
+        least = np.maximum(np.exp(log_sum - self.sum_error).astype(self.dtype), term)
         return (term / most).astype(np.float64), (term / least).astype(np.float64)
 
 
 def facts_of(
-    rows: Rows, check: Callable[[], object], workspaces: list[Workspace], *, labelled: bool
+    rows: Rows, check: Callable[[], object], workspaces: "list[FloatArray]", *, labelled: bool
 ) -> Facts:
     """Evaluate rows block by block, and note their facts; ``check`` is called before each block.
 
     Rows that are not ``labelled`` have labels of 0, and nan for the facts that need labels.
     """
-    examples, classes = rows.logits.shape
+    facts = Facts(rows)
     forms = HALVES if labelled and str(rows.dtype) not in HALVES else ()
-    low, high, min_finite, log_sum, label_logit, loss = np.full((6, examples), np.nan)
-    facts = Facts(
-        str(rows.dtype),
-        classes,
-        low,
-        high,
-        min_finite,
-        log_sum,
-        label_logit,
-        loss,
-        np.zeros(examples),
-        dict.fromkeys(HALVES, loss) | {form: np.empty(examples) for form in forms},
-        np.zeros(examples, bool),
-        ~rows.counts & ~rows.ignored,
-        rows.ignored,
-    )
+    facts.rounded |= {form: np.empty_like(facts.loss) for form in forms}
 
-    def note(block: slice, workspace: Workspace) -> None:
+    def note(block: slice, workspace: "FloatArray") -> None:
         check()
         terms = rows.evaluate(block, workspace)
         facts.min[block], facts.max[block] = terms.x.min(axis=1), terms.x.max(axis=1)
@@ -197,12 +153,13 @@ def _note_other_half(facts: Facts, block: slice, terms: Terms) -> None:
 
 
 def _rounded_losses(
-    form: str, facts: Facts, block: slice, terms: Terms, workspace: Workspace
+    form: str, facts: Facts, block: slice, terms: Terms, workspace: "FloatArray"
 ) -> "FloatArray":
     """Return the losses of the logits rounded to a format, or those of the logits where these surely do.
 
     Rounding changes x_j - x_k by δ at most, which multiplies each term of the loss log1p(Σ exp(x_j - x_k)) by
-    e^±δ: the loss changes by no more than δ, and by no larger factor than e^δ. So one exp does for most rows.
+    e^±δ: the loss changes by no more than δ, and by no larger factor than e^δ. So one exp does for most rows,
+    and rough losses for most of the others.
     """
     target, loss, label_logit = FORMATS[form], facts.loss[block], facts.label_logit[block]
     size = np.maximum(np.abs(facts.max[block]), np.abs(facts.min_finite[block]))
@@ -211,19 +168,12 @@ def _rounded_losses(
     is_open = np.isfinite(loss) & np.isfinite(label_logit) & (~is_within | (size > target.largest))
     losses = loss.copy()
     for rows in in_batches(np.flatnonzero(is_open), terms.x):
-        logits = np.array(terms.x[rows])
+        logits, label, true = np.array(terms.x[rows]), terms.label[rows], loss[rows]
         round_in_place(form, logits)
-        losses[rows] = _losses(logits, terms.label[rows], loss[rows], workspace)
-    return losses
-
-
-def _losses(
-    logits: "FloatArray", label: "IntArray", loss: "FloatArray", workspace: Workspace
-) -> "FloatArray":
-    """Return the losses of rows: roughly, but where they are next to being off from ``loss``."""
-    losses = evaluate(logits, label, workspace, is_rough=True).losses()
-    change = np.abs(losses - loss)
-    near = (change > (OFF - _ROUGH) * loss) & (change < (OFF + _ROUGH) * loss)
-    if near.any():
-        losses[near] = evaluate(logits[near], label[near], workspace).losses()
+        rounded = evaluate(logits, label, workspace[0], is_rough=True).losses()
+        change = np.abs(rounded - true)
+        near = (change > (OFF - _ROUGH) * true) & (change < (OFF + _ROUGH) * true)
+        if near.any():
+            rounded[near] = evaluate(logits[near], label[near], workspace[0]).losses()
+        losses[rows] = rounded
     return losses

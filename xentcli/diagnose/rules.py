@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.diagnose.facts import HALVES, OFF, Facts
-from xentcli.formats import FORMATS, dtype
+from xentcli.formats import FORMATS
+from xentcli.judge.findings.rounding import CANCELLED
 from xentcli.methods import kernels
 
 if TYPE_CHECKING:
     from xentcli.diagnose.facts import Interval
     from xentcli.formats import BoolArray, FloatArray
     from xentcli.methods.arithmetic import Arithmetic
+    from xentcli.methods.method import Kernel
     from xentcli.model import Batch
 
-    Kernel = Callable[[Arithmetic, Batch], FloatArray]
-
 CASE_CLIP: Final = "case clip"  # the rule of a case's own clip
-_CANCELLED: Final = 64  # times smaller than its operands: the difference lost six bits
-
 
 Bounds = tuple["BoolArray", "BoolArray"]
 """The rows (N,) that a rule may apply to, and those that it surely applies to."""
@@ -39,15 +37,15 @@ class RowRule:
     """How a finding is detected in a row.
 
     ``finding`` is its name in the catalogue. ``name``, which is distinct, is that of the method, bound or
-    format concerned; the finding's where there is none. ``says`` is what happens. ``bounds`` decides by the
-    facts, and ``method`` the rows that are left open; None where none is. ``clip`` has the bounds of a clip.
+    format concerned; the finding's where there is none. ``says`` is what happens. ``bounds`` decides rows by
+    their facts, and ``method`` those that two bounds leave open. ``clip`` has the bounds of a clip.
     ``is_invalid`` marks rows that have no loss, whatever the method.
     """
 
     finding: str
     name: str
     says: str
-    bounds: Callable[[Facts], Bounds]
+    bounds: "Callable[[Facts], BoolArray | Bounds]"
     method: Method | None = None
     clip: tuple[float, float] | None = None
     needs_labels: bool = True
@@ -56,26 +54,21 @@ class RowRule:
 
 def rules_for(form: str, clip: tuple[float, float] | None = None) -> tuple[RowRule, ...]:
     """Return the rules for a dump of that format, with one for the clip of a case."""
-    epsilon = FORMATS[form].eps
     clips = [
-        _clip("clip 1e-7", "p is below Keras' clip, 1e-7", (1e-7, 1.0)),
-        _clip("clip 1e-8", "p is below a clip at 1e-8", (1e-8, 1.0)),
-        _clip("clip 1e-12", "p is below a clip at 1e-12", (1e-12, 1.0)),
-        _clip("clip 1e-15", "p is below scikit-learn's old clip, 1e-15", (1e-15, 1.0)),
-        _clip("clip eps", "p is below the dtype's eps, scikit-learn's clip", (epsilon, 1.0)),
-        _clip("clip 1e-36", "p is below the blog's clip, 1e-36", (1e-36, 1.0)),
-        _clip("clip FLT_MIN", "p is below Caffe's floor, FLT_MIN", (2.0**-126, 1.0)),
+        _clip("clip 1e-7", "p is below Keras' clip, 1e-7", 1e-7),
+        _clip("clip 1e-8", "p is below a clip at 1e-8", 1e-8),
+        _clip("clip 1e-12", "p is below a clip at 1e-12", 1e-12),
+        _clip("clip 1e-15", "p is below scikit-learn's old clip, 1e-15", 1e-15),
+        _clip("clip eps", "p is below the dtype's eps, scikit-learn's clip", FORMATS[form].eps),
+        _clip("clip 1e-36", "p is below the blog's clip, 1e-36", 1e-36),
+        _clip("clip FLT_MIN", "p is below Caffe's floor, FLT_MIN", 2.0**-126),
     ]
     if clip is not None:
-        clips.append(_clip(CASE_CLIP, f"p is outside the case's clip, {clip[0]:g} to {clip[1]:g}", clip))
-    return (*_INPUTS, *_METHODS, *clips, *_HALVES)
+        clips.append(_clip(CASE_CLIP, f"p is outside the case's clip, {clip[0]:g} to {clip[1]:g}", *clip))
+    return (*_INPUTS, *_METHODS, *clips, *map(_rounding, HALVES), *map(_sum_in_order, HALVES))
 
 
 # Bounds
-
-
-def _exactly(rows: "BoolArray") -> Bounds:
-    return rows, rows
 
 
 def _is_zero(probability: "Interval", rows: "BoolArray") -> Bounds:
@@ -90,8 +83,8 @@ def _collapses(f: Facts) -> Bounds:
     It is where t is at most a unit. It is not where more than a unit is added to 1 at once: where t is more
     than depth units, or its part in the other half of the classes more than one.
     """
-    rows = f.counts & (f.loss > f.smallest / 2)
-    others, underflow = np.expm1(np.minimum(f.loss, 1.0)), f.smallest * f.classes
+    rows = f.counts & (f.loss > f.form.smallest / 2)
+    others, underflow = np.expm1(np.minimum(f.loss, 1.0)), f.form.smallest * f.classes
     largest = f.unit * (1 + f.sum_error) + underflow
     possible = (others <= f.depth * largest) & (f.other_half <= largest)
     return rows & possible, rows & (others + underflow <= f.unit * (1 - f.sum_error))
@@ -105,8 +98,8 @@ def _cancels(f: Facts) -> Bounds:
     """
     log_sum_exp = f.max + f.log_sum
     scale = np.minimum(np.abs(log_sum_exp), np.abs(f.label_logit))
-    rows = f.counts & (scale > _CANCELLED * f.loss)
-    error = 1.1 * (f.unit * 2 * (np.abs(log_sum_exp) + f.loss) + f.sum_error + f.smallest * f.classes)
+    rows = f.counts & (scale > CANCELLED * f.loss)
+    error = 1.1 * (f.unit * 2 * (np.abs(log_sum_exp) + f.loss) + f.sum_error + f.form.smallest * f.classes)
     ulp = np.ldexp(f.unit, np.frexp(np.maximum(scale - error, 0))[1])
     off = np.abs(np.rint(f.loss / ulp) * ulp - f.loss) > 1.1 * OFF * f.loss
     return rows & (OFF * f.loss <= error), rows & off & (scale > error)
@@ -116,22 +109,7 @@ def _is_off(result: "FloatArray", loss: "FloatArray") -> "BoolArray":
     return ~(np.abs(result - loss) <= OFF * np.abs(loss)) & (result != loss)
 
 
-def _sum_exceeds(form: str) -> Callable[[Facts], Bounds]:
-    """Bound where Σ exp(x - m) is 1 % beyond 2^p, where a sum in order ends: 2^p + 1 rounds to 2^p."""
-    limit = FORMATS[form].precision * math.log(2) - math.log1p(-OFF)
-    return lambda f: _exactly(f.sound & (f.log_sum > limit))
-
-
-def _rounded_is_off(form: str) -> Callable[[Facts], Bounds]:
-    return lambda f: _exactly(f.counts & _is_off(f.rounded[form], f.loss))
-
-
-def _difference_overflows(f: Facts) -> Bounds:
-    form = dtype(f.dtype)
-    return _exactly(f.sound & np.isneginf(f.min_finite.astype(form) - f.max.astype(form)))
-
-
-# Methods
+# Rules
 
 
 def _result(kernel: "Kernel", applies: "Callable[[FloatArray, FloatArray], BoolArray]") -> Method:
@@ -139,47 +117,63 @@ def _result(kernel: "Kernel", applies: "Callable[[FloatArray, FloatArray], BoolA
     return lambda ar, batch, loss: applies(kernel(ar, batch)[:, 0].astype(np.float64), loss)
 
 
-def _clip(name: str, says: str, clip: tuple[float, float]) -> RowRule:
+def _clip(name: str, says: str, low: float, high: float = 1.0) -> RowRule:
     """Return the rule of a clip: it changes the label's probability. A bound that rounds to 0 does not."""
 
     def bounds(f: Facts) -> Bounds:
-        low, high = (float(dtype(f.dtype).type(bound)) for bound in clip)
+        floor, cap = np.array([low, high]).astype(f.dtype).astype(np.float64)
         least, most = f.label_probability
-        return f.counts & ((least < low) | (most > high)), f.counts & ((most < low) | (least > high))
+        return f.counts & ((least < floor) | (most > cap)), f.counts & ((most < floor) | (least > cap))
 
     def method(ar: "Arithmetic", batch: "Batch", _: "FloatArray") -> "BoolArray":
         p = kernels.softmax(ar, batch)
-        changed = ar.clip(p, *clip) != p
+        changed = ar.clip(p, low, high) != p
         return changed[np.arange(len(p)), batch.indices]
 
-    return RowRule("clip-active", name, says, bounds, method, clip)
+    return RowRule("clip-active", name, says, bounds, method, (low, high))
 
 
-def _input(
-    finding: str, says: str, applies: "Callable[[Facts], BoolArray]", *, needs_labels: bool = False
-) -> RowRule:
-    """Return the rule of an input that leaves a row without a loss."""
+def _rounding(form: str) -> RowRule:
+    """Return the rule of logits rounded to a format."""
+    says = f"rounded to {form} the logits' loss is off by 1 %"
+    return RowRule("rounded-logits", form, says, lambda f: f.counts & _is_off(f.rounded[form], f.loss))
+
+
+def _sum_in_order(form: str) -> RowRule:
+    """Return the rule of Σ exp(x - m) 1 % beyond 2^p, where a sum in order ends: 2^p + 1 rounds to 2^p."""
+    name, precision = f"sum in {form}", FORMATS[form].precision
+    says = f"Σ exp(x - m) is more than a sum in order in {form} reaches, {2**precision}"
+    limit = precision * math.log(2) - math.log1p(-OFF)
     return RowRule(
-        finding, finding, says, lambda f: _exactly(applies(f)), needs_labels=needs_labels, is_invalid=True
+        "low-precision-sum", name, says, lambda f: f.sound & (f.log_sum > limit), needs_labels=False
     )
+
+
+def _input(finding: str, says: str, applies: "Callable[[Facts], BoolArray]") -> RowRule:
+    """Return the rule of an input that leaves a row without a loss."""
+    return RowRule(finding, finding, says, applies, needs_labels=False, is_invalid=True)
+
+
+def _is_not_finite(result: "FloatArray", _: "FloatArray") -> "BoolArray":
+    return ~np.isfinite(result)
 
 
 _INPUTS: Final = (
     _input("nan-logit", "a logit is nan", lambda f: np.isnan(f.max)),
     _input("infinite-logit", "a logit is +inf", lambda f: f.max == np.inf),
     _input("undefined-softmax", "every logit is -inf", lambda f: f.max == -np.inf),
-    _input("label-out-of-range", "the label is no class", lambda f: f.invalid_label, needs_labels=True),
+    _input("label-out-of-range", "the label is no class", lambda f: f.invalid_label),
     RowRule(
         "label-on-mask",
         "label-on-mask",
         "the label's logit is -inf, the loss inf",
-        lambda f: _exactly(f.sound & (f.label_logit == -np.inf)),
+        lambda f: f.sound & (f.label_logit == -np.inf),
     ),
     RowRule(
         "difference-overflow",
         "difference-overflow",
         "the range of the logits overflows: dense gives nan or inf",
-        _difference_overflows,
+        lambda f: f.sound & np.isneginf(f.min_finite.astype(f.dtype) - f.max.astype(f.dtype)),
         needs_labels=False,
     ),
 )
@@ -188,23 +182,23 @@ _METHODS: Final = (
         "zero-times-infinity",
         "naive",
         "a probability is 0: naive and by_hand give nan or inf",
-        lambda f: _is_zero(f.min_probability, f.sound),
-        _result(kernels.naive, lambda result, _: ~np.isfinite(result)),
+        lambda f: _is_zero(f.probability(f.min), f.sound),
+        _result(kernels.naive, _is_not_finite),
         needs_labels=False,
     ),
     RowRule(
         "exp-overflow",
         "textbook",
         "exp without a shift overflows or is 0: textbook gives nan or inf",
-        lambda f: _is_zero(f.unshifted_min_probability, f.sound),
-        _result(kernels.textbook, lambda result, _: ~np.isfinite(result)),
+        lambda f: _is_zero(f.probability(f.min, shifted=False), f.sound),
+        _result(kernels.textbook, _is_not_finite),
         needs_labels=False,
     ),
     RowRule(
         "masked-infinity",
         "dense",
         "a class other than the label is -inf: dense gives nan",
-        lambda f: _exactly(f.sound & f.other_masked),
+        lambda f: f.sound & f.other_masked,
         needs_labels=False,
     ),
     RowRule(
@@ -219,7 +213,7 @@ _METHODS: Final = (
         "guarded",
         "the label's probability is 0: guarded gives inf",
         lambda f: _is_zero(f.label_probability, f.counts),
-        _result(kernels.guarded, lambda result, _: np.isinf(result)),
+        _result(kernels.guarded, _is_not_finite),
     ),
     RowRule(
         "offset-cancellation",
@@ -227,23 +221,5 @@ _METHODS: Final = (
         "log Σ exp x - x_k cancels six bits and is off by 1 %",
         _cancels,
         _result(kernels.unshifted, _is_off),
-    ),
-)
-_HALVES: Final = (
-    *(
-        RowRule(
-            "rounded-logits", form, f"rounded to {form} the logits' loss is off by 1 %", _rounded_is_off(form)
-        )
-        for form in HALVES
-    ),
-    *(
-        RowRule(
-            "low-precision-sum",
-            f"sum in {form}",
-            f"Σ exp(x - m) is more than a sum in order in {form} reaches, {2 ** FORMATS[form].precision}",
-            _sum_exceeds(form),
-            needs_labels=False,
-        )
-        for form in HALVES
     ),
 )

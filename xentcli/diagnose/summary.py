@@ -13,13 +13,12 @@ from xentcli.diagnose.rules import RowRule
 from xentcli.diagnose.survey import Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-    from xentcli.formats import BoolArray, FloatArray, IntArray
+    from xentcli.formats import FloatArray, IntArray
 
 QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _SAMPLE: Final = 64  # rows whose loss is evaluated in long double
-_WORST: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +33,6 @@ class Losses:
     quantiles: tuple[float, ...]
     ulps: Decimal | None
     sampled: int
-
-
-@dataclass(frozen=True, slots=True)
-class RuleCount:
-    """A rule, and how many rows it applies to."""
-
-    rule: RowRule
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +56,10 @@ class WorstRow:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A dump in a few numbers; ``offset`` and ``spread`` are the medians of midrange and range."""
+    """A dump in a few numbers; ``offset`` and ``spread`` are the medians of midrange and range.
+
+    ``rules`` are those that apply, with the number of their rows, and ``rows`` the worst.
+    """
 
     survey: Survey
     dtype: str
@@ -74,20 +68,14 @@ class Diagnosis:
     offset: float
     spread: float
     losses: Losses | None
-    rules: tuple[RuleCount, ...]
+    rules: dict[RowRule, int]
     rows: tuple[WorstRow, ...]
 
-    @property
-    def is_invalid(self) -> bool:
-        """Whether some row has no loss, whatever the method."""
-        return any(each.rule.is_invalid for each in self.rules)
 
-
-def summarise(survey: Survey, most: int = _WORST) -> Diagnosis:
+def summarise(survey: Survey, most: int = 10) -> Diagnosis:
     """Sum up a survey; of the rows that rules apply to, show the worst, at most so many."""
     first = survey.shards[0].logits
-    affected = {rule: survey.affected(rule) for rule in survey.rules}
-    affected = {rule: rows for rule, rows in affected.items() if len(rows)}
+    affected = {rule: rows for rule in survey.rules if len(rows := survey.affected(rule))}
     return Diagnosis(
         survey,
         str(first.dtype.newbyteorder("=")),
@@ -96,16 +84,9 @@ def summarise(survey: Survey, most: int = _WORST) -> Diagnosis:
         _median(survey.columns.midrange),
         _median(survey.columns.range),
         _losses(survey),
-        tuple(RuleCount(rule, len(rows)) for rule, rows in affected.items()),
-        tuple(_worst_row(survey, row) for row in worst_rows(survey, list(affected.values()), most)),
+        {rule: len(rows) for rule, rows in affected.items()},
+        _worst_rows(survey, affected.values(), most),
     )
-
-
-def worst_rows(survey: Survey, affected: "Sequence[IntArray]", most: int) -> list[int]:
-    """Choose rows: the worst that each rule applies to, then the second worst, each row once."""
-    ranked = [rows[_worst_first(survey, rows)][:most].tolist() for rows in affected]
-    by_rank = (row for rank in zip_longest(*ranked) for row in rank if row is not None)
-    return list(dict.fromkeys(by_rank))[:most]
 
 
 def row_of(survey: Survey, row: int) -> "tuple[FloatArray, int | None]":
@@ -114,19 +95,21 @@ def row_of(survey: Survey, row: int) -> "tuple[FloatArray, int | None]":
     return np.asarray(shard.logits[number]), None if shard.labels is None else int(shard.labels[number])
 
 
-def _worst_first(survey: Survey, rows: "IntArray") -> "IntArray":
-    """Order rows: those with the largest finite loss first, in their order where there is none."""
-    loss = survey.columns.loss[rows]
-    return np.argsort(np.where(np.isfinite(loss), -loss, 0), kind="stable")
+def _worst_rows(survey: Survey, affected: "Iterable[IntArray]", most: int) -> tuple[WorstRow, ...]:
+    """Choose rows: the worst that each rule applies to, then the second worst, each row once.
+
+    The worst have the largest finite loss; where there is none, rows stay in their order.
+    """
+    badness = np.where(np.isfinite(survey.columns.loss), -survey.columns.loss, 0)
+    ranked = [rows[np.argsort(badness[rows], kind="stable")][:most].tolist() for rows in affected]
+    by_rank = (row for rank in zip_longest(*ranked) for row in rank if row is not None)
+    return tuple(_worst_row(survey, row) for row in list(dict.fromkeys(by_rank))[:most])
 
 
 def _worst_row(survey: Survey, row: int) -> WorstRow:
-    logits, label = row_of(survey, row)
-    shard, number = survey.place(row)
-    x, loss = logits.astype(np.float64), float(survey.columns.loss[row])
-    return WorstRow(
-        shard.path, number, row, label, loss, float(x.min()), float(x.max()), survey.rules_of(row)
-    )
+    (logits, label), (shard, number) = row_of(survey, row), survey.place(row)
+    low, high, loss = float(logits.min()), float(logits.max()), float(survey.columns.loss[row])
+    return WorstRow(shard.path, number, row, label, loss, low, high, survey.rules_of(row))
 
 
 def _median(values: "FloatArray") -> float:
@@ -136,8 +119,11 @@ def _median(values: "FloatArray") -> float:
 
 def _losses(survey: Survey) -> Losses | None:
     """Sum up the finite losses of rows that are not ignored; None where there are none."""
-    counted = np.flatnonzero(np.isfinite(survey.columns.loss) & ~_is_ignored(survey))
-    if not survey.labelled or not len(counted):
+    if not survey.labelled:
+        return None
+    counts = np.concatenate([np.asarray(shard.labels) != survey.ignore_index for shard in survey.shards])
+    counted = np.flatnonzero(np.isfinite(survey.columns.loss) & counts[: survey.rows])
+    if not len(counted):
         return None
     loss = survey.columns.loss[counted]
     quantiles = tuple(np.quantile(loss, QUANTILES).tolist())
@@ -145,13 +131,6 @@ def _losses(survey: Survey) -> Losses | None:
     sample = counted if len(counted) <= _SAMPLE else np.sort(random.choice(counted, _SAMPLE, replace=False))
     errors = [error for row in sample.tolist() if (error := _error(survey, row)) is not None]
     return Losses(len(counted), float(loss.mean()), quantiles, max(errors, default=None), len(sample))
-
-
-def _is_ignored(survey: Survey) -> "BoolArray":
-    labels = [shard.labels for shard in survey.shards]
-    if not survey.labelled:
-        return np.zeros(survey.rows, bool)
-    return np.concatenate([np.asarray(each) == survey.ignore_index for each in labels])[: survey.rows]
 
 
 def _error(survey: Survey, row: int) -> Decimal | None:
@@ -164,6 +143,5 @@ def _error(survey: Survey, row: int) -> Decimal | None:
         shift = max(below.max(initial=-np.inf), 0)
         tail = np.exp(below - shift).sum()
         true = np.log(tail + np.exp(-shift)) + shift if shift else np.log1p(tail)
-    (loss,) = losses(logits[None], np.array([label])).astype(np.float64).tolist()
-    dtype = str(logits.dtype.newbyteorder("="))
-    return formats.ulps(loss, Decimal(str(true)), formats.FORMATS[dtype])
+    loss = losses(logits[None], np.array([label]))
+    return formats.ulps(float(loss[0]), Decimal(str(true)), formats.FORMATS[str(loss.dtype)])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.bulk import Rows, Workspace, in_batches
+from xentcli.bulk import Rows, in_batches
 from xentcli.diagnose.dumps import Shard
 from xentcli.diagnose.facts import Facts, facts_of
 from xentcli.diagnose.rules import Method, RowRule, rules_for
@@ -16,12 +16,10 @@ from xentcli.threads import for_each
 
 if TYPE_CHECKING:
     from xentcli.bulk import Positions
-    from xentcli.formats import BoolArray, FloatArray, IntArray
+    from xentcli.formats import FloatArray, IntArray
 
 _PART_BYTES: Final = 2**27  # of logits whose facts are held at once
 _PART_ROWS: Final = 2**18
-
-Progress = Callable[[int], object]  # takes how many bytes were read
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,9 +35,13 @@ class Columns:
     midrange: "FloatArray"
     range: "FloatArray"
     bits: "IntArray"
-    min: float = np.inf
-    max: float = -np.inf
-    ignored: int = 0
+    min: float
+    max: float
+    ignored: int
+
+
+_NONE: Final = np.zeros(0, np.float32)
+_NO_ROWS: Final = Columns(np.zeros(0), _NONE, _NONE, np.zeros(0, np.uint32), np.inf, -np.inf, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,20 +83,24 @@ def survey(
     shards: Sequence[Shard],
     ignore_index: int,
     rules: tuple[RowRule, ...] | None = None,
-    progress: Progress = lambda _: None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> Survey:
     """Go through all rows of shards once; interrupted, return what was read until then.
 
-    ``rules`` are those for the dtype unless given. Raises XentError where a file changes meanwhile.
+    ``rules`` are those for the dtype unless given; ``progress`` takes how many bytes were read. Raises
+    XentError where a file changes meanwhile.
     """
     labelled = all(shard.labels is not None for shard in shards)
     if rules is None:
         rules = rules_for(str(shards[0].logits.dtype.newbyteorder("=")))
-    workspaces: list[Workspace] = []
-    parts, starts, complete = list[Columns](), [0], False
+    workspaces: list[FloatArray] = []
+    parts, starts, complete = [_NO_ROWS], [0], False
     try:
         for shard in shards:
-            for part in _parts(shard):
+            row_bytes = shard.logits.shape[1] * shard.logits.dtype.itemsize
+            number = max(1, min(_PART_ROWS, _PART_BYTES // row_bytes))
+            for start in range(0, len(shard.logits), number):
+                part = slice(start, start + number)
                 parts.append(_read(shard, part, ignore_index if labelled else None, rules, workspaces))
                 progress(shard.logits[part].nbytes)
             starts.append(sum(len(columns.bits) for columns in parts))
@@ -104,25 +110,11 @@ def survey(
     return Survey(shards, labelled, ignore_index, rules, tuple(starts), _joined(parts), complete)
 
 
-def _parts(shard: Shard) -> list[slice]:
-    rows, classes = shard.logits.shape
-    number = max(1, min(_PART_ROWS, _PART_BYTES // (classes * shard.logits.dtype.itemsize)))
-    return [slice(start, min(start + number, rows)) for start in range(0, rows, number)]
-
-
 def _joined(parts: Sequence[Columns]) -> Columns:
-    if not parts:
-        none = np.zeros(0, np.float32)
-        return Columns(np.zeros(0), none, none, np.zeros(0, np.uint32))
-    return Columns(
-        np.concatenate([part.loss for part in parts]),
-        np.concatenate([part.midrange for part in parts]),
-        np.concatenate([part.range for part in parts]),
-        np.concatenate([part.bits for part in parts]),
-        min(part.min for part in parts),
-        max(part.max for part in parts),
-        sum(part.ignored for part in parts),
-    )
+    names = ("loss", "midrange", "range", "bits")
+    loss, midrange, spread, bits = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+    low, high = min(part.min for part in parts), max(part.max for part in parts)
+    return Columns(loss, midrange, spread, bits, low, high, sum(part.ignored for part in parts))
 
 
 def _read(
@@ -130,53 +122,47 @@ def _read(
     part: slice,
     ignore_index: int | None,
     rules: tuple[RowRule, ...],
-    workspaces: list[Workspace],
+    workspaces: "list[FloatArray]",
 ) -> Columns:
     """Return the columns of one part of a shard; without an ``ignore_index`` it has no labels."""
     logits, labelled = shard.logits[part], ignore_index is not None
     labels = np.asarray(shard.labels[part]) if labelled else np.zeros(len(logits), np.int64)
     rows = Rows(logits, labels, ignore_index)
     facts = facts_of(rows, shard.check, workspaces, labelled=labelled)
-    chosen = [rule if labelled or not rule.needs_labels else None for rule in rules]
+    low, high = facts.min_finite, np.where(np.isfinite(facts.max), facts.max, np.nan)
     with np.errstate(all="ignore"):
-        bits = _bits(rows, facts, chosen)
-        highest = np.where(np.isfinite(facts.max), facts.max, np.nan)
-        midrange = (highest / 2 + facts.min_finite / 2).astype(np.float32)
-        spread = (highest - facts.min_finite).astype(np.float32)
-    finite = facts.min_finite[np.isfinite(facts.min_finite)]
-    return Columns(
-        facts.loss,
-        midrange,
-        spread,
-        bits,
-        float(finite.min(initial=np.inf)),
-        float(highest[np.isfinite(highest)].max(initial=-np.inf)),
-        int(rows.ignored.sum()),
-    )
+        return Columns(
+            facts.loss,
+            (high / 2 + low / 2).astype(np.float32),
+            (high - low).astype(np.float32),
+            _bits(rows, facts, rules, labelled=labelled),
+            float(low[np.isfinite(low)].min(initial=np.inf)),
+            float(high[np.isfinite(high)].max(initial=-np.inf)),
+            int(rows.ignored.sum()),
+        )
 
 
-def _bits(rows: Rows, facts: Facts, rules: "Sequence[RowRule | None]") -> "IntArray":
+def _bits(rows: Rows, facts: Facts, rules: tuple[RowRule, ...], *, labelled: bool) -> "IntArray":
     """Return the bits of rows; those that facts leave open are decided by the methods."""
-    bits = np.zeros(len(facts.loss), np.uint32)
+    applies = np.zeros((len(rules), len(facts.loss)), bool)
     tasks: list[tuple[int, Method, Positions]] = []
     for bit, rule in enumerate(rules):
-        if rule is None:
+        if not labelled and rule.needs_labels:
             continue
-        possible, certain = rule.bounds(facts)
-        bits |= certain.astype(np.uint32) << np.uint32(bit)
+        bounds = rule.bounds(facts)
+        possible, applies[bit] = bounds if isinstance(bounds, tuple) else (bounds, bounds)
         if rule.method is not None:
-            undecided = np.flatnonzero(possible & ~certain)
+            undecided = np.flatnonzero(possible & ~applies[bit])
             tasks += [(bit, rule.method, part) for part in in_batches(undecided, rows.logits)]
-    applies: list[tuple[int, Positions, BoolArray]] = []
 
     def decide(task: "tuple[int, Method, Positions]") -> None:
         bit, method, part = task
         with np.errstate(all="ignore"):
-            batch = build_batch(rows.logits[part], rows.label[part], facts.dtype)
-            ar = arithmetic.get("numpy", facts.dtype)
-            applies.append((bit, part, method(ar, batch, facts.loss[part])))
+            batch = build_batch(rows.logits[part], rows.label[part], str(facts.dtype))
+            applies[bit, part] = method(arithmetic.get("numpy", str(facts.dtype)), batch, facts.loss[part])
 
     for_each(tasks, decide)
-    for bit, part, does in applies:
-        bits[part] |= does.astype(np.uint32) << np.uint32(bit)
+    bits = np.zeros(len(facts.loss), np.uint32)
+    for bit, does in enumerate(applies):
+        bits |= does.astype(np.uint32) << np.uint32(bit)
     return bits

@@ -1,6 +1,6 @@
 """What is known of one example under one method, and of one reduction: what findings are detected from."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
@@ -35,19 +35,10 @@ class Evidence:
     verdict: str
     gradient: str | None
 
-    def with_verdict(self, verdict: str) -> "Evidence":
-        """Return the same with its verdict."""
-        return replace(self, verdict=verdict)
-
     @cached_property
     def logits(self) -> "FloatArray":
         """The example's logits, float64."""
         return self.batch.logits[self.row].astype(np.float64)
-
-    @cached_property
-    def labels(self) -> "FloatArray":
-        """The example's labels, float64."""
-        return self.batch.labels[self.row].astype(np.float64)
 
     @cached_property
     def targets(self) -> "FloatArray":
@@ -59,16 +50,6 @@ class Evidence:
         """The sum of the example's targets: 1 for an ordinary example."""
         with np.errstate(over="ignore"):
             return float(self.targets.sum())
-
-    @property
-    def is_ignored(self) -> bool:
-        """Whether the example does not count."""
-        return self.batch.is_ignored(self.row)
-
-    @property
-    def is_invalid(self) -> bool:
-        """Whether the example's label is invalid."""
-        return self.batch.is_invalid(self.row)
 
     @property
     def infinite(self) -> "NDArray[Any]":

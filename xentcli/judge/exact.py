@@ -22,12 +22,12 @@ terms agree to 10^18 digits.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache, partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -83,14 +83,9 @@ def rows_of(examples: int, classes: int) -> tuple[int, ...]:
     return tuple(sorted(random.Random(0).sample(range(examples), most)))  # noqa: S311 - no secret
 
 
-class _Loss(NamedTuple):
-    """A loss: a rational number, nan or infinity, and a transcendental number that is added to it, or None.
-
-    The second is a function that encloses the number with so many digits.
-    """
-
-    rational: Fraction | Decimal
-    transcendental: Callable[[int], Enclosure] | None
+# A rational number, nan or infinity; and what is added to it: a function that encloses a transcendental
+# number with so many digits, or None.
+_Loss = tuple[Fraction | Decimal, Callable[[int], Enclosure] | None]
 
 
 def _reduced(losses: Sequence[_Loss], batch: "Batch", reduction: str) -> Decimal | None:
@@ -102,41 +97,49 @@ def _reduced(losses: Sequence[_Loss], batch: "Batch", reduction: str) -> Decimal
 
 def _sum(losses: Sequence[_Loss], divisor: Fraction) -> Decimal:
     """Add losses and divide, with as many digits as it takes to round the result to every format."""
-    unusual = [loss.rational for loss in losses if isinstance(loss.rational, Decimal)]
+    unusual = [value for value, _ in losses if isinstance(value, Decimal)]
     if unusual:
         return _NAN if any(value.is_nan() for value in unusual) else _INFINITY
-    parts = [loss.transcendental for loss in losses if loss.transcendental is not None]
+    parts = [part for _, part in losses if part is not None]
     if not parts:
         return Decimal(0)  # no target, or the only class with a finite logit: nothing but 0 is rational
-    rational = sum((Fraction(loss.rational) for loss in losses), Fraction(0)) / divisor
+    rational = sum((Fraction(value) for value, _ in losses), Fraction(0)) / divisor
+
+    @cache
+    def rest(digits: int) -> tuple[Enclosing, Enclosure]:
+        e = Enclosing(digits)
+        return e, e.scale(e.sum(part(digits) for part in parts), 1 / divisor)
+
+    def less(digits: int, b: Fraction) -> Enclosure:
+        e, tail = rest(digits)  # alone, however small it is, where b is the rational part
+        return e.add_rational(tail, rational - b) if rational != b else tail
+
+    return _decided(less, FORMATS.values())
+
+
+def _decided(less: Callable[[int, Fraction], Enclosure], forms: Iterable["Format"]) -> Decimal:
+    """Decide a number with as many digits as it takes; ``less(digits, b)`` encloses the number less b."""
     digits, result = _DIGITS, None
     while result is None:
-        e = Enclosing(digits)
-        rest = e.scale(e.sum(part(digits) for part in parts), 1 / divisor)
-        result = decided(partial(_shifted, e, rest, rational), FORMATS.values())
+        result = decided(partial(less, digits), forms)
         digits *= 2
     return result
-
-
-def _shifted(e: Enclosing, rest: Enclosure, rational: Fraction, b: Fraction) -> Enclosure:
-    """Return rest + rational - b: the rest alone, however small it is, where b is the rational part."""
-    return e.add_rational(rest, rational - b) if rational != b else rest
 
 
 def _loss_from_probabilities(example: "_Example", p: Sequence[float]) -> _Loss:
     """Return -Σ t_j ln p_j: by Lindemann's theorem irrational unless each p_j that counts is 1."""
     if example.is_undefined or not all(0 <= value <= 1 for value in p):
-        return _Loss(_NAN, None)
+        return _NAN, None
     targets = [example.groups[group].target for group in example.group_of_class] if example.groups else []
     pairs = [(target, Decimal(value)) for target, value in zip(targets, p, strict=False) if target]
     if any(value == 0 for _, value in pairs):
-        return _Loss(_INFINITY, None)
+        return _INFINITY, None
 
     def transcendental(digits: int) -> Enclosure:
         e = Enclosing(digits)
         return e.sum(e.scale(e.log(value), -target) for target, value in pairs)
 
-    return _Loss(Fraction(0), transcendental if any(value != 1 for _, value in pairs) else None)
+    return Fraction(0), transcendental if any(value != 1 for _, value in pairs) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +149,6 @@ class _Group:
     x: float
     target: Fraction
     count: int
-
-
-class _Terms(NamedTuple):
-    """The exponentials of an example's groups: exp(d) - 1 of near groups, exp(d) of the others.
-
-    ``rest`` is Σ count · term; Z is ``rest`` and the number of near classes.
-    """
-
-    enclosing: Enclosing
-    each: list[Enclosure]
-    rest: Enclosure
-    z: Enclosure
 
 
 class _Example:
@@ -183,70 +174,62 @@ class _Example:
             self._largest = 0.0
         self._total = sum((g.count * g.target for g in self.groups), Fraction(0))
         self._near = sum(group.count for group in self.groups if self._is_near(group))
-        self._terms: dict[int, _Terms] = {}
+        self._evaluated = cache(self._evaluate)
 
     def loss(self) -> _Loss:
         """Return Σ t_j (m - x_j) and s log Z."""
         if self.is_undefined:
-            return _Loss(_NAN, None)
+            return _NAN, None
         counting = [group for group in self.groups if group.target]
         if any(group.x == -math.inf for group in counting):
-            return _Loss(_INFINITY, None)
+            return _INFINITY, None
         top = Fraction(self._largest)
         rational = sum((g.count * g.target * (top - Fraction(g.x)) for g in counting), Fraction(0))
         possible = sum(group.count for group in self.groups if group.x != -math.inf)
-        return _Loss(rational, None if self._total == 0 or possible == 1 else cache(self._scaled_log))
+        return rational, None if self._total == 0 or possible == 1 else cache(self._scaled_log)
 
     def gradient(self, form: "Format") -> "FloatArray":
         """Return the gradient (C,), of a binary example (1,), in numbers of the format."""
         if self.is_undefined or not self.groups:
             return np.full(self._classes, np.nan if self.is_undefined else 0.0)
         values = np.zeros(len(self.groups))
-        undecided = []
         rational = self._total == 0 or len({group.x for group in self.groups} - {-math.inf}) == 1
         for index, group in enumerate(self.groups):
+            number: Fraction | Decimal
             if rational or group.x == -math.inf:
                 p = Fraction(int(group.x != -math.inf), self._near or 1)
-                values[index] = nearest(self._total * p - group.target, form)
+                number = self._total * p - group.target
             else:
-                undecided.append(index)
-        digits = _DIGITS
-        while undecided:
-            for index in undecided:
-                less = partial(self._gradient_less, self._evaluated(digits), index)
-                number = decided(less, [form])
-                values[index] = math.nan if number is None else nearest(number, form)
-            undecided = [index for index in undecided if math.isnan(values[index])]
-            digits *= 2
+                number = _decided(partial(self._gradient_less, index), [form])
+            values[index] = nearest(number, form)
         return values[np.array(self.group_of_class)][-self._classes :] + 0.0  # without the sign of zero
 
     def _is_near(self, group: _Group) -> bool:
         return group.x - self._largest > -1
 
-    def _evaluated(self, digits: int) -> _Terms:
-        if digits not in self._terms:
-            e = Enclosing(digits)
-            each = [
-                (e.expm1 if self._is_near(group) else e.exp)(e.difference(group.x, self._largest))
-                for group in self.groups
-            ]
-            pairs = zip(self.groups, each, strict=True)
-            rest = e.sum(e.scale(term, Fraction(group.count)) for group, term in pairs)
-            self._terms[digits] = _Terms(e, each, rest, e.add(e.rational(Fraction(self._near)), rest))
-        return self._terms[digits]
+    def _evaluate(self, digits: int) -> tuple[Enclosing, list[Enclosure], Enclosure, Enclosure]:
+        """Enclose the term of each group, exp(d) - 1 of a near one, else exp(d); Σ count · term; and Z."""
+        e = Enclosing(digits)
+        each = [
+            (e.expm1 if self._is_near(group) else e.exp)(e.difference(group.x, self._largest))
+            for group in self.groups
+        ]
+        pairs = zip(self.groups, each, strict=True)
+        rest = e.sum(e.scale(term, Fraction(group.count)) for group, term in pairs)
+        return e, each, rest, e.add(e.rational(Fraction(self._near)), rest)
 
     def _scaled_log(self, digits: int) -> Enclosure:
         """Return s log Z."""
         e, _, rest, _ = self._evaluated(digits)
         return e.scale(e.log1p(e.add(e.rational(Fraction(self._near - 1)), rest)), self._total)
 
-    def _gradient_less(self, terms: _Terms, index: int, b: Fraction) -> Enclosure:
+    def _gradient_less(self, index: int, digits: int, b: Fraction) -> Enclosure:
         """Return a group's gradient less b: ((s - (t + b) n) + s term - (t + b) rest) / Z, n near classes.
 
         Where the group is far the first s is missing. The rational part stands alone: where it is 0, as at a
         midpoint b of equal logits, the sign of the rest is known however small the rest is.
         """
-        e, each, rest, z = terms
+        e, each, rest, z = self._evaluated(digits)
         group = self.groups[index]
         target = group.target + b
         rational = (self._total if self._is_near(group) else 0) - target * self._near

@@ -1,6 +1,7 @@
 """Outcome × exact → Judgement: errors in ulps, verdicts, the state of the gradient, findings."""
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
@@ -28,16 +29,15 @@ def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | Non
     if outcome.failure is not None:
         return None
     dtype = judged_dtype(outcome.dtype, case.numerics.loss_dtype)
-    gradient = None
-    if outcome.gradient is not None:
-        gradient = judge_gradient(outcome.gradient, exact, binary=case.batch.binary)
+    given, binary = outcome.gradient, case.batch.binary
+    gradient = None if given is None else judge_gradient(given, exact, binary=binary)
     verdicts, found, errors = [], [], []
     for place, row in enumerate(exact.rows):
         loss, true = outcome.losses[row], exact.losses[place]
         state = None if gradient is None else gradient.states[place]
         evidence = Evidence(case.batch, row, outcome.steps, dtype, loss, true, "", state)
         verdicts.append(verdict(loss, true, dtype, capped=clip_active.detect(evidence)))
-        found.append(findings.detect(evidence.with_verdict(verdicts[-1])))
+        found.append(findings.detect(replace(evidence, verdict=verdicts[-1])))
         errors.append(ulps(loss, true, FORMATS[dtype]))
     divisor = case.batch.divisor if case.reduction == "mean" else Fraction(1)
     reduction = Reduction(outcome.losses, outcome.loss, divisor, dtype, exact.loss)
@@ -89,26 +89,14 @@ def judge_gradient(gradient: "FloatArray", exact: Exact, *, binary: bool) -> Gra
     states, errors, residuals = [], [], []
     for row, true in zip(exact.rows, exact.gradients, strict=True):
         values = gradient[row]
-        errors.append(_relative_error(values, true))
+        with np.errstate(all="ignore"):
+            errors.append(float(np.abs(values - true).max() / (np.abs(true).max() or 1)))
         states.append(_state(values, true, errors[-1]))
-        residuals.append(_residual(values))
-    worst = min(states, key=STATES.index)
-    largest = None if any(math.isnan(error) for error in errors) else max(errors)
-    return GradientJudgement(worst, tuple(states), largest, None if binary else float(np.max(residuals)))
-
-
-def _relative_error(values: "FloatArray", true: "FloatArray") -> float:
-    """Return the largest error of an entry over the largest true entry; the error itself where that is 0."""
-    with np.errstate(all="ignore"):
-        largest, error = np.abs(true).max(), np.abs(values - true).max()
-        return float(error / largest) if largest else float(error)
-
-
-def _residual(values: "FloatArray") -> float:
-    """Return |sum over the classes|, which should be 0; nan where an entry is not finite."""
-    if not np.isfinite(values).all():
-        return math.nan
-    return abs(nearest(exact_sum(values.tolist()), FORMATS["float64"]))
+        total = exact_sum(values.tolist()) if np.isfinite(values).all() else Decimal("NaN")
+        residuals.append(abs(nearest(total, FORMATS["float64"])))
+    error = None if any(map(math.isnan, errors)) else max(errors)
+    residual = None if binary else float(np.max(residuals))
+    return GradientJudgement(min(states, key=STATES.index), tuple(states), error, residual)
 
 
 def _state(values: "FloatArray", true: "FloatArray", error: float) -> str:

@@ -61,8 +61,7 @@ def naive(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
 def naive_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """Through the log, then the softmax: ``-y / p`` is -0 / 0 = nan wherever a probability underflowed."""
-    p = _probabilities(ar, batch)
-    return _through_softmax(ar, p, _log_gradient(ar, batch, p))
+    return _through_log(ar, batch, _probabilities(ar, batch))
 
 
 NAIVE: Final = Method("naive", naive, naive_gradient, "-Σ y·log p", by_default=True, from_probabilities=True)
@@ -84,8 +83,7 @@ def clipped_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: TensorFlow 2.21, ``_ClipByValueGrad`` in ``python/ops/clip_ops.py``.
     """
-    p = _probabilities(ar, batch)
-    return _through_softmax(ar, p, ar.where_inside(p, _log_gradient(ar, batch, p), *batch.clip))
+    return _through_log(ar, batch, _probabilities(ar, batch), batch.clip)
 
 
 CLIPPED: Final = Method(
@@ -127,8 +125,7 @@ def textbook(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
 def textbook_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """As ``naive_gradient``, through a softmax that shifts nothing."""
-    p = _unshifted_softmax(ar, batch)
-    return _through_softmax(ar, p, _log_gradient(ar, batch, p))
+    return _through_log(ar, batch, _unshifted_softmax(ar, batch))
 
 
 TEXTBOOK: Final = Method(
@@ -331,11 +328,6 @@ def _zero_ignored(ar: "Arithmetic", batch: "Batch", x: "FloatArray") -> "FloatAr
     return x if ignored is None else ar.where(~ignored[:, None], x)
 
 
-def _log_gradient(ar: "Arithmetic", batch: "Batch", p: "FloatArray") -> "FloatArray":
-    """Return the gradient of -sum(y log p) with respect to p: -y / p."""
-    return ar.divide(ar.negative(batch.targets), p)
-
-
 def _minus_targets(ar: "Arithmetic", batch: "Batch", p: "FloatArray") -> "FloatArray":
     """Return a fused gradient: ``p - y``, or ``sum(t) p - t`` where targets are not the labels."""
     if batch.weighting.is_plain:
@@ -343,9 +335,13 @@ def _minus_targets(ar: "Arithmetic", batch: "Batch", p: "FloatArray") -> "FloatA
     return ar.subtract(ar.multiply(p, ar.sum(batch.targets)), batch.targets)
 
 
-def _through_softmax(ar: "Arithmetic", p: "FloatArray", gradient: "FloatArray") -> "FloatArray":
-    """Pass a gradient with respect to the softmax on to the logits: ``(g - sum(g p)) p``."""
-    return ar.multiply(ar.subtract(gradient, ar.sum(ar.multiply(gradient, p))), p)
+def _through_log(
+    ar: "Arithmetic", batch: "Batch", p: "FloatArray", clip: tuple[float, float] | None = None
+) -> "FloatArray":
+    """Return the gradient of -sum(y log p), p a softmax: ``(g - sum(g p)) p``; g = -y / p, or 0 by a clip."""
+    g = ar.divide(ar.negative(batch.targets), p)
+    g = g if clip is None else ar.where_inside(p, g, *clip)
+    return ar.multiply(ar.subtract(g, ar.sum(ar.multiply(g, p))), p)
 
 
 METHODS: Final = (NAIVE, CLIPPED, DENSE, SPARSE, BY_HAND, LOG1P, UNSHIFTED, ONLINE, GUARDED, TEXTBOOK)

@@ -1,6 +1,6 @@
 """A diagnosis as tables with a paragraph per finding, and as JSON."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xentcli import __version__
 from xentcli.diagnose.summary import QUANTILES, Diagnosis
@@ -12,7 +12,9 @@ from xentcli.show.prose import filled
 from xentcli.show.sheet import Sheet
 
 if TYPE_CHECKING:
-    from xentcli.diagnose.summary import RuleCount, WorstRow
+    from collections.abc import Iterator
+
+    from xentcli.diagnose.summary import WorstRow
 
 _ROUNDED_CAUSE = "Rounding the logits to a half format changes the loss."
 _ROUNDED_REMEDY = "Compute the loss in float32, from logits that were not rounded."
@@ -23,8 +25,9 @@ def sheets(diagnosis: Diagnosis) -> list[Sheet]:
     title = "" if diagnosis.survey.complete else "interrupted: this is a part of the dump"
     sheets = [Sheet(title, ("dump", ""), tuple(_facts(diagnosis)))]
     if diagnosis.rules:
-        rules = tuple(_rule(diagnosis, each) for each in diagnosis.rules)
-        sheets.append(Sheet("", ("finding", "rows", "share", "how"), rules))
+        read, rules = diagnosis.survey.rows, diagnosis.rules.items()
+        cells = ((rule.finding, str(rows), f"{rows / read:.3g}", rule.says) for rule, rows in rules)
+        sheets.append(Sheet("", ("finding", "rows", "share", "how"), tuple(cells)))
     if diagnosis.rows:
         columns = ("file", "row", "label", "loss", "min", "max", "findings")
         sheets.append(Sheet("the worst rows", columns, tuple(map(_worst_row, diagnosis.rows))))
@@ -35,8 +38,8 @@ def prose(diagnosis: Diagnosis, width: int) -> str:
     """Return a paragraph per finding: the cause, in how many rows, and the remedy."""
     catalogue = {finding.name: (finding.cause, finding.remedy) for finding in FINDINGS}
     most: dict[str, int] = {}
-    for each in diagnosis.rules:
-        most[each.rule.finding] = max(most.get(each.rule.finding, 0), each.rows)
+    for rule, rows in diagnosis.rules.items():
+        most[rule.finding] = max(most.get(rule.finding, 0), rows)
     lines = []
     for name, rows in most.items():
         cause, remedy = catalogue.get(name, (_ROUNDED_CAUSE, _ROUNDED_REMEDY))
@@ -51,7 +54,7 @@ def closing(diagnosis: Diagnosis) -> str:
     read = f"{count(rows, 'row')} of {count(diagnosis.classes, 'class', 'classes')}"
     if not diagnosis.survey.complete:
         read = f"interrupted after {rows} of {count(diagnosis.total, 'row')}"
-    invalid = [f"{each.rule.finding} {each.rows}" for each in diagnosis.rules if each.rule.is_invalid]
+    invalid = [f"{rule.finding} {number}" for rule, number in diagnosis.rules.items() if rule.is_invalid]
     return f"{read}; {'invalid: ' + ', '.join(invalid) if invalid else 'none is invalid'}"
 
 
@@ -69,10 +72,10 @@ def as_json(diagnosis: Diagnosis) -> str:
             "rows": survey.rows,
             "labelled": survey.labelled,
             "ignored": columns.ignored,
-            "smallest": _number(columns.min),
-            "largest": _number(columns.max),
-            "offset": _number(diagnosis.offset),
-            "spread": _number(diagnosis.spread),
+            "smallest": number(columns.min, "float64"),
+            "largest": number(columns.max, "float64"),
+            "offset": number(diagnosis.offset, "float64"),
+            "spread": number(diagnosis.spread, "float64"),
             "losses": None
             if loss is None
             else {
@@ -84,65 +87,52 @@ def as_json(diagnosis: Diagnosis) -> str:
             },
             "findings": [
                 {
-                    "finding": each.rule.finding,
-                    "rule": each.rule.name,
-                    "rows": each.rows,
-                    "says": each.rule.says,
-                    "clip": each.rule.clip and list(each.rule.clip),
-                    "invalid": each.rule.is_invalid,
+                    "finding": rule.finding,
+                    "rule": rule.name,
+                    "rows": rows,
+                    "says": rule.says,
+                    "clip": rule.clip and list(rule.clip),
+                    "invalid": rule.is_invalid,
                 }
-                for each in diagnosis.rules
+                for rule, rows in diagnosis.rules.items()
             ],
-            "worst": [_fields(row) for row in diagnosis.rows],
+            "worst": [
+                {
+                    "file": row.path,
+                    "row": row.row,
+                    "label": row.label,
+                    "loss": number(row.loss, "float64"),
+                    "smallest": number(row.min, "float64"),
+                    "largest": number(row.max, "float64"),
+                    "findings": list(row.findings),
+                    "rules": [rule.name for rule in row.rules],
+                }
+                for row in diagnosis.rows
+            ],
         }
     )
 
 
-def _facts(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+def _facts(diagnosis: Diagnosis) -> "Iterator[tuple[str, str]]":
     survey, columns, loss = diagnosis.survey, diagnosis.survey.columns, diagnosis.losses
     files = count(len(survey.shards), "file")
-    facts = [
-        ("logits", f"{diagnosis.total} × {diagnosis.classes} {diagnosis.dtype} in {files}"),
-        ("finite logits", f"{columns.min:.6g} to {columns.max:.6g}"),
-        ("offset, spread", f"{diagnosis.offset:.6g}, {diagnosis.spread:.6g} (medians over rows)"),
-    ]
+    yield "logits", f"{diagnosis.total} × {diagnosis.classes} {diagnosis.dtype} in {files}"
+    yield "finite logits", f"{columns.min:.6g} to {columns.max:.6g}"
+    yield "offset, spread", f"{diagnosis.offset:.6g}, {diagnosis.spread:.6g} (medians over rows)"
     if not survey.labelled:
-        return [*facts, ("labels", "missing: rules that need them are skipped")]
-    facts.append(("labels", f"{columns.ignored} ignored ({survey.ignore_index})"))
+        yield "labels", "missing: rules that need them are skipped"
+        return
+    yield "labels", f"{columns.ignored} ignored ({survey.ignore_index})"
     if loss is None:
-        return [*facts, ("loss", "no row has a finite loss")]
+        yield "loss", "no row has a finite loss"
+        return
+    yield "mean loss", f"{loss.mean:.6g} of {count(loss.number, 'row')}"
     quantiles = " ".join(f"{value:.6g}" for value in loss.quantiles)
-    return [
-        *facts,
-        ("mean loss", f"{loss.mean:.6g} of {count(loss.number, 'row')}"),
-        (f"quantiles {' '.join(f'{q:g}' for q in QUANTILES)}", quantiles),
-        ("error of the losses", f"at most {three(loss.ulps)} ulps in {loss.sampled} rows sampled"),
-    ]
-
-
-def _rule(diagnosis: Diagnosis, each: "RuleCount") -> tuple[str, ...]:
-    share = f"{each.rows / max(1, diagnosis.survey.rows):.3g}"
-    return each.rule.finding, str(each.rows), share, each.rule.says
+    yield f"quantiles {' '.join(f'{q:g}' for q in QUANTILES)}", quantiles
+    yield "error of the losses", f"at most {three(loss.ulps)} ulps in {loss.sampled} rows sampled"
 
 
 def _worst_row(row: "WorstRow") -> tuple[str, ...]:
     label = "" if row.label is None else str(row.label)
     numbers = (f"{row.loss:.6g}", f"{row.min:.4g}", f"{row.max:.4g}")
     return printable(row.path), str(row.row), label, *numbers, " ".join(row.findings)
-
-
-def _fields(row: "WorstRow") -> dict[str, Any]:
-    return {
-        "file": row.path,
-        "row": row.row,
-        "label": row.label,
-        "loss": _number(row.loss),
-        "smallest": _number(row.min),
-        "largest": _number(row.max),
-        "findings": list(row.findings),
-        "rules": [rule.name for rule in row.rules],
-    }
-
-
-def _number(value: float) -> float | int | str | None:
-    return number(value, "float64")

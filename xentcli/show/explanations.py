@@ -1,7 +1,6 @@
 """Explanations as a sheet of steps with sentences after it, and as JSON."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
@@ -47,7 +46,7 @@ def _parts(explanation: "Explanation", width: int) -> list[Part]:
 
 
 def _sheet(explanation: "Explanation") -> Sheet:
-    born = {birth.step for birth in explanation.births}
+    born = {step for step, _ in explanation.births}
     here = Cell("born here", Tone.ALOUD)
     rows = tuple(
         (step.name, step.formula, here if step.name in born else "", _values_cell(step))
@@ -63,7 +62,7 @@ def _sentence(explanation: "Explanation") -> str:
     gradient = "" if explanation.gradient is None else f", and its gradient is {explanation.gradient}"
     stands = loss if loss == explanation.verdict else f"{loss}: {explanation.verdict}"
     sentences = [f"The loss of {outcome.method} is {stands}{gradient}."]
-    sentences += [f"Born in {birth.sentence}." for birth in explanation.births]
+    sentences += [f"Born in {sentence}." for _, sentence in explanation.births]
     if explanation.case.batch.is_ignored(explanation.example):
         sentences.append("The example is ignored.")
     if (outcome.loss is not None and len(outcome.losses) > 1) or str(outcome.loss) == "nan":
@@ -86,7 +85,7 @@ def _fields(explanation: "Explanation") -> dict[str, Any]:
             {"step": s.name, "is": s.formula, "values": [number(v, s.dtype) for v in s.values]}
             for s in explanation.steps
         ],
-        "born": list(map(asdict, explanation.births)),
+        "born": [{"step": step, "sentence": sentence} for step, sentence in explanation.births],
         "findings": [{key: getattr(finding, key) for key in _FINDING} for finding in explanation.findings],
     }
 

@@ -1,10 +1,11 @@
 """What a finding is: a named cause of a wrong loss, with its words and the predicates that detect it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from xentcli.judge.evidence import Evidence, Reduction
 
 # ulps up to which a loss or a sum is accurate: a careful formula needs that many on some input, a careless
@@ -13,10 +14,6 @@ ACCURATE: Final = 4
 WRONG: Final = 0.01  # of the largest true entry: a gradient this far off points elsewhere
 WRONG_VERDICTS: Final = frozenset({"nan", "overflow", "negative", "collapsed", "capped", "off"})
 BLANCHARD: Final = "Blanchard, Higham and Higham (2021), doi:10.1093/imanum/draa038"
-
-
-Detect = Callable[["Evidence"], bool]
-DetectInReduction = Callable[["Reduction"], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +30,10 @@ class Finding:
     remedy: str
     source: str
     case: str
-    detect: Detect
-    detect_in_reduction: DetectInReduction
+    detect: "Callable[[Evidence], bool]" = lambda _: False
+    detect_in_reduction: "Callable[[Reduction], bool]" = lambda _: False
 
 
-def finding(
-    name: str, *, in_reduction: DetectInReduction = lambda _: False, **words: str
-) -> Callable[[Detect], Finding]:
-    """Make the finding that a predicate detects; ``words`` are the other fields."""
-    return lambda detect: Finding(name, **words, detect=detect, detect_in_reduction=in_reduction)
+def finding(name: str, **fields: Any) -> "Callable[[Callable[[Evidence], bool]], Finding]":  # noqa: ANN401
+    """Make the finding that a predicate detects; ``fields`` are the others."""
+    return lambda detect: Finding(name, detect=detect, **fields)

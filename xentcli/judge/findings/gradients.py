@@ -1,15 +1,11 @@
 """Findings of a gradient that is dead, nan or wrong."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from xentcli.judge.findings.finding import finding
+from xentcli.judge.findings.finding import Finding
 from xentcli.judge.findings.inputs import labels_not_normalised
 
-if TYPE_CHECKING:
-    from xentcli.judge.evidence import Evidence
-
-
-@finding(
+dead_gradient: Final = Finding(
     "dead-gradient",
     short="the gradient is 0",
     cause="Every entry of the gradient is 0 although the true gradient is not: the example teaches nothing.",
@@ -17,36 +13,26 @@ if TYPE_CHECKING:
     "format.",
     source="https://github.com/tensorflow/tensorflow/issues/44333",
     case="clip-kills-gradient",
+    detect=lambda e: e.gradient == "dead",
 )
-def dead_gradient(e: "Evidence") -> bool:
-    """Detect a gradient of zeros where the true one has others."""
-    return e.gradient == "dead"
-
-
-@finding(
+nan_gradient: Final = Finding(
     "nan-gradient",
     short="the gradient has a nan",
     cause="The gradient has a nan although the true gradient is defined; one step of training spreads it.",
     remedy="Use a loss whose gradient is softmax - y, of finite logits; guarding the value is not enough.",
     source="https://github.com/google-deepmind/optax/pull/1786",
     case="where-guards-only-the-value",
+    detect=lambda e: e.gradient == "nan" and not e.exact.is_nan(),
 )
-def nan_gradient(e: "Evidence") -> bool:
-    """Detect a nan in a gradient where the true one has none."""
-    return e.gradient == "nan" and not e.exact.is_nan()
-
-
-@finding(
+wrong_gradient: Final = Finding(
     "wrong-gradient",
     short="the gradient is off",
     cause="The loss is right and its gradient is not: off by more than 1 % of its largest entry.",
     remedy="Differentiate with respect to the logits in one step: softmax - y, or sigmoid(x) - y.",
     source="https://github.com/pytorch/pytorch/issues/103316",
     case="clamped-gradient-vanishes",
+    detect=lambda e: (
+        e.gradient == "wrong" and e.verdict == "accurate" and not labels_not_normalised.detect(e)
+    ),
 )
-def wrong_gradient(e: "Evidence") -> bool:
-    """Detect a gradient that is off beside a loss that is right, for another reason than the labels."""
-    return e.gradient == "wrong" and e.verdict == "accurate" and not labels_not_normalised.detect(e)
-
-
 FINDINGS: Final = (dead_gradient, nan_gradient, wrong_gradient)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.formats import FORMATS, exact_sum, nearest
-from xentcli.judge.findings.finding import WRONG_VERDICTS, finding
+from xentcli.judge.findings.finding import WRONG_VERDICTS, Finding, finding
 
 if TYPE_CHECKING:
     from xentcli.judge.evidence import Evidence, Reduction
@@ -27,8 +27,10 @@ def labels_not_normalised(e: "Evidence") -> bool:
     """Detect labels whose sum is not 1, beyond C roundings of their format."""
     if e.batch.binary or e.batch.indices is not None:  # one-hot, ignored or invalid
         return False
-    eps = FORMATS[str(e.batch.labels.dtype)].eps
-    return abs(exact_sum(e.labels.tolist()) - 1) > len(e.labels) * eps
+    labels = e.batch.labels[e.row]
+    return (
+        abs(exact_sum(labels.astype(np.float64).tolist()) - 1) > len(labels) * FORMATS[str(labels.dtype)].eps
+    )
 
 
 def _reduced_value_overflows(r: "Reduction") -> bool:
@@ -38,70 +40,52 @@ def _reduced_value_overflows(r: "Reduction") -> bool:
     return all(map(math.isfinite, r.losses)) and math.isinf(nearest(r.exact, FORMATS[r.dtype]))
 
 
-@finding(
+value_overflows_dtype: Final = Finding(
     "value-overflows-dtype",
     short="the true loss is beyond the format",
     cause="The true loss is larger than the largest finite number of the format.",
     remedy="Compute the loss in a wider format.",
     source="https://github.com/pytorch/pytorch/issues/85791",
     case="loss-beyond-float16",
-    in_reduction=_reduced_value_overflows,
+    detect_in_reduction=_reduced_value_overflows,
+    detect=lambda e: e.exact.is_finite() and math.isinf(nearest(e.exact, FORMATS[e.dtype])),
 )
-def value_overflows_dtype(e: "Evidence") -> bool:
-    """Detect a true loss that is finite and beyond the largest number of the format."""
-    return e.exact.is_finite() and math.isinf(nearest(e.exact, FORMATS[e.dtype]))
-
-
-@finding(
+nan_logit: Final = Finding(
     "nan-logit",
     short="a logit is nan",
     cause="A logit is nan before the loss is computed.",
     remedy="Look at what computes the logits: the weights, the input, a step that was too large.",
     source="https://github.com/liuzhuang13/DenseNetCaffe/issues/20",
     case="nan-logit",
+    detect=lambda e: bool(np.isnan(e.logits).any()) and not e.batch.is_ignored(e.row),
 )
-def nan_logit(e: "Evidence") -> bool:
-    """Detect a logit that is nan before anything is computed."""
-    return bool(np.isnan(e.logits).any()) and not e.is_ignored
-
-
-@finding(
+infinite_logit: Final = Finding(
     "infinite-logit",
     short="a logit is infinite",
     cause="A logit is infinite, and inf - inf or inf × 0 is nan; the loss is defined as a limit only.",
     remedy="Find where the logit overflowed: no loss can mend it.",
     source="https://github.com/pytorch/pytorch/issues/6864",
     case="infinite-logit",
+    detect=lambda e: math.isnan(e.loss) and not e.exact.is_nan() and bool(e.infinite.any()),
 )
-def infinite_logit(e: "Evidence") -> bool:
-    """Detect a nan from an infinite logit where the limit is defined."""
-    return math.isnan(e.loss) and not e.exact.is_nan() and bool(e.infinite.any())
-
-
-@finding(
+ignored_row_leaks: Final = Finding(
     "ignored-row-leaks",
     short="an ignored row is multiplied by 0, not left out",
     cause="An ignored example was multiplied by 0 and not left out, and 0 times its infinity or nan is nan.",
     remedy="Choose 0 for ignored examples (where), before the logits too, so that the gradient is spared.",
     source="https://github.com/pytorch/pytorch/issues/11551",
     case="zero-times-infinite-loss",
+    detect=lambda e: e.batch.is_ignored(e.row) and e.loss != 0,
 )
-def ignored_row_leaks(e: "Evidence") -> bool:
-    """Detect an ignored example that has a loss."""
-    return e.is_ignored and e.loss != 0
-
-
-@finding(
+label_out_of_range: Final = Finding(
     "label-out-of-range",
     short="a label is invalid",
     cause="The label is invalid, no class or no probability: whatever comes out is no loss.",
     remedy="Check labels before the loss; libraries answer with an error, nan, 0 or another class's loss.",
     source="https://github.com/tensorflow/tensorflow/issues/8484",
     case="label-out-of-range",
+    detect=lambda e: e.batch.is_invalid(e.row),
 )
-def label_out_of_range(e: "Evidence") -> bool:
-    """Detect an invalid label."""
-    return e.is_invalid
 
 
 @finding(
@@ -128,20 +112,15 @@ def other_probabilities(e: "Evidence") -> bool:
     return bool((np.abs(softmax - p) > allowed).any())
 
 
-@finding(
+empty_mean: Final = Finding(
     "empty-mean",
     short="no example counts",
     cause="No example counts, and the mean over none is 0 / 0.",
     remedy="Skip the batch, or divide the sum by a count of at least 1.",
     source="https://github.com/pytorch/pytorch/issues/70348",
     case="every-label-ignored",
-    in_reduction=lambda r: r.divisor == 0,
+    detect_in_reduction=lambda r: r.divisor == 0,
 )
-def empty_mean(_: "Evidence") -> bool:
-    """Detect nothing in an example."""
-    return False
-
-
 FINDINGS: Final = (
     labels_not_normalised,
     value_overflows_dtype,

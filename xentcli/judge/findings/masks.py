@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from xentcli.judge.findings.finding import finding
+from xentcli.judge.findings.finding import Finding, finding
 from xentcli.model import Operation
 
 if TYPE_CHECKING:
@@ -25,14 +25,9 @@ if TYPE_CHECKING:
 )
 def masked_infinity(e: "Evidence") -> bool:
     """Detect a product of 0 and an infinity at a class that does not count and whose logit is -inf."""
-    return (
-        math.isnan(e.loss)
-        and not e.is_ignored
-        and any(
-            is_zero_times_infinity(step, e.row)[at_mask(e, step)].any()
-            for step in e.steps_named(Operation.MULTIPLY)
-        )
-    )
+    steps = e.steps_named(Operation.MULTIPLY)
+    found = (is_zero_times_infinity(step, e.row)[at_mask(e, step)].any() for step in steps)
+    return math.isnan(e.loss) and not e.batch.is_ignored(e.row) and any(found)
 
 
 @finding(
@@ -52,33 +47,26 @@ def empty_tile(e: "Evidence") -> bool:
     return any(np.isneginf(step.row(e.row)).all() for step in maxima)
 
 
-@finding(
+label_on_mask: Final = Finding(
     "label-on-mask",
     short="a label is on a masked class",
     cause="A class masked with a logit of -inf has a part of the label: the true loss is infinite.",
     remedy="Do not smooth labels over masked classes, and mask no class that a label names.",
     source="https://github.com/facebookresearch/pytext/pull/1698",
     case="smoothing-meets-mask",
+    detect=lambda e: (
+        e.exact.is_infinite() and not e.batch.binary and bool((np.isneginf(e.logits) & (e.targets > 0)).any())
+    ),
 )
-def label_on_mask(e: "Evidence") -> bool:
-    """Detect a class that counts and whose logit is -inf: the true loss is infinite."""
-    masked = np.isneginf(e.logits) & (e.targets > 0) & (not e.batch.binary)
-    return e.exact.is_infinite() and bool(masked.any())
-
-
-@finding(
+undefined_softmax: Final = Finding(
     "undefined-softmax",
     short="a row has no softmax",
     cause="The row has no finite logit, or several infinite ones: there is no softmax and no true loss.",
     remedy="Leave such rows out before the loss; ignoring their label does not protect the gradient.",
     source="https://github.com/allenai/allennlp/issues/890",
     case="all-classes-masked",
+    detect=lambda e: e.exact.is_nan() and not e.batch.is_invalid(e.row) and not np.isnan(e.logits).any(),
 )
-def undefined_softmax(e: "Evidence") -> bool:
-    """Detect a row that has no softmax."""
-    return e.exact.is_nan() and not e.is_invalid and not np.isnan(e.logits).any()
-
-
 FINDINGS: Final = (masked_infinity, empty_tile, label_on_mask, undefined_softmax)
 
 

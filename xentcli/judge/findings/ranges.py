@@ -1,11 +1,12 @@
 """Findings of numbers outside the range of the format: zeros, infinities and what they make of each other."""
 
 import math
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.judge.findings.finding import BLANCHARD, finding
+from xentcli.judge.findings.finding import BLANCHARD, Finding, finding
 from xentcli.judge.findings.masks import at_mask, is_zero_times_infinity
 from xentcli.model import EXPONENTIALS, LOGARITHMS, Operation
 
@@ -23,13 +24,10 @@ if TYPE_CHECKING:
 )
 def zero_times_infinity(e: "Evidence") -> bool:
     """Detect a product of 0 and an infinity that comes from no masked class, overflow or infinite logit."""
-    products = [step for step in e.steps_named(Operation.MULTIPLY) if "logits" not in step.inputs]
-    return (
-        math.isnan(e.loss)
-        and not e.is_ignored
-        and not difference_overflow.detect(e)
-        and any(is_zero_times_infinity(step, e.row)[~at_mask(e, step)].any() for step in products)
-    )
+    if not math.isnan(e.loss) or e.batch.is_ignored(e.row) or difference_overflow.detect(e):
+        return False
+    products = (step for step in e.steps_named(Operation.MULTIPLY) if "logits" not in step.inputs)
+    return any(is_zero_times_infinity(step, e.row)[~at_mask(e, step)].any() for step in products)
 
 
 @finding(
@@ -42,46 +40,40 @@ def zero_times_infinity(e: "Evidence") -> bool:
 )
 def log_of_zero(e: "Evidence") -> bool:
     """Detect a log of 0 that a finite true loss contains: of a class that counts, or of a sum."""
-    if not e.exact.is_finite():
-        return False
-    for step in e.steps_named(*LOGARITHMS):
-        zero = step.operand(0, e.row) == 0
-        if (zero & e.multiplied_by_nonzero(step)).any() or (zero.size == 1 < e.labels.size and zero.any()):
+    zeros = ((step, step.operand(0, e.row) == 0) for step in e.steps_named(*LOGARITHMS))
+    return e.exact.is_finite() and any(
+        (zero & e.multiplied_by_nonzero(step)).any() or (zero.size == 1 < e.logits.size and zero.any())
+        for step, zero in zeros
+    )
+
+
+def _overflows(e: "Evidence", *operations: Operation) -> bool:
+    """Whether some result of these operations is infinite where its operands are finite."""
+    for step in e.steps_named(*operations):
+        operands = (step.operand(number, e.row) for number in range(len(step.operands)))
+        if (np.isinf(step.row(e.row)) & reduce(np.logical_and, map(np.isfinite, operands))).any():
             return True
     return False
 
 
-@finding(
+difference_overflow: Final = Finding(
     "difference-overflow",
     short="a difference of logits overflows",
     cause="The difference of two finite logits is larger than the format can hold.",
     remedy="Compute the loss in a wider format; sparse does not multiply the classes without a label.",
     source="https://github.com/huggingface/transformers/issues/17306",
     case="finfo-min-mask",
+    detect=lambda e: _overflows(e, Operation.SUBTRACT),
 )
-def difference_overflow(e: "Evidence") -> bool:
-    """Detect a difference of finite numbers that is infinite."""
-    for step in e.steps_named(Operation.SUBTRACT):
-        finite = np.isfinite(step.operand(0, e.row)) & np.isfinite(step.operand(1, e.row))
-        if (np.isinf(step.row(e.row)) & finite).any():
-            return True
-    return False
-
-
-@finding(
+exp_overflow: Final = Finding(
     "exp-overflow",
     short="exp of a logit overflows",
     cause="exp of a finite logit is larger than the format can hold.",
     remedy="Subtract the largest logit before exp; of a sigmoid take exp of -|x|.",
     source=BLANCHARD,
     case="softmax-without-shift",
+    detect=lambda e: not math.isfinite(e.loss) and _overflows(e, *EXPONENTIALS),
 )
-def exp_overflow(e: "Evidence") -> bool:
-    """Detect an exponential of a finite number that is infinite and makes the loss nan or infinite."""
-    return not math.isfinite(e.loss) and any(
-        (np.isinf(step.row(e.row)) & np.isfinite(step.operand(0, e.row))).any()
-        for step in e.steps_named(*EXPONENTIALS)
-    )
 
 
 @finding(

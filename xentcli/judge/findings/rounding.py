@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xentcli.judge.evidence import Evidence, Reduction
     from xentcli.model import Step
 
-_CANCELLATION: Final = 64  # an operand 64 = 2⁶ times the result: rounding it cost the result six bits
+CANCELLED: Final = 64  # an operand 64 = 2⁶ times the result: rounding it cost the result six bits
 _SMALL_LOSS: Final = 1  # below it the digits come from the sum of the other exponentials, not from the gap
 
 
@@ -55,19 +55,17 @@ def offset_cancellation(e: "Evidence") -> bool:
             continue
         size = float(np.minimum(*(np.abs(step.operand(number, e.row)) for number in (0, 1)))[0])
         left = max(abs(float(step.row(e.row)[0])), abs(float(e.exact)) / (e.weight or 1))
-        if math.isfinite(size) and size > _CANCELLATION * left:
+        if math.isfinite(size) and size > CANCELLED * left:
             return True
     return False
 
 
 def _low_precision_reduction(r: "Reduction") -> bool:
     """Detect a mean or sum of finite losses that is off, as for the sum over classes."""
-    if r.loss is None or not r.divisor or not all(map(math.isfinite, r.losses)):
+    if r.loss is None or math.isnan(r.loss) or not r.divisor or not all(map(math.isfinite, r.losses)):
         return False
     if math.isinf(r.loss):
         return not value_overflows_dtype.detect_in_reduction(r)
-    if math.isnan(r.loss):
-        return False
     exact, size = exact_sum(r.losses), exact_sum(map(abs, r.losses))
     return _is_off(Fraction(r.loss) - exact / r.divisor, size / r.divisor, r.dtype)
 
@@ -79,7 +77,7 @@ def _low_precision_reduction(r: "Reduction") -> bool:
     remedy="Carry sums in a wider format (with arithmetic numpy, accumulate: float32 or float64).",
     source="https://github.com/huggingface/transformers/issues/10674",
     case="ordered-sum",
-    in_reduction=_low_precision_reduction,
+    detect_in_reduction=_low_precision_reduction,
 )
 def low_precision_sum(e: "Evidence") -> bool:
     """Detect a sum more than 4 ulps away from the exact sum of its terms, or infinite where that is finite.
