@@ -28,4 +28,5 @@ def findings(names: tuple[str, ...], form: str) -> None:
 
     if names:
         return show_pages("finding", names, form)
-    return to_stdout(render([finding_sheet()], form, screen(None)))
+    seen = screen(None)
+    return to_stdout(render([finding_sheet(seen.drawn_width(form))], form, seen))

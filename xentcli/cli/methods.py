@@ -29,4 +29,5 @@ def methods(names: tuple[str, ...], form: str) -> None:
 
     if names:
         return show_pages("method", names, form)
-    return to_stdout(render(method_sheets(), form, screen(None)))
+    seen = screen(None)
+    return to_stdout(render(method_sheets(seen.drawn_width(form)), form, seen))

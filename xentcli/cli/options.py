@@ -32,13 +32,6 @@ def complete_case(_: click.Context, __: click.Parameter, incomplete: str) -> "li
     return names if incomplete and names else [CompletionItem(incomplete, type="file")]
 
 
-def complete_bundled(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-    """Complete a bundled name."""
-    from xentcli.load.sources import bundled
-
-    return [file.stem for file in bundled() if file.stem.startswith(incomplete)]
-
-
 def complete_methods(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Complete the last name of a list of methods."""
     from xentcli.frameworks import NAMES

@@ -10,8 +10,11 @@ from xentcli.methods.table import METHODS
 from xentcli.show.sheet import Sheet
 
 
-def method_sheets() -> list[Sheet]:
-    """Return the table of methods, and that of the frameworks' functions with the versions installed."""
+def method_sheets(width: int | None = None) -> list[Sheet]:
+    """Return the table of methods, and that of the frameworks' functions with the versions installed.
+
+    Of a narrow screen's ``width`` what a method's own page says is left out.
+    """
     rows = tuple(
         (
             m.name,
@@ -23,26 +26,28 @@ def method_sheets() -> list[Sheet]:
         for m in METHODS
     )
     theirs = tuple(
-        (m.name, m.call, m.convention.labels, m.library.version or f"not installed: extra {m.library.extra}")
+        (m.name, m.call, m.convention.labels, m.library.version or f"none: extra {m.library.extra}")
         for m in FRAMEWORK_METHODS
     )
-    return [
-        Sheet("", ("method", "formula", "labels", "dtype", "runs by default"), rows),
-        Sheet("frameworks", ("method", "function", "labels", "version"), theirs),
-    ]
+    own = Sheet("", ("method", "formula", "labels", "dtype", "runs by default"), rows)
+    functions = Sheet("functions of frameworks", ("method", "function", "labels", "version"), theirs)
+    if width is None:
+        return [own, functions]
+    return [own.narrowed(width, "dtype", "runs by default"), functions.narrowed(width, "function")]
 
 
 def labels_supported(method: Method) -> str:
     """Say which labels a method supports."""
     if method.binary:
-        return "one number per example"
-    return "any" if method.soft_labels else "one class per example"
+        return "binary"
+    return "any" if method.soft_labels else "class indices"
 
 
-def finding_sheet() -> Sheet:
-    """Return the catalogue of findings."""
+def finding_sheet(width: int | None = None) -> Sheet:
+    """Return the catalogue of findings; of a narrow screen's ``width`` without what a page of each says."""
     rows = tuple((f.name, f.cause, f.remedy, f.source, f.case) for f in FINDINGS)
-    return Sheet("", ("finding", "cause", "remedy", "source", "case"), rows)
+    whole = Sheet("", ("finding", "cause", "remedy", "source", "case"), rows)
+    return whole if width is None else whole.narrowed(width, "remedy", "source", "case")
 
 
 def case_sheets(entries: Sequence[Entry], form: str) -> list[Sheet]:

@@ -11,3 +11,7 @@ class Screen:
     boxes: bool = False
     colour: bool = False
     unicode: bool = True
+
+    def drawn_width(self, form: str) -> int | None:
+        """Return the width that a format is drawn at, None where lines have no end."""
+        return self.width if form == "table" and self.boxes else None

@@ -53,6 +53,14 @@ class Sheet:
         columns = zip(self.columns, *self.rows, strict=True)
         return sum(GAP + max(map(len, cells)) for cells in columns)
 
+    def narrowed(self, width: int, *dispensable: str) -> "Sheet":
+        """Return the sheet without the columns that are dispensable, if it is too wide with them."""
+        if self.width() <= width:
+            return self
+        kept = [at for at, name in enumerate(self.columns) if name not in dispensable]
+        rows = (tuple(row[at] for at in kept) for row in self.rows)
+        return Sheet(self.title, tuple(self.columns[at] for at in kept), tuple(rows))
+
     def are_numbers(self) -> list[bool]:
         """Say of each column whether it has numbers, one in a cell."""
         columns = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
