@@ -7,7 +7,7 @@ from xentcli.frameworks import FRAMEWORK_METHODS
 from xentcli.judge.findings import FINDINGS
 from xentcli.methods.method import Method
 from xentcli.methods.table import METHODS
-from xentcli.show.sheet import Sheet
+from xentcli.show.sheet import Cell, Sheet, Tone
 
 
 def method_sheets(width: int | None = None) -> list[Sheet]:
@@ -17,7 +17,7 @@ def method_sheets(width: int | None = None) -> list[Sheet]:
     """
     rows = tuple(
         (
-            m.name,
+            Cell(m.name, Tone.COMMAND),
             m.formula,
             labels_supported(m),
             m.dtype or "the case's",
@@ -26,7 +26,12 @@ def method_sheets(width: int | None = None) -> list[Sheet]:
         for m in METHODS
     )
     theirs = tuple(
-        (m.name, m.call, m.convention.labels, m.library.version or f"none: extra {m.library.extra}")
+        (
+            Cell(m.name, Tone.COMMAND),
+            m.call,
+            m.convention.labels,
+            m.library.version or f"none: extra {m.library.extra}",
+        )
         for m in FRAMEWORK_METHODS
     )
     own = Sheet("", ("method", "formula", "labels", "dtype", "runs by default"), rows)
@@ -45,14 +50,14 @@ def labels_supported(method: Method) -> str:
 
 def finding_sheet(width: int | None = None) -> Sheet:
     """Return the catalogue of findings; of a narrow screen's ``width`` without what a page of each says."""
-    rows = tuple((f.name, f.cause, f.remedy, f.source, f.case) for f in FINDINGS)
+    rows = tuple((Cell(f.name, Tone.COMMAND), f.cause, f.remedy, f.source, f.case) for f in FINDINGS)
     whole = Sheet("", ("finding", "cause", "remedy", "source", "case"), rows)
     return whole if width is None else whole.narrowed(width, "remedy", "source", "case")
 
 
 def case_sheets(entries: Sequence[Entry], form: str) -> list[Sheet]:
     """Return a sheet per folder of cases with their titles; one of all where rows stand alone."""
-    rows = [(entry.folder, entry.case.name, entry.case.title) for entry in entries]
+    rows = [(entry.folder, Cell(entry.case.name, Tone.COMMAND), entry.case.title) for entry in entries]
     if form in {"csv", "json"}:
         return [Sheet("", ("folder", "case", "title"), tuple(rows))]
     folders = {folder: tuple(row[1:] for row in rows if row[0] == folder) for folder, _, _ in rows}

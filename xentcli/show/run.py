@@ -81,10 +81,11 @@ def _case(result: Result, width: int | None, *, verbose: bool) -> list[Part]:
 def _sentence(result: Result, width: int) -> list[tuple[str, ...]]:
     """Say first how many numbers were reproduced, then what the methods give."""
     said = f"{what_happened(result)}."
-    if not result.numbers:
+    is_all = result.reproduced == result.numbers
+    if not result.numbers or (result.case.overridden and not is_all):
         return paragraph(said, width, Tone.HEADING)
     reproduced = f"{result.reproduced} of {result.numbers} reproduced: "
-    if result.as_expected:
+    if is_all:
         return paragraph(reproduced + said, width, Tone.HEADING)
     return paragraph(f"Only {reproduced}{said}", width, Tone.SILENT)
 
