@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from conftest import CASES, WRONG, Xent, program
+
+from xentcli.cli.progress import progress
 
 BLOG = [str(CASES / f"{name}.yaml") for name in ("normal-3x3", "normal-10class", "abnormal")]
 
@@ -170,3 +173,36 @@ def test_nothing_is_imported_that_help_does_not_need() -> None:
 
 def test_rich_is_imported_for_a_terminal_only() -> None:
     assert "rich" not in modules_after("run", "abnormal")
+
+
+# Progress
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ((1.5, True, False), True),
+        ((0.5, True, False), False),
+        ((1.5, False, False), False),
+        ((1.5, True, True), False),
+    ],
+    ids=["slow", "quick", "in a pipe", "quiet"],
+)
+def test_progress_is_shown_on_a_terminal_after_a_second_and_erased(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    setting: tuple[float, bool, bool],
+    shown: bool,
+) -> None:
+    seconds, is_terminal, is_quiet = setting
+    clock = iter([0.0, seconds, seconds + 1])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    context = click.Context(click.Command("run"))
+    context.meta["xent.quiet"] = is_quiet
+
+    with context, progress("reading") as show:
+        show(0.25)
+
+    written = capsys.readouterr().err
+    assert written == (f"\rreading 25%\r{' ' * 11}\r" if shown else "")
