@@ -114,6 +114,9 @@ def test_of_many_means_three_are_shown_the_smallest_batches_first() -> None:
         ("11.0903548", ["ln(65536)"]),  # of the thread's 65537 entries it would be 11.0903701
         ("11.0903701", ["ln(65537)"]),
         ("709.78", ["ln of the largest float64"]),
+        ("16.6355", ["2^-24, the smallest subnormal float16"]),
+        ("744.44", ["2^-1074, the smallest subnormal float64"]),
+        ("36.7368", ["2^-53, half an eps of float64"]),
         ("88.7228", ["ln of the largest float32"]),
         ("1.442695", ["1/ln(2): one nat, in bits"]),
         ("3.32193", ["log2(10)"]),

@@ -67,6 +67,12 @@ _EPSILONS: tuple[tuple[float, str, str, str | None], ...] = (
     (2e-7, "Keras in TensorFlow 2.2 to 2.6, epsilon twice", "tensorflow/tensorflow/pull/41595", None),
     (1e-7 + 2**-23, "Keras in TensorFlow 2.2 to 2.6, epsilon twice", _KERAS, None),
     (2**-10, "scikit-learn in float16", "scikit-learn/scikit-learn/issues/24315", "floor-of-the-dtype"),
+    (2**-24, "float16 itself: nothing smaller is left", "", "naive-in-float16"),
+    (2**-14, "float16 where subnormals are flushed", "", None),
+    (2**-53, "float64: the least that 1 - p can be", "", None),
+    (2**-133, "bfloat16 itself: nothing smaller is left", "", None),
+    (2**-1022, "float64 where subnormals are flushed", "", None),
+    (2**-1074, "float64 itself: nothing smaller is left", "", None),
 )
 # How an epsilon is written that is no power of ten.
 _NAMES = {
@@ -76,6 +82,12 @@ _NAMES = {
     2**-23: "2^-23, eps of float32",
     1e-7 + 2**-23: "1e-7 + 2^-23",
     2**-10: "2^-10, eps of float16",
+    2**-24: "2^-24, the smallest subnormal float16",
+    2**-14: "2^-14, the smallest normal float16",
+    2**-53: "2^-53, half an eps of float64",
+    2**-133: "2^-133, the smallest subnormal bfloat16",
+    2**-1022: "2^-1022, the smallest normal float64",
+    2**-1074: "2^-1074, the smallest subnormal float64",
 }
 
 
