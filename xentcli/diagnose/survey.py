@@ -163,6 +163,6 @@ def _bits(rows: Rows, facts: Facts, rules: tuple[RowRule, ...], *, labelled: boo
 
     for_each(tasks, decide)
     bits = np.zeros(len(facts.loss), np.uint32)
-    for bit, does in enumerate(applies):
-        bits |= does.astype(np.uint32) << np.uint32(bit)
+    for bit in np.flatnonzero(applies.any(axis=1)).tolist():
+        bits |= applies[bit].astype(np.uint32) << np.uint32(bit)
     return bits
