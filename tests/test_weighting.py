@@ -271,3 +271,20 @@ def test_probabilities_are_held_to_a_softmax_only_where_there_is_one(
 
     assert judgement is not None
     assert ("other-probabilities" in judgement.all_findings) is found
+
+
+@pytest.mark.parametrize("accumulate", ["sequential", None], ids=str)
+def test_a_sum_whose_partial_sums_overflow_is_found(accumulate: str | None) -> None:
+    large, small = ", ".join(["22026"] * 2), ", ".join(["0.0000454"] * 2)  # e^10 and e^-10
+    text = f"""
+title: t
+dtype: float16
+logits: [[0 x 16]]
+labels: [[6000 x 16]]
+probabilities: [[{", ".join([large, small] * 4)}]]
+""" + (f"accumulate: {accumulate}\n" if accumulate else "")
+
+    (judgement,) = result_of(text, "naive").judgements
+
+    assert judgement is not None
+    assert "low-precision-sum" in judgement.all_findings

@@ -80,7 +80,7 @@ def _low_precision_reduction(r: "Reduction") -> bool:
     detect_in_reduction=_low_precision_reduction,
 )
 def low_precision_sum(e: "Evidence") -> bool:
-    """Detect a sum more than 4 ulps away from the exact sum of its terms, or infinite where that is finite.
+    """Detect a sum more than 4 ulps away from the exact sum of its terms, or not finite where that is.
 
     Terms of both signs may have a small sum by cancellation: the error counts at the size of the terms.
     """
@@ -92,7 +92,7 @@ def low_precision_sum(e: "Evidence") -> bool:
         if total == exact:
             continue
         size = exact_sum(np.abs(terms).tolist())
-        if math.isinf(total) or _is_off(Fraction(total) - exact, size, str(step.result.dtype)):
+        if not math.isfinite(total) or _is_off(Fraction(total) - exact, size, str(step.result.dtype)):
             return True
     return False
 
