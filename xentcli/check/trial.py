@@ -57,7 +57,7 @@ def open_subject(
     if subject.is_class:
         call = f"def loss(x, y): return {target.rpartition(':')[2]}()(x, y)"
         raise XentError(f"{target} is a class; name a function that calls an instance, such as {call}")
-    hint = "" if "; " in problem else f"; it was called as {convention.name}, --convention names another way"
+    hint = "" if "; " in problem else f"; it was called as {convention.name} (--list has other conventions)"
     for library in () if is_chosen else subject.libraries:
         name = convention_of_library(library)
         other = InSubprocess(target, gradient, find_convention(name, target, convention.reduction), deadline)
@@ -72,8 +72,8 @@ def open_subject(
 def _problem(probe: Probe, response: "Fields") -> str | None:
     """Say why a response to ordinary logits holds no losses."""
     if "raised" in response:
-        word = "" if response.get("ended") else "it raised "
-        return f"at the first call, with ordinary logits: {word}{response['raised']}"
+        what = response["raised"] if response.get("ended") else f"it raised {response['raised']}"
+        return f"{what} (of ordinary logits, 2 × 3 in float32)"
     if "unusable" in response:
         return f"it {response['unusable']}"
     losses, true = response["losses"], probe.truth.losses

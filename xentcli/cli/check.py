@@ -133,7 +133,8 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
         called = (convention, reduction)
         report = _checked(target, gradient, called, options, budget)
         if beside is not None:
-            report = replace(report, beside=_checked(*_named(beside), options, budget))
+            other = _checked(*_named(beside), options, budget)
+            report = replace(report, beside=replace(other, target=beside))
         write(render(report, form, screen(output), verbose=verbose))
     if save_failures is not None:
         _save(report.counterexamples, save_failures, target)

@@ -72,7 +72,8 @@ def parts(report: "Report", width: int) -> list[Part]:
         for line in labelled("skipped", printable(f"{check.name}: {check.skipped}"), width)
     ]
     late = [check.name for check in report.checks if check.status == "not reached"]
-    rest += labelled("not reached in time:", _names(late), width) if late else []
+    if late:
+        rest += paragraph(f"not reached in time: {_names(late)}", width, Tone.CONTEXT, indent=2)
     return [*found, Lines(tuple(rest))] if rest else found
 
 
