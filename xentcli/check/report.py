@@ -1,10 +1,12 @@
 """What came of checking a loss: findings, check by check, and their causes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from xentcli.formats import EXTREME
 from xentcli.judge.findings.finding import WRONG
 
 if TYPE_CHECKING:
@@ -36,9 +38,11 @@ class Place:
     @property
     def error(self) -> Decimal | None:
         """The error as a share of the true loss; None where that is not defined."""
-        if self.value is None or self.true is None or not self.true.is_finite() or not self.true:
+        if self.value is None or not math.isfinite(self.value):
             return None
-        return abs((Decimal(self.value) - self.true) / self.true)
+        if self.true is None or not self.true.is_finite() or not self.true:
+            return None
+        return EXTREME.divide(EXTREME.subtract(Decimal(self.value), self.true), self.true).copy_abs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,8 @@ class Report:
     """All checks of one loss; ``versions`` are those of the libraries besides NumPy.
 
     ``counterexamples`` are the failures of the search, made small: the text of a case file each, by name.
-    ``causes`` are those of all failures, the worst first. ``is_ordinary``: the loss of ordinary logits is
-    right. ``beside`` has the report of another loss, on the same checks.
+    ``causes`` are those of all failures, the worst first. ``ordinary`` is the severity of what is wrong
+    with ordinary logits. ``beside`` has the report of another loss, on the same checks.
     """
 
     target: str
@@ -131,7 +135,7 @@ class Report:
     checks: tuple[CheckResult, ...]
     counterexamples: dict[str, str]
     causes: tuple[Cause, ...] = ()
-    is_ordinary: bool = True
+    ordinary: str | None = None
     beside: "Report | None" = None
 
     @property

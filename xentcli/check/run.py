@@ -61,12 +61,12 @@ def check(  # noqa: PLR0913, PLR0917 - the last two have defaults
     options: Options,
     target: str,
     deadline: float,
-    is_ordinary: bool = True,
+    ordinary: str | None = None,
     show: Callable[[float], None] = lambda _: None,
 ) -> Report:
     """Run the checks that suit a loss, until the deadline; raises XentError where an option names none.
 
-    ``is_ordinary`` goes into the report; ``show`` is told which share is done.
+    ``ordinary`` goes into the report; ``show`` is told which share is done.
     """
     specs = plan(subject.convention, subject.parameters, gradient=subject.has_gradient)
     if options.cases:
@@ -93,8 +93,8 @@ def check(  # noqa: PLR0913, PLR0917 - the last two have defaults
         max_ulps=options.max_ulps,
         checks=results,
         counterexamples=run.counterexamples,
-        causes=causes(results, [spec.probes[0] for spec in others if spec.probes and run.is_right(spec)]),
-        is_ordinary=is_ordinary,
+        causes=causes(results, run.right_batches(others), is_known=ordinary != "wrong"),
+        ordinary=ordinary,
     )
 
 
@@ -139,9 +139,10 @@ class _Run:
         reason = skip.get(spec.name, skip.get(spec.category, spec.unsupported))
         return CheckResult(spec.category, spec.name, spec.asserts, skipped=reason)
 
-    def is_right(self, spec: CheckSpec) -> bool:
-        """Whether a check of a case passed."""
-        return spec.category not in {PROPERTY, SEARCH} and self.results[spec].status == "passed"
+    def right_batches(self, specs: Sequence[CheckSpec]) -> "list[Probe]":
+        """Return the batches of the cases that passed."""
+        cases = [spec for spec in specs if spec.category not in {PROPERTY, SEARCH}]
+        return [spec.probes[0] for spec in cases if self.results[spec].status == "passed"]
 
     def check_contract(self, spec: CheckSpec) -> CheckResult:
         """Say whether all calls together kept to one item of the contract."""

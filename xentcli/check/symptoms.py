@@ -15,12 +15,16 @@ Losses = Callable[["FloatArray", int], float]  # of logits (C,) in float64 and a
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """What one sees: a name, a few words after "because", a sentence, a remedy."""
+    """What one sees: a name, what it is in a few words, a remedy."""
 
     name: str
     short: str
-    cause: str
     remedy: str
+
+    @property
+    def cause(self) -> str:
+        """The few words as a sentence."""
+        return f"{self.short[0].upper()}{self.short[1:]}."
 
 
 def mistakes(x: "FloatArray", label: int | None, true: Decimal, examples: int) -> dict[str, float]:
@@ -60,150 +64,58 @@ def _losses(x: "FloatArray") -> "FloatArray":
     return losses
 
 
-_COUNT: Final = "Let class 0 be the first one, in the labels and in the indices."
+_COUNT: Final = "Count classes from 0, in the labels and in the indices."
 _BASE: Final = "Take the natural logarithm."
-_ALL: Final = (
-    Symptom(
-        "wrong-sign", "its sign is wrong", "It returns minus the cross-entropy.", "Negate what it returns."
-    ),
-    Symptom("next-class", "it takes the next class", "It returns the loss of label + 1.", _COUNT),
-    Symptom("previous-class", "it takes the class before", "It returns the loss of label - 1.", _COUNT),
-    Symptom(
-        "label-left-out",
-        "the label's logit is not subtracted",
-        "It returns log Σ exp x, whatever the label.",
-        "Subtract the label's logit.",
-    ),
-    Symptom(
-        "likeliest-class",
-        "it does not depend on the label",
-        "It returns the loss of the class with the largest logit.",
-        "Pick the logit of the label, not the largest.",
-    ),
-    Symptom(
-        "softmax-twice",
-        "it takes the softmax twice",
-        "It returns the cross-entropy of softmax(x), as if probabilities were logits.",
-        "Leave the softmax out: the loss has one already.",
-    ),
-    Symptom(
-        "softmax-left-out",
-        "it takes logits for log-probabilities",
-        "It returns -x[label]: the logits are not normalised.",
-        "Subtract log Σ exp x first (log_softmax).",
-    ),
-    Symptom(
-        "log-left-out",
-        "it takes no logarithm",
-        "It returns minus the probability of the label.",
-        "Take the log of the softmax, in one step (log_softmax).",
-    ),
-    Symptom("other-base-2", "its logarithm has base 2", "It returns the loss in bits.", _BASE),
-    Symptom("other-base-10", "its logarithm has base 10", "It returns the loss in decimal digits.", _BASE),
-    Symptom(
-        "mean-of-classes",
-        "it divides by C",
-        "It returns the loss over the number of classes.",
-        "Add the classes up.",
-    ),
-    Symptom(
-        "mean-of-batch",
-        "it divides by N",
-        "It returns each loss over the size of the batch.",
-        "Return the losses, or their mean as one number (--reduction mean).",
-    ),
+_MISTAKES: Final = (
+    Symptom("wrong-sign", "it returns minus the cross-entropy", "Negate what it returns."),
+    Symptom("next-class", "it returns the loss of the next class", _COUNT),
+    Symptom("previous-class", "it returns the loss of the class before", _COUNT),
+    Symptom("label-left-out", "it returns log Σ exp x alone", "Subtract the label's logit."),
+    Symptom("likeliest-class", "it returns the loss of the likeliest class", "Pick the label's logit."),
+    Symptom("softmax-twice", "it takes the softmax twice", "Leave the first out: the loss has one."),
+    Symptom("softmax-left-out", "it returns -x[label]", "Subtract log Σ exp x first (log_softmax)."),
+    Symptom("log-left-out", "it returns -p[label], no logarithm", "Take log_softmax in place of softmax."),
+    Symptom("other-base-2", "it takes the logarithm to base 2", _BASE),
+    Symptom("other-base-10", "it takes the logarithm to base 10", _BASE),
+    Symptom("mean-of-classes", "it divides by the number of classes", "Add the classes up."),
+    Symptom("mean-of-batch", "it divides each loss by the batch's size", "Return the losses, or one mean."),
 )
-MISTAKES: Final = {symptom.name: symptom for symptom in _ALL}
+MISTAKES: Final = {symptom.name: symptom for symptom in _MISTAKES}
 
-_LOGITS: Final = (
-    "Compute the loss from the logits: subtract the largest one, and take log1p of the others' sum."
-)
+_LOGITS: Final = "Compute it from the logits: subtract the largest, take log1p of the other exponentials."
+_ROW: Final = "Subtract the largest logit of each row from the row, before anything else."
+_LOSSES: Final = "Return an array of losses (N,)."
 _BY_KIND: Final = {
-    "nan": Symptom("nan", "it is nan", "The loss is nan where the true one is defined.", _LOGITS),
-    "overflow": Symptom(
-        "infinite", "it is infinite", "The loss is infinite where the true one is not.", _LOGITS
-    ),
-    "collapsed": Symptom(
-        "collapsed", "a small loss is 0", "The loss is 0 where the true one is not.", _LOGITS
-    ),
-    "negative": Symptom(
-        "negative", "it is below 0", "The loss is negative, which no cross-entropy is.", _LOGITS
-    ),
-    "off": Symptom("wrong-value", "its value is wrong", "The loss is off by more than 1 %.", _LOGITS),
-    "differs": Symptom(
-        "not-invariant",
-        "losses that should be equal differ",
-        "The loss changes with an offset of the logits, the order of the classes or the rest of the batch.",
-        "Subtract the largest logit of each row from the row, before anything else.",
-    ),
-    "inaccurate": Symptom(
-        "digits-lost",
-        "it loses digits",
-        "The loss has fewer right digits than its dtype holds, and is less than 1 % off.",
-        "Compute in a wider dtype, or allow more with --max-ulps.",
-    ),
+    "nan": Symptom("nan", "it is nan where there is a loss", _LOGITS),
+    "overflow": Symptom("infinite", "it is infinite where the loss is not", _LOGITS),
+    "collapsed": Symptom("collapsed", "it is 0 where the loss is not", _LOGITS),
+    "negative": Symptom("negative", "it is below 0", _LOGITS),
+    "off": Symptom("wrong-value", "it is off by more than 1 %", _LOGITS),
+    "differs": Symptom("not-invariant", "losses that should be equal differ", _ROW),
+    "inaccurate": Symptom("digits-lost", "it loses digits, less than 1 %", "Compute in a wider dtype."),
     "plausible": Symptom(
-        "no-true-loss",
-        "it invents a loss",
-        "The loss is a number where there is none.",
-        "Return nan, or raise.",
+        "no-true-loss", "it returns a number where there is no loss", "Return nan, or raise."
     ),
-    "gradient sum": Symptom(
-        "gradient-sum",
-        "the gradient does not sum to 0",
-        "The entries of the gradient do not add up to 0.",
-        "Return softmax - y, the gradient with respect to the logits.",
-    ),
-    "mean": Symptom(
-        "mean",
-        "its mean is wrong",
-        "The losses are right and their mean is not.",
-        "Divide by the weights of the labels that count.",
-    ),
-    "sum": Symptom(
-        "sum", "its sum is wrong", "The losses are right and their sum is not.", "Add the losses up."
-    ),
-    "raised": Symptom(
-        "raises",
-        "it raises",
-        "It raises where there is a loss.",
-        "Return the loss, or --skip the check and say why.",
-    ),
-    "ended": Symptom(
-        "ends", "it does not return", "It ends its process, or takes too long.", "Find the call with --only."
-    ),
-    "returned": Symptom(
-        "returned", "it returns no array", "It returns no array of losses.", "Return losses (N,)."
-    ),
-    "shape": Symptom(
-        "shape", "its shape is wrong", "It returns another shape than (N,).", "Return losses (N,)."
-    ),
-    "dtype": Symptom(
-        "dtype",
-        "its dtype is another",
-        "It returns another dtype than the logits'.",
-        "Round what is returned.",
-    ),
-    "untouched": Symptom(
-        "untouched", "it writes into its inputs", "It changes its arguments.", "Work on a copy of them."
-    ),
-    "quiet": Symptom("quiet", "it prints", "It writes to standard output or error.", "Take the print out."),
-    "differentiable": Symptom(
-        "differentiable",
-        "it has no gradient",
-        "Autodiff finds no gradient, or it cannot be computed.",
-        "Stay with the library's own operations, from the logits to the loss.",
-    ),
-    "one class": Symptom(
-        "one-class", "one class is not +0.0", "The loss of one class is not +0.0.", "Add 0.0 to the result."
-    ),
+    "gradient sum": Symptom("gradient-sum", "the gradient does not sum to 0", "Return softmax - y."),
+    "mean": Symptom("mean", "the losses are right and their mean is not", "Divide by what the labels weigh."),
+    "sum": Symptom("sum", "the losses are right and their sum is not", "Add the losses up."),
+    "raised": Symptom("raises", "it raises where there is a loss", "Return the loss."),
+    "ended": Symptom("ends", "it ends its process or takes too long", "Find the call with --only."),
+    "returned": Symptom("returned", "it returns no array", _LOSSES),
+    "shape": Symptom("shape", "it returns another shape", _LOSSES),
+    "dtype": Symptom("dtype", "it returns another dtype than the logits'", "Round what is returned."),
+    "untouched": Symptom("untouched", "it writes into its inputs", "Work on a copy."),
+    "quiet": Symptom("quiet", "it prints", "Take the print out."),
+    "differentiable": Symptom("differentiable", "it has no gradient", "Use the library's own operations."),
+    "one class": Symptom("one-class", "the loss of one class is not +0.0", "Add 0.0 to the result."),
 }
-
 LABEL_ENTRY: Final = Symptom(
     "label-entry-lost",
-    "the label's entry of the gradient is lost",
-    "Of the gradient the label's entry alone is wrong: p - 1 was rounded beside a p near 1.",
+    "of the gradient the label's entry, p - 1, is lost to rounding",
     "Compute that entry as minus the sum of the others.",
+)
+INVALID_LABEL: Final = Symptom(
+    "label-out-of-range", "it takes an invalid label", "Raise at a label that is no class, or return nan."
 )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from xentcli.check.findings import judge_response
 from xentcli.check.probes import Probe
+from xentcli.check.report import worst_severity
 from xentcli.errors import XentError
 from xentcli.frameworks.conventions import convention_of_library, find_convention
 from xentcli.frameworks.subject import InSubprocess
@@ -24,11 +25,11 @@ _NEAR: Final = 1e-3  # a mean or sum is told by its first digits
 class Trial:
     """What came of the first call: ``problem`` says why nothing can be judged, None where it can.
 
-    ``is_ordinary``: the losses are right.
+    ``ordinary`` is the severity of what is wrong with the losses.
     """
 
     problem: str | None
-    is_ordinary: bool = False
+    ordinary: str | None = None
 
 
 def try_loss(subject: "Subject", max_ulps: float) -> Trial:
@@ -38,13 +39,13 @@ def try_loss(subject: "Subject", max_ulps: float) -> Trial:
     probe = Probe.build(convention, logits, labels, "float32", convention.reduction)
     response = subject.respond(probe.request())
     problem = _problem(probe, response)
-    return Trial(problem, problem is None and not judge_response(probe, response, max_ulps)[0])
+    return Trial(problem, None if problem else worst_severity(judge_response(probe, response, max_ulps)[0]))
 
 
 def open_subject(
     target: str, gradient: str | None, convention: "Convention", deadline: float, *, is_chosen: bool
-) -> tuple[InSubprocess, bool, str]:
-    """Start a loss in a process and call it once; return it, whether it was right, a note on the call.
+) -> tuple[InSubprocess, str | None, str]:
+    """Start a loss in a process and call it once; return it, how bad that was, and a note on the call.
 
     One that fails as NumPy's is called as one of the library that its file imports, unless its convention
     ``is_chosen``. Raises XentError where the target cannot be imported, or cannot be judged.
@@ -52,7 +53,7 @@ def open_subject(
     subject = InSubprocess(target, gradient, convention, deadline)
     trial = try_loss(subject, ACCURATE)
     if (problem := trial.problem) is None:
-        return subject, trial.is_ordinary, ""
+        return subject, trial.ordinary, ""
     subject.stop()
     if subject.is_class:
         call = f"def loss(x, y): return {target.rpartition(':')[2]}()(x, y)"
@@ -63,7 +64,7 @@ def open_subject(
         other = InSubprocess(target, gradient, find_convention(name, target, convention.reduction), deadline)
         trial = try_loss(other, ACCURATE)
         if trial.problem is None:
-            return other, trial.is_ordinary, f"called as {name}: it imports {library}"
+            return other, trial.ordinary, f"called as {name}: it imports {library}"
         other.stop()
         problem, hint = f"called as {name}, {trial.problem}", ""
     raise XentError(f"{target} was not judged: {problem}{hint}")

@@ -160,14 +160,14 @@ def _checked(
     convention, reduction = called
     deadline = run.deadline(budget or run.BUDGET)
     how = find_convention(convention, target, reduction)
-    subject, is_ordinary, remark = open_subject(
+    subject, ordinary, remark = open_subject(
         target, gradient, how, deadline, is_chosen=convention is not None
     )
     if remark:
         note(remark)
     try:
         with progress(f"checking {target}") as show:
-            return run.check(subject, options, target, deadline, is_ordinary, show)
+            return run.check(subject, options, target, deadline, ordinary, show)
     finally:
         subject.stop()
 

@@ -35,9 +35,9 @@ def verdict(report: "Report") -> str:
         return f"{target} is right, but breaks its contract ({failed}): {why}."
     if cause.severity == "inaccurate":
         return f"{target} is inaccurate ({failed}): {why}."
-    if report.is_ordinary:
+    if report.ordinary is None:
         return f"{target} is right on ordinary logits, but fails {failed}: {why}."
-    return f"{target} is wrong, on ordinary logits too ({failed}): {why}."
+    return f"{target} is {report.ordinary} on ordinary logits too ({failed}): {why}."
 
 
 def _nothing_failed(report: "Report", target: str) -> str:
