@@ -32,6 +32,8 @@ _NO_SHIFT: Final = Method(  # a common one that is no method of the table
     "log Σ exp x - x[label]",
     soft_labels=False,
 )
+OWN: Final = "own"  # the dtype of the batch
+_WIDE: Final = "float64"
 # In the order in which they are likely: a loss of logits first.
 _LIKELY: Final = ("sparse", "dense", "unshifted", "textbook", "naive", "clipped", "guarded")
 _METHODS: Final = {
@@ -43,7 +45,7 @@ _METHODS: Final = {
     )
 }
 
-Model = tuple[str, str]  # a mistake and "", or a method and the dtype that it computes in
+Model = tuple[str, str]  # a mistake and "", or a method and where it computes: OWN or _WIDE
 
 
 def models(finding: "CheckFinding") -> Iterator[Model]:
@@ -66,11 +68,9 @@ def models(finding: "CheckFinding") -> Iterator[Model]:
                 if number == value or abs(number - value) <= allowed:
                     yield name, ""
         for method in _METHODS:
-            for dtype in dict.fromkeys((probe.dtype, "float64")):
-                if supports((method, dtype), probe) and _fails_alike(
-                    _losses(probe, (method, dtype))[row], value, true
-                ):
-                    yield method, dtype
+            for model in ((method, OWN), (method, _WIDE)):
+                if supports(model, probe) and _fails_alike(_losses(probe, model)[row], value, true):
+                    yield model
 
 
 def choose(options: Sequence[Sequence[Model]], values: int, right: "Sequence[Probe]") -> list[Model]:
@@ -99,8 +99,9 @@ def supports(model: Model, probe: "Probe") -> bool:
 
 @cache
 def outcome(probe: "Probe", model: Model) -> "tuple[Case, Outcome]":
-    """Run a method on a batch, with its numbers in the dtype of the model."""
-    (name, dtype), batch = model, probe.batch
+    """Run a method on a batch, in its dtype or in float64."""
+    name, batch = model[0], probe.batch
+    dtype = probe.dtype if model[1] == OWN else _WIDE
     if dtype != probe.dtype:
         batch = replace(batch, logits=batch.logits.astype(dtype), labels=batch.labels.astype(dtype))
     case = Case(name, "", About(""), Numerics(dtype, "numpy"), "none", batch, (), ())

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.check.alike import Model, choose, models, outcome, supports
+from xentcli.check.alike import OWN, Model, choose, models, outcome, supports
 from xentcli.check.plan import CONTRACT_CATEGORY, PROPERTY
 from xentcli.check.report import SEARCH, SEVERITIES, Cause, CheckFinding, Place, worst_severity
 from xentcli.check.symptoms import INVALID_LABEL, LABEL_ENTRY, MISTAKES, Symptom, symptom_of
+from xentcli.formats import FORMATS
 from xentcli.judge.evidence import Evidence, Reduction
 from xentcli.judge.findings import FINDINGS, detect, detect_in_reduction, main_cause
 from xentcli.judge.findings.finding import WRONG, Finding
 from xentcli.judge.findings.inputs import ignored_row_leaks
 from xentcli.judge.findings.ranges import clip_active
+from xentcli.judge.findings.rounding import low_precision_sum
 from xentcli.judge.verdicts import VERDICTS
 from xentcli.methods.table import METHOD_NAMES
 from xentcli.model import Judgement, Step
@@ -44,6 +46,7 @@ class _Sample:
 
     check: "CheckResult"
     finding: CheckFinding
+    options: tuple[Model, ...] = ()
     model: Model | None = None
 
     @property
@@ -72,11 +75,12 @@ def causes(checks: "Sequence[CheckResult]", right: "Sequence[Probe]", *, is_know
     is wrong of ordinary logits is no method of xent's: it is not ``is_known``.
     """
     samples = [sample for check in checks for sample in _samples(check)]
-    options = [[m for m in models(s.finding) if is_known or not m[1]] for s in samples]
+    for sample in samples:
+        sample.options = tuple(model for model in models(sample.finding) if is_known or not model[1])
     values = sum(s.finding.place is not None and s.finding.place.value is not None for s in samples)
-    chosen = choose(options, values, right)
-    for sample, each in zip(samples, options, strict=True):
-        sample.model = next((model for model in chosen if model in each), None)
+    chosen = choose([sample.options for sample in samples], values, right)
+    for sample in samples:
+        sample.model = next((model for model in chosen if model in sample.options), None)
     usual = next((model for model in chosen if model[1]), None)
     words: dict[_Sample, Words] = dict.fromkeys(_capped(samples), clip_active)
     of_losses: dict[tuple[int, int], Words] = {}
@@ -87,8 +91,8 @@ def causes(checks: "Sequence[CheckResult]", right: "Sequence[Probe]", *, is_know
     groups: dict[str, list[_Sample]] = defaultdict(list)
     for sample, word in words.items():
         groups[word.name].append(sample)
-    outcome.cache_clear()
     found = [_cause(words[group[0]], group) for group in groups.values()]
+    outcome.cache_clear()
     return tuple(sorted(found, key=lambda cause: (SEVERITIES.index(cause.severity), -len(cause.checks))))
 
 
@@ -171,6 +175,8 @@ def _finding_in(finding: CheckFinding, place: Place, model: Model | None) -> Fin
         case, ran = outcome(probe, model)
         batch, steps = case.batch, ran.steps
     evidence = Evidence(batch, row, steps, probe.dtype, loss, true, word, state)
+    if word == "off" and batch.logits.shape[1] >= 2 ** FORMATS[probe.dtype].precision:
+        return low_precision_sum  # where 1 is added to as much, a sum in order stays where it is
     return _main(detect(evidence), "capped" if clip_active.detect(evidence) else word)
 
 
@@ -181,15 +187,16 @@ def _main(names: tuple[str, ...], verdict: str) -> Finding | None:
 
 
 def _cause(words: Words, group: Sequence[_Sample]) -> Cause:
-    """Return the cause of a group, with a bundled case that shows the method which fails alike."""
-    shown = (
-        (sample.check.name, sample.model[0])
+    """Return the cause of a group, with a bundled case in which a method fails alike for the same reason."""
+    alike = (
+        (sample.check.name, model[0])
         for sample in group
-        if sample.model is not None and sample.finding.place is not None
-        if sample.check.category not in _NO_CASES and sample.model[0] in METHOD_NAMES
-        if sample.model[1] == sample.finding.place.probe.dtype
+        if sample.check.category not in _NO_CASES and sample.finding.place is not None
+        for model in sorted(sample.options, key=lambda model: model != sample.model)
+        if model[1] == OWN and model[0] in METHOD_NAMES
+        if _finding_in(sample.finding, sample.finding.place, model) == words
     )
-    case, method = next(shown, (None, None))
+    case, method = next(alike, (None, None))
     return Cause(
         name=words.name,
         short=words.short,
