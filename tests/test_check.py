@@ -22,10 +22,11 @@ def report(
     convention: str = "numpy",
     gradient: Loss | None = None,
     reduction: str | None = None,
+    ordinary: str | None = None,
     **options: Any,
 ) -> Report:
     subject = LossFunction.build(loss, gradient, find_convention(convention, "", reduction))
-    return check(subject, Options(**options), loss.__name__, deadline(60))
+    return check(subject, Options(**options), loss.__name__, deadline(60), ordinary)
 
 
 def failing(report: Report) -> dict[str, set[str]]:

@@ -26,14 +26,18 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_right_loss_passes(xent: Xent) -> None:
     run = xent("check", f"{RIGHT}:log1p", "--gradient", f"{RIGHT}:gradient")
 
-    assert (run.code, run.err) == (0, "57 checks passed\n")
+    assert (run.code, run.err) == (0, "")
+    assert run.out.startswith(f"{RIGHT}:log1p passed all 57 checks.\n")
     assert_golden("check-right.txt", masked(run.out))
 
 
-def test_a_wrong_loss_is_shown_by_category_and_then_finding_by_finding(xent: Xent) -> None:
-    run = xent("check", f"{WRONG}:maximum_in_the_sum", "--skip", "search=it takes its time")
+def test_a_wrong_loss_is_shown_by_cause_and_with_verbose_finding_by_finding(xent: Xent) -> None:
+    arguments = ("check", f"{WRONG}:maximum_in_the_sum", "--skip", "search=it takes its time")
+    short, run = xent(*arguments), xent(*arguments, "--verbose")
 
-    assert (run.code, run.err) == (1, "51 checks passed, 4 failed, 1 skipped\n")
+    assert (run.code, run.err) == (short.code, short.err) == (1, "")
+    assert run.out.startswith(short.out)
+    assert len(short.out.splitlines()) < 20
     assert_golden("check-wrong.txt", masked(run.out))
 
 
@@ -49,6 +53,11 @@ def test_json_holds_every_check(xent: Xent) -> None:
     )
     assert (document["passed"], document["counterexamples"], document["max_ulps"]) == (False, [], 4)
     assert document["summary"] == {"passed": 7, "failed": 1, "skipped": 0, "not_reached": 0}
+    assert (
+        document["verdict"] == f"{RUDE}:prints is right, but breaks its contract (1 of 8 checks): it prints."
+    )
+    (cause,) = document["causes"]
+    assert (cause["name"], cause["severity"], cause["checks"]) == ("quiet", "contract", ["quiet"])
     assert document["checks"][-1] == {
         "category": "contract",
         "name": "quiet",
@@ -56,8 +65,13 @@ def test_json_holds_every_check(xent: Xent) -> None:
         "status": "failed",
         "batches": 0,
         "ulps": None,
+        "severity": "contract",
         "findings": [
-            {"name": "quiet", "message": "printed 'shape (1, 2)\\n' (in common-offset and 6 more calls)"}
+            {
+                "name": "quiet",
+                "message": "printed 'shape (1, 2)\\n' (in common-offset and 6 more calls)",
+                "severity": "contract",
+            }
         ],
     }
 
@@ -199,10 +213,109 @@ def test_what_a_loss_starts_ends_with_it(xent: Xent, tmp_path: Path) -> None:
     )  # and does not wait a minute
 
 
-def test_a_loss_that_always_raises_may_have_another_convention(xent: Xent) -> None:
-    run = xent("check", f"{RIGHT}:log1p", "--convention", "numpy.rows", "--only", "blog")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            [f"{RIGHT}:log1p", "--convention", "numpy.rows"],
+            "2 × 3 in float32); it was called as numpy.rows (--list has other conventions)",
+        ),
+        ([f"{RIGHT}:mean"], "was not judged: it returns one number for 2 examples; add --reduction mean"),
+        ([f"{RUDE}:reduced"], "was not judged: it returns one number for 2 examples; add --reduction sum"),
+        ([f"{RUDE}:a_list"], "was not judged: it returned list; expected a NumPy array"),
+        (
+            ["json:JSONDecoder"],
+            "json:JSONDecoder is a class; name a function that calls an instance, such as",
+        ),
+        ([f"{RIGHT}:log1p", "--beside", "torch.cros_entropy"], "did you mean 'torch.cross_entropy'?"),
+        ([], "name a loss: module:function or path/to/file.py:function (or --list)"),
+        ([f"{RIGHT}:log1p", "nothing"], "nothing: no such file, folder or bundled case"),
+    ],
+)
+def test_what_cannot_be_judged_is_said_in_one_sentence(
+    xent: Xent, arguments: list[str], message: str
+) -> None:
+    run = xent("check", *arguments)
 
-    assert "It raises in every call: is its convention numpy.rows? Known are" in run.out
+    assert (run.code, run.out) == (2, "")
+    assert message in run.err
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("while True: pass", "was not judged: no answer within 1 s (of ordinary logits, 2 × 3 in float32)"),
+        ("import os; os._exit(3)", "was not judged: the process ended with code 3 (of ordinary logits"),
+    ],
+)
+def test_a_first_call_that_never_ends_is_the_last(
+    xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
+    monkeypatch.setattr(subjects, "_TO_RESPOND", 1.0)
+    (tmp_path / "bad.py").write_text(f"def loss(x, k):\n    {code}\n", encoding="utf-8")
+
+    run = xent("check", f"{tmp_path}/bad.py:loss")
+
+    assert (run.code, run.out) == (2, "")
+    assert message in run.err
+
+
+def test_cases_that_are_named_are_all_that_is_checked(xent: Xent) -> None:
+    run = xent(
+        "check", f"{RIGHT}:log1p", "abnormal", "cases/cancellation", "cases/labels/labels-sum-to-two.yaml"
+    )
+
+    assert run.code == 0
+    assert run.out.startswith(f"{RIGHT}:log1p passed 8 checks, 1 skipped.\n")
+    assert "labels-sum-to-two: expects one class per example, not soft labels" in run.out
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "code", "sentence"),
+    [
+        (
+            "maximum_in_the_sum",
+            "offset_cancels",
+            0,
+            "fails no check that {} passes; both fail 2, {} alone 6.",
+        ),
+        (
+            "offset_cancels",
+            "maximum_in_the_sum",
+            1,
+            "fails 6 checks that {} passes; both fail 2, {} alone 0.",
+        ),
+    ],
+)
+def test_a_loss_beside_another_answers_for_what_it_alone_fails(
+    xent: Xent, mine: str, theirs: str, code: int, sentence: str
+) -> None:
+    only = ("--only", "cancellation", "--only", "keras-cap")
+    run = xent("check", f"{WRONG}:{mine}", "--beside", f"{WRONG}:{theirs}", *only)
+    document = json.loads(
+        xent("check", f"{WRONG}:{mine}", "--beside", f"{WRONG}:{theirs}", *only, "--format", "json").out
+    )
+
+    said = f"{WRONG}:{mine} {sentence.format(*[f'{WRONG}:{theirs}'] * 2)}"
+    assert run.code == code
+    assert " ".join(run.out.split("  convention")[0].split()) == said == document["verdict"]
+    assert document["beside"]["both"] == ["tail-collapse-in-float64", "keras-cap"]
+    assert len(document["beside"]["only_mine"]) == 6 * code
+
+
+def test_the_list_has_conventions_and_checks(xent: Xent) -> None:
+    run = xent("check", "--list", "--convention", "torch.rows")
+
+    assert run.code == 0
+    assert "f(labels (N, C), probabilities (N, C)) → losses (N,)" in run.out
+    assert "unnormalised-labels" in run.out
+    assert "ignored-rows" not in run.out  # a row of labels ignores none
+
+
+def test_a_file_gets_the_report_and_the_terminal_the_verdict(xent: Xent, tmp_path: Path) -> None:
+    run = xent("check", f"{RIGHT}:log1p", "--only", "blog", "-o", tmp_path / "report.json")
+
+    assert (run.code, run.out, run.err) == (0, "", f"{RIGHT}:log1p passed all 3 checks.\n")
 
 
 def test_a_loss_reads_nothing_and_prints_nowhere(xent: Xent, tmp_path: Path) -> None:
@@ -215,17 +328,22 @@ def test_a_loss_reads_nothing_and_prints_nowhere(xent: Xent, tmp_path: Path) -> 
     assert xent("check", f"{path}:loss", "--only", "blog").code == 0
 
 
-def test_what_the_search_finds_is_written_as_cases_that_run(xent: Xent, tmp_path: Path) -> None:
+def test_what_the_search_finds_is_written_as_cases_that_fail_again(xent: Xent, tmp_path: Path) -> None:
     folder = tmp_path / "found"
     arguments = ["check", f"{WRONG}:offset_cancels", "--only", "search", "--save-failures", folder]
 
     run = xent(*arguments)
     texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())}
+    again = json.loads(xent("check", f"{WRONG}:offset_cancels", folder, "--format", "json").out)
+    assert [check["status"] for check in again["checks"]] == ["failed", "failed"]
+    assert xent("check", f"{RIGHT}:log1p", folder).code == 0
     (folder / "off-float16.yaml").write_text("my own", encoding="utf-8")
 
     assert run.code == 1
     assert set(texts) == {"collapsed-float32.yaml", "off-float16.yaml"}
-    assert xent("run", folder / "collapsed-float32.yaml").code == 0
+    assert run.err == (
+        f"wrote 2 failures to {folder}; 'xent check {WRONG}:offset_cancels {folder}' fails on them again\n"
+    )
     assert xent(*arguments).code == 1
     assert (folder / "off-float16.yaml").read_text(encoding="utf-8") == "my own"
     assert (folder / "off-float16-2.yaml").read_text(encoding="utf-8") == texts["off-float16.yaml"]
@@ -246,14 +364,17 @@ def test_time_that_runs_out_is_said_and_fails(xent: Xent) -> None:
     run = xent("check", f"{RIGHT}:log1p", "--budget", "1e-9")
 
     assert run.code == 1
-    assert "abnormal: not reached in time\n" in run.out
-    assert run.err == "1 check passed, 55 not reached\n"
+    assert run.out.startswith(f"{RIGHT}:log1p passed 1 check, 55 not reached in time.\n")
+    assert "not reached in time: abnormal, normal-10class, normal-3x3, " in run.out
 
 
 def test_a_search_may_end_early(xent: Xent) -> None:
     run = xent("check", f"{RIGHT}:log1p", "--only", "search", "--budget", "1e-9")
 
-    assert (run.code, run.err) == (0, "0 checks passed, 1 not reached\n")
+    assert (run.code, run.out.partition("\n")[0]) == (
+        0,
+        f"{RIGHT}:log1p passed 0 checks, 1 not reached in time.",
+    )
 
 
 def test_the_bar_can_be_lowered(xent: Xent) -> None:

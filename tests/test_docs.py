@@ -47,7 +47,8 @@ def on_a_terminal(command: str, folder: Path) -> str:
         while chunk := read(controller):
             shown += chunk
     os.close(controller)
-    return shown.decode().replace("\r\n", "\n")
+    text = shown.decode().replace("\r\n", "\n")
+    return re.sub(r"[^\n]*\r", "", text)  # progress is written over
 
 
 def read(controller: int) -> bytes:

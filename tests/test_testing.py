@@ -23,7 +23,7 @@ def table_of(rows: Iterable[tuple[str, ...]]) -> str:
 
 def test_the_page_has_every_convention_property_and_item_of_the_contract() -> None:
     page = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
-    called = ((f"`{c.name}`", f"`{c.call}`", c.library) for c in CONVENTIONS.values())
+    called = ((f"`{c.name}`", f"`{c.signature}`", c.library) for c in CONVENTIONS.values())
 
     assert table_of(called) in page
     assert table_of((f"`{each.name}`", each.asserts) for each in PROPERTIES) in page

@@ -5,6 +5,7 @@ from typing import Any
 
 from xentcli.check.plan import plan
 from xentcli.check.run import BUDGET, Options, check, deadline
+from xentcli.check.trial import try_loss
 from xentcli.frameworks.conventions import find_convention
 from xentcli.frameworks.function import LossFunction
 from xentcli.judge.findings.finding import ACCURATE
@@ -42,7 +43,7 @@ def check_loss(  # noqa: PLR0913 - each is an option of xent check too
     seed: int = 0,
     budget: float = BUDGET,
 ) -> None:
-    """Raise AssertionError, with the findings, where a loss fails a check; see ``xent check``.
+    """Raise AssertionError, with verdict and findings, where a loss fails a check; see ``xent check``.
 
     The loss is called in this process, by the convention: for ``numpy`` with logits (N, C) of a floating
     dtype and labels (N,) int64, to return losses (N,) of that dtype. ``only`` and ``skip``, which gives
@@ -54,7 +55,11 @@ def check_loss(  # noqa: PLR0913 - each is an option of xent check too
     subject = LossFunction.build(loss, gradient, find_convention(convention, "", reduction))
     chosen = (only,) if isinstance(only, str) else tuple(only)
     options = Options(max_ulps=max_ulps, only=chosen, skip=skip or {}, seed=seed)
-    report = check(subject, options, getattr(loss, "__qualname__", repr(loss)), end)
+    name = getattr(loss, "__qualname__", repr(loss))
+    trial = try_loss(subject, max_ulps)
+    if trial.problem is not None:
+        raise AssertionError(f"{name} was not judged: {trial.problem}")
+    report = check(subject, options, name, end, ordinary=trial.ordinary)
     if not report.passed:
         screen = Screen(100, boxes=False, colour=False, unicode=True)
-        raise AssertionError("\n" + render(report, "plain", screen))
+        raise AssertionError(render(report, "plain", screen, verbose=True))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.check.probes import Probe
-from xentcli.check.report import CheckFinding
+from xentcli.check.report import CheckFinding, Place
 from xentcli.digits import text, three
 from xentcli.formats import FORMATS, nearest, ulp, ulps
 from xentcli.judge.verdicts import judge_gradient, verdict
@@ -54,7 +54,7 @@ def compare_rows(message: str, one: Row, other: Row, max_ulps: float) -> list[Ch
         return []  # reported as such
     (a,), (b,) = losses
     probe, _, row = other
-    true, form = probe.truth.losses[probe.truth.rows.index(row)], FORMATS[probe.dtype]
+    true, form = _true(probe, row), FORMATS[probe.dtype]
     same = a == b or (math.isnan(a) and math.isnan(b))
     if not same and math.isfinite(a) and math.isfinite(b) and true.is_finite():
         allowed = _BOTH * Fraction(probe.allowance(row, true, max_ulps)) * ulp(Fraction(true), form)
@@ -62,20 +62,29 @@ def compare_rows(message: str, one: Row, other: Row, max_ulps: float) -> list[Ch
     if same:
         return []
     numbers = f"{text(a, probe.dtype)} and {text(b, probe.dtype)}"
-    return [CheckFinding("differs", f"{message}: {numbers}", probe.dtype)]
+    places = (Place(other[0], row, b, true), Place(one[0], one[2], a, _true(one[0], one[2])))
+    worse = max(places, key=lambda place: math.inf if place.error is None else place.error)
+    return [CheckFinding("differs", f"{message}: {numbers}", worse.probe.describe(worse.row), worse)]
+
+
+def _true(probe: Probe, row: int) -> Decimal:
+    return probe.truth.losses[probe.truth.rows.index(row)]
 
 
 def _failure(probe: Probe, response: "Fields") -> list[CheckFinding] | None:
     """Return what is wrong with a response that holds no losses to judge; None where it holds them."""
-    if response.get("ended"):
-        return [CheckFinding("ended", response["raised"])]
-    if "raised" in response:
-        return [] if probe.may_be_refused else [CheckFinding("raised", f"raised {response['raised']}")]
-    if "unusable" in response:
-        return [CheckFinding("returned", response["unusable"])]
     examples = len(probe.batch.logits)
+    example, place = (probe.describe(0) if examples == 1 else ""), Place(probe, 0)
+    if response.get("ended"):
+        return [CheckFinding("ended", response["raised"], example, place)]
+    if "raised" in response:
+        raised = f"raised {response['raised']}"
+        return [] if probe.may_be_refused else [CheckFinding("raised", raised, example, place)]
+    if "unusable" in response:
+        return [CheckFinding("returned", response["unusable"], example, place)]
     if len(response["losses"]) != examples:
-        return [CheckFinding("shape", f"returned shape {tuple(response['shape'])}; expected ({examples},)")]
+        shape = f"returned shape {tuple(response['shape'])}; expected ({examples},)"
+        return [CheckFinding("shape", shape, example, place)]
     return None
 
 
@@ -85,10 +94,11 @@ def _loss_findings(
     """Judge one loss by its verdict, but with the example's allowance in the place of 4 ulps."""
     word, form = verdict(loss, true, probe.dtype, capped=False), FORMATS[probe.dtype]
     shown, error = f"example {row} is {text(loss, probe.dtype)}", ulps(loss, true, form)
+    place = Place(probe, row, loss, true)
     if word == "undefined":
         if math.isfinite(loss):
             why = "its label is invalid" if probe.batch.is_invalid(row) else "there is no true loss"
-            yield CheckFinding("plausible", f"{shown}, though {why}", probe.describe(row))
+            yield CheckFinding("plausible", f"{shown}, though {why}", probe.describe(row), place)
         return
     if word in {"accurate", "off"}:
         word = "off"
@@ -99,7 +109,8 @@ def _loss_findings(
     if not right:
         distance = f", {three(error)} ulps off" if word == "off" and error is not None else ""
         truth = text(nearest(true, form), probe.dtype)
-        yield CheckFinding(word, f"{word}: {shown}, where the loss is {truth}{distance}", probe.describe(row))
+        statement = f"{word}: {shown}, where the loss is {truth}{distance}"
+        yield CheckFinding(word, statement, probe.describe(row), place)
 
 
 def _may_collapse(probe: Probe, true: Decimal, error: Decimal | None) -> bool:
@@ -122,7 +133,8 @@ def _gradient_findings(probe: Probe, response: "Fields") -> Iterator[CheckFindin
         if state in {"wrong", "dead"} or (state == "nan" and not probe.is_poisoned(row)):
             numbers = f"{_first(values[row])}, where it is {_first(true)}"
             message = f"the gradient of example {row} is {state}: {numbers}"
-            yield CheckFinding(f"gradient {state}", message)
+            place = Place(probe, row, gradient=values[row])
+            yield CheckFinding(f"gradient {state}", message, probe.describe(row), place)
 
 
 def _reduction_findings(
@@ -145,7 +157,8 @@ def _reduction_findings(
     if error is not None and float(error) <= allowance:
         return []
     truth = text(nearest(true, form), probe.dtype)
-    return [CheckFinding(reduction, f"the {reduction} is {text(loss, probe.dtype)}, where it is {truth}")]
+    statement = f"the {reduction} is {text(loss, probe.dtype)}, where it is {truth}"
+    return [CheckFinding(reduction, statement, place=Place(probe, 0, loss, true))]
 
 
 def _first(values: "FloatArray") -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from xentcli import atlas
 from xentcli.check.probes import Probe
@@ -10,8 +10,12 @@ from xentcli.check.properties import PROPERTIES, Rule
 from xentcli.check.report import SEARCH
 from xentcli.frameworks.conventions import Convention
 
+if TYPE_CHECKING:
+    from xentcli.model import Case
+
 PROPERTY: Final = "properties"
 CONTRACT_CATEGORY: Final = "contract"
+CASES_CATEGORY: Final = "cases"  # those that are named
 
 # What every call must keep to, by name; seen in all responses together.
 CONTRACT: Final = {
@@ -25,7 +29,10 @@ CONTRACT: Final = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckSpec:
-    """One check: its batches, which kinds of findings against the truth count, a rule for others."""
+    """One check: its batches, which kinds of findings against the truth count, a rule for others.
+
+    ``unsupported`` says why the loss does not support it, where it is asked for all the same.
+    """
 
     category: str
     name: str
@@ -33,6 +40,7 @@ class CheckSpec:
     probes: tuple[Probe, ...] = ()
     kinds: frozenset[str] | None = None
     rule: Rule | None = None
+    unsupported: str | None = None
 
 
 @lru_cache(maxsize=8)  # a test suite calls for one check at a time
@@ -43,11 +51,8 @@ def plan(convention: Convention, parameters: tuple[str, ...], *, gradient: bool)
     """
     specs = []
     for entry in atlas.entries():
-        case = entry.case
-        reduction = case.reduction if "reduction" in parameters else convention.reduction
-        probe = Probe(convention, case.batch, case.dtype, reduction)
-        if probe.is_supported(parameters):
-            specs.append(CheckSpec(entry.folder or "blog", case.name, case.title, (probe,)))
+        spec = case_spec(entry.case, convention, parameters, entry.folder or "blog")
+        specs += [] if spec.unsupported else [spec]
     specs += [
         CheckSpec(PROPERTY, each.name, each.asserts, probes, each.kinds, each.rule)
         for each in PROPERTIES
@@ -57,3 +62,15 @@ def plan(convention: Convention, parameters: tuple[str, ...], *, gradient: bool)
     specs += [CheckSpec(CONTRACT_CATEGORY, name, CONTRACT[name]) for name in names]
     searched = "no failure among seeded rows of many scales, offsets, gaps and dtypes"
     return (*specs, CheckSpec(SEARCH, SEARCH, searched))
+
+
+def case_spec(
+    case: "Case", convention: Convention, parameters: tuple[str, ...], category: str = CASES_CATEGORY
+) -> CheckSpec:
+    """Return the check that a case is."""
+    reduction = case.reduction if "reduction" in parameters else convention.reduction
+    probe = Probe(convention, case.batch, case.dtype, reduction)
+    reason = convention.why_unsupported(case.batch, parameters)
+    if reason is None and not probe.is_supported(parameters):
+        reason = f"convention {convention.name} has no such numbers"
+    return CheckSpec(category, case.name, case.title, (probe,), unsupported=reason)

@@ -13,7 +13,7 @@ import numpy as np
 
 from xentcli.check.findings import compare_rows
 from xentcli.check.probes import Probe
-from xentcli.check.report import CheckFinding
+from xentcli.check.report import CheckFinding, Place
 from xentcli.formats import FORMATS, exact_sum, nearest
 from xentcli.frameworks.conventions import Convention
 from xentcli.judge.findings.finding import WRONG
@@ -111,11 +111,13 @@ def _gradient_sum_findings(called: Called, _: float) -> Iterator[CheckFinding]:
         if (gradient := response.get("gradient")) is None:
             continue
         values = np.array(gradient).reshape(probe.batch.logits.shape)
-        for row in values[np.isfinite(values).all(axis=1)]:
+        for number in np.flatnonzero(np.isfinite(values).all(axis=1)).tolist():
+            row = values[number]
             largest, residual = np.abs(row).max(), abs(nearest(exact_sum(row.tolist()), FORMATS["float64"]))
             if residual > WRONG * largest:
+                place = Place(probe, number, gradient=row)
                 message = f"a gradient with the largest entry {largest:.3g} sums to {residual:.3g}"
-                yield CheckFinding("gradient sum", message, probe.dtype)
+                yield CheckFinding("gradient sum", message, probe.describe(number), place)
                 return
 
 

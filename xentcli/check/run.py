@@ -2,16 +2,18 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from xentcli.check.causes import causes
 from xentcli.check.findings import judge_response
-from xentcli.check.plan import CONTRACT_CATEGORY, CheckSpec, plan
+from xentcli.check.plan import CONTRACT_CATEGORY, PROPERTY, CheckSpec, case_spec, plan
 from xentcli.check.report import SEARCH, CheckFinding, CheckResult, Report
-from xentcli.check.search import rounds, shrink, split
+from xentcli.check.search import ROUNDS, rounds, shrink, split
 from xentcli.errors import XentError, count, did_you_mean
 from xentcli.frameworks import versions
 from xentcli.judge.findings.finding import ACCURATE
@@ -20,6 +22,7 @@ from xentcli.load.write import case_yaml
 if TYPE_CHECKING:
     from xentcli.check.probes import Probe
     from xentcli.frameworks.subject import Subject
+    from xentcli.model import Case
     from xentcli.process import Fields
 
 BUDGET = 120.0  # seconds; JAX, which compiles every shape of array, computes for 50
@@ -29,13 +32,15 @@ BUDGET = 120.0  # seconds; JAX, which compiles every shape of array, computes fo
 class Options:
     """What is checked, and how strictly.
 
-    ``only`` and ``skip`` name checks or categories; ``skip`` gives the reason for each.
+    ``only`` and ``skip`` name checks or categories; ``skip`` gives the reason for each. ``cases`` are checked
+    in place of everything else, where there are any.
     """
 
     max_ulps: float = ACCURATE
     only: Sequence[str] = ()
     skip: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+    cases: Sequence["Case"] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_ulps < math.inf:
@@ -51,9 +56,21 @@ def deadline(budget: float) -> float:
     return time.monotonic() + budget
 
 
-def check(subject: "Subject", options: Options, target: str, deadline: float) -> Report:
-    """Run the checks that suit a loss, until the deadline; raises XentError where an option names none."""
+def check(  # noqa: PLR0913, PLR0917 - the last two have defaults
+    subject: "Subject",
+    options: Options,
+    target: str,
+    deadline: float,
+    ordinary: str | None = None,
+    show: Callable[[float], None] = lambda _: None,
+) -> Report:
+    """Run the checks that suit a loss, until the deadline; raises XentError where an option names none.
+
+    ``ordinary`` goes into the report; ``show`` is told which share is done.
+    """
     specs = plan(subject.convention, subject.parameters, gradient=subject.has_gradient)
+    if options.cases:
+        specs = tuple(case_spec(case, subject.convention, subject.parameters) for case in options.cases)
     known = dict.fromkeys(name for spec in specs for name in (spec.category, spec.name))
     for name in (*options.only, *options.skip):
         if name not in known:
@@ -63,12 +80,22 @@ def check(subject: "Subject", options: Options, target: str, deadline: float) ->
     contract = [spec for spec in chosen if spec.category == CONTRACT_CATEGORY]
     others = [spec for spec in chosen if spec.category != CONTRACT_CATEGORY]
     # The contract is checked in the calls of the others: where it alone is chosen, of all but the search.
-    run = _Run(subject, options, target, deadline)
     called = others or [spec for spec in specs if spec.category not in {CONTRACT_CATEGORY, SEARCH}]
-    results = tuple(run.check(spec) for spec in called)[: len(others)]
-    results += tuple(run.check(spec) for spec in contract)
+    run = _Run(subject, options, target, deadline)
+    run.take_turns(called, show)
+    results = tuple(run.results[spec] for spec in others)
+    results += tuple(run.check_contract(spec) for spec in contract)
     used = versions(target, subject.convention)
-    return Report(target, subject.convention.name, used, options.max_ulps, results, run.counterexamples)
+    return Report(
+        target=target,
+        convention=subject.convention.name,
+        versions=used,
+        max_ulps=options.max_ulps,
+        checks=results,
+        counterexamples=run.counterexamples,
+        causes=causes(results, run.right_batches(others), is_known=ordinary != "wrong"),
+        ordinary=ordinary,
+    )
 
 
 class _Run:
@@ -78,21 +105,50 @@ class _Run:
         self._subject, self._options, self._target, self._deadline = subject, options, target, deadline
         self._broken: list[tuple[str, str, str]] = []  # item of the contract, how, in which check
         self._returned = False
+        self.results: dict[CheckSpec, CheckResult] = {}
         self.counterexamples: dict[str, str] = {}
 
-    def check(self, spec: CheckSpec) -> CheckResult:
-        """Run one check; one that time ran out in is not reached."""
-        skip = self._options.skip
-        reason = skip.get(spec.name, skip.get(spec.category))
-        result = CheckResult(spec.category, spec.name, spec.asserts, skipped=reason)
-        if reason is not None:
-            return result
-        if spec.category == CONTRACT_CATEGORY:
-            return self._check_contract(result)
-        return self._search(result) if spec.category == SEARCH else self._call_all(spec, result)
+    def take_turns(self, specs: Sequence[CheckSpec], show: Callable[[float], None]) -> None:
+        """Run checks, one call of each category after the other: little time is enough to begin them all."""
+        categories = dict.fromkeys(spec.category for spec in specs)
+        turns = deque(
+            self._category([spec for spec in specs if spec.category == name]) for name in categories
+        )
+        done, total = 0, sum(ROUNDS if spec.category == SEARCH else len(spec.probes) for spec in specs)
+        late: list[Iterator[bool]] = []
+        while turns:
+            turn = turns.popleft()
+            if (goes_on := next(turn, None)) is not None:
+                done += 1
+                show(done / (total + 1))
+                (turns if goes_on else late).append(turn)
+        for turn in late:
+            deque(turn, maxlen=0)
 
-    def _check_contract(self, result: CheckResult) -> CheckResult:
+    def _category(self, specs: Sequence[CheckSpec]) -> Iterator[bool]:
+        """Run the checks of a category; yield after each call, False before what the others go before."""
+        for spec in specs:
+            result = self._begin(spec)
+            if result.skipped is None:
+                check = self._search(result) if spec.category == SEARCH else self._call_all(spec, result)
+                result = yield from check
+            self.results[spec] = result
+
+    def _begin(self, spec: CheckSpec) -> CheckResult:
+        skip = self._options.skip
+        reason = skip.get(spec.name, skip.get(spec.category, spec.unsupported))
+        return CheckResult(spec.category, spec.name, spec.asserts, skipped=reason)
+
+    def right_batches(self, specs: Sequence[CheckSpec]) -> "list[Probe]":
+        """Return the batches of the cases that passed."""
+        cases = [spec for spec in specs if spec.category not in {PROPERTY, SEARCH}]
+        return [spec.probes[0] for spec in cases if self.results[spec].status == "passed"]
+
+    def check_contract(self, spec: CheckSpec) -> CheckResult:
         """Say whether all calls together kept to one item of the contract."""
+        result = self._begin(spec)
+        if result.skipped is not None:
+            return result
         findings = []
         if broken := [place for item, *place in self._broken if item == result.name]:
             how, name = broken[0]
@@ -100,7 +156,7 @@ class _Run:
             findings = [CheckFinding(result.name, how, f"in {name}{more}")]
         return replace(result, findings=tuple(findings), reached=self._returned or result.name == "quiet")
 
-    def _call_all(self, spec: CheckSpec, result: CheckResult) -> CheckResult:
+    def _call_all(self, spec: CheckSpec, result: CheckResult) -> Generator[bool, None, CheckResult]:
         called: list[tuple[Probe, Fields]] = []
         findings: list[CheckFinding] = []
         errors: list[Decimal] = []
@@ -110,11 +166,12 @@ class _Run:
                 found, error = judge_response(*called[-1], self._options.max_ulps)
                 findings += [each for each in found if spec.kinds is None or each.name in spec.kinds]
                 errors += [] if error is None or spec.kinds is not None else [error]
+                yield True
         findings += [] if spec.rule is None else spec.rule(called, self._options.max_ulps)
         worst, reached = max(errors, default=None), len(called) == len(spec.probes)
         return replace(result, batches=len(called), ulps=worst, findings=tuple(findings), reached=reached)
 
-    def _search(self, result: CheckResult) -> CheckResult:
+    def _search(self, result: CheckResult) -> Generator[bool, None, CheckResult]:
         """Search until the rounds or the time are up; keep an example of each finding, and simplify it."""
         examples: dict[str, Probe] = {}
         errors: list[Decimal | None] = []
@@ -126,6 +183,8 @@ class _Run:
                 for one in split(batch) if findings else ():
                     for name in self._findings(one):
                         examples.setdefault(name, one)
+                yield True
+            yield False  # to make examples simple takes many calls
             for name, one in examples.items():
                 examples[name] = shrink(one, name, self._findings)
             ended = True

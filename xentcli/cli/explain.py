@@ -43,7 +43,7 @@ def explain(
     from xentcli.methods.table import select
     from xentcli.show.explanations import render
 
-    if method in frameworks.NAMES:
+    if method in frameworks.NAMES or ":" in (method or ""):
         raise XentError(f"explain follows xent's own methods step by step; {method} shows its result only")
     if method is not None and len(select(method, frameworks.NAMES)) > 1:
         raise XentError(f"explain expects one method, not the group '{method}'")

@@ -138,7 +138,7 @@ override_options = options(
     option(
         "--methods",
         metavar="NAMES",
-        help="Run these methods or groups, such as naive,dense or all, or real frameworks, such as torch.",
+        help="Run these methods or groups, such as naive,dense or all; also torch, or mine.py:loss.",
         shell_complete=complete_methods,
     ),
     number_options,

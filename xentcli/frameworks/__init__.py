@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from xentcli.errors import XentError
-from xentcli.frameworks.conventions import CONVENTIONS, Convention
+from xentcli.frameworks.conventions import CONVENTIONS, Convention, find_convention
 
 if TYPE_CHECKING:
     from xentcli.model import Batch
@@ -29,7 +29,7 @@ class Library:
         """The version installed, None where there is none."""
         from importlib import metadata  # as slow to import as a third of the rest
 
-        for distribution in self.distributions or (self.name,):
+        for distribution in filter(None, self.distributions or (self.name,)):
             try:
                 return metadata.version(distribution).partition("+")[0]
             except metadata.PackageNotFoundError:
@@ -51,7 +51,7 @@ LIBRARIES: Final = {library.name: library for library in _ALL}
 
 @dataclass(frozen=True, slots=True)
 class FrameworkMethod:
-    """One function of a framework.
+    """One function of a framework, or of somebody's file or module: its name is then the target.
 
     ``target`` names it as for ``xent check``, and ``convention`` how it is called; ``call`` is shown.
     ``supports`` names what it supports of class weights, smoothing and ignored rows, by the keys of
@@ -66,8 +66,13 @@ class FrameworkMethod:
 
     @property
     def library(self) -> Library:
-        """The library that the name begins with."""
-        return LIBRARIES[self.name.partition(".")[0]]
+        """The library that the name begins with; one without a name where that is a file."""
+        return LIBRARIES.get(self.name.partition(":")[0].partition(".")[0], Library("", ""))
+
+    @property
+    def is_target(self) -> bool:
+        """Whether the name is that of a file's or module's function."""
+        return self.name == self.target
 
     def why_unsupported(self, batch: "Batch") -> str | None:
         """Say why the function does not support a batch; None where it does."""
@@ -124,13 +129,18 @@ NAMES: Final = (*(method.name for method in FRAMEWORK_METHODS), *LIBRARIES, GROU
 def select(names: str) -> tuple[tuple[FrameworkMethod, ...], str]:
     """Return the framework methods of a list such as ``all,torch``, and what is left of the list.
 
-    The group ``frameworks`` takes what is installed. Raises XentError where nothing is, and where the library
-    of another name is not.
+    A name with a colon is a target, as for ``xent check``. The group ``frameworks`` takes what is installed.
+    Raises XentError where nothing is, and where the library of another name is not.
     """
     words = [word for word in (part.strip() for part in names.split(",")) if word]
+    targets = dict.fromkeys(word for word in words if ":" in word)
     chosen = {method.name for word in words if word in NAMES for method in _installed(word)}
-    rest = ",".join(word for word in words if word not in NAMES)
-    return tuple(method for method in FRAMEWORK_METHODS if method.name in chosen), rest
+    rest = ",".join(word for word in words if word not in NAMES and word not in targets)
+    known = [method for method in FRAMEWORK_METHODS if method.name in chosen]
+    return (
+        *known,
+        *(FrameworkMethod(word, word, find_convention(None, word), word) for word in targets),
+    ), rest
 
 
 def _installed(name: str) -> Sequence[FrameworkMethod]:

@@ -55,8 +55,8 @@ class Convention:
     flushes: bool = False
 
     @property
-    def call(self) -> str:
-        """The call, as a signature."""
+    def signature(self) -> str:
+        """How a loss is called and what it returns: ``f(logits (N, C), labels (N,) int64) → losses (N,)``."""
         axes = "(N,)" if self.binary else "(N, C)"
         scores = f"{'probabilities' if self.probabilities else 'logits'} {axes}"
         labels = "labels (N,) int64" if self.labels == "indices" else f"labels {axes}"
@@ -105,14 +105,18 @@ CONVENTIONS: Final = {convention.name: convention for convention in _ALL}
 _CONVENTION_OF: Final = {"jax": "optax"}  # of a library that has none of its own name
 
 
+def convention_of_library(name: str) -> str:
+    """Return the name of the convention of a library's losses; numpy of one that has none."""
+    return name if name in CONVENTIONS else _CONVENTION_OF.get(name, "numpy")
+
+
 def find_convention(name: str | None, target: str, reduction: str | None = None) -> Convention:
     """Return the convention of a name; without one that of the library the target is in, else numpy's.
 
     ``reduction`` is that of the loss where it is not the convention's. Raises XentError for an unknown name.
     """
     if name is None:
-        package = target.partition(":")[0].partition(".")[0]
-        name = package if package in CONVENTIONS else _CONVENTION_OF.get(package, "numpy")
+        name = convention_of_library(target.partition(":")[0].partition(".")[0])
     if name not in CONVENTIONS:
         raise XentError(f"unknown convention '{name}'{did_you_mean(name, list(CONVENTIONS))}")
     return replace(CONVENTIONS[name], reduction=reduction or CONVENTIONS[name].reduction)

@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from xentcli.model import Batch
     from xentcli.process import Fields
 
+TRIAL: "Fields" = {  # ordinary logits and labels of classes: how does a function want to be called?
+    "dtype": "float32",
+    "shape": (2, 3),
+    "scores": [0.5, -1.25, 2.0, 1.5, 0.25, -0.75],
+    "labels_shape": (2,),
+    "labels_dtype": "int64",
+    "labels": [0, 2],
+    "keywords": {},
+    "reduction": "none",
+}
+
 
 def request(batch: "Batch", dtype: str, reduction: str, convention: Convention) -> "Fields":
     """Return the request for the losses of a batch, which the convention supports, and for the loss.

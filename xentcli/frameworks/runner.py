@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xentcli.errors import XentError
+from xentcli.frameworks.conventions import CONVENTIONS, convention_of_library
 from xentcli.frameworks.function import failure
-from xentcli.frameworks.request import address, request
+from xentcli.frameworks.request import TRIAL, address, request
 from xentcli.model import Case, Outcome
 from xentcli.process import Process
 
@@ -31,11 +33,14 @@ def run(
     """
     total, done = len(cases) * len(methods), 0
     outcomes: list[list[Outcome]] = [[] for _ in cases]
-    for _, same_library in groupby(methods, key=lambda method: method.library):
-        # -P: a file torch.py beside the cases is not imported.
-        process = Process("-P", "-m", "xentcli.frameworks.worker")
+    for (is_target, _), same_library in groupby(
+        methods, key=lambda method: (method.is_target, method.library)
+    ):
+        # -P: a file torch.py beside the cases is not imported, unless it is one that is named.
+        process = Process(*([] if is_target else ["-P"]), "-m", "xentcli.frameworks.worker")
         try:
-            for method in same_library:
+            for each in same_library:
+                method = _described(process, each, seconds) if is_target else each
                 for case, ran in zip(cases, outcomes, strict=True):
                     if method.convention.binary == case.batch.binary:
                         ran.append(_outcome(process, case, method, seconds))
@@ -44,6 +49,28 @@ def run(
         finally:
             process.stop()
     return [tuple(ran) for ran in outcomes]
+
+
+def _described(process: Process, method: "FrameworkMethod", seconds: float) -> "FrameworkMethod":
+    """Return somebody's function with what it supports, and with a convention in which it takes a batch.
+
+    One that fails as NumPy's is called as one of the library that its file imports, and one that returns a
+    number for a batch is called for each row too. Raises XentError where it cannot be imported.
+    """
+    described = process.request(address(method.target, None, method.convention), seconds)
+    if (problem := failure(described)) is not None:
+        raise XentError(
+            problem if "refused" in described else f"{method.target}: while it was imported: {problem}"
+        )
+    names = [convention_of_library(name) for name in described["libraries"]]
+    others = [CONVENTIONS[name] for name in names if method.convention.library == "numpy"]
+    for convention in (method.convention, *others):
+        trial = process.request({**address(method.target, None, convention), **TRIAL}, seconds)
+        if failure(trial) is None:
+            reduction = "mean" if len(trial["losses"]) == 1 else convention.reduction
+            called = replace(convention, reduction=reduction)
+            return replace(method, convention=called, supports=tuple(described["parameters"]))
+    return replace(method, supports=tuple(described["parameters"]))
 
 
 def _outcome(process: Process, case: Case, method: "FrameworkMethod", seconds: float) -> Outcome:
@@ -57,7 +84,10 @@ def _outcome(process: Process, case: Case, method: "FrameworkMethod", seconds: f
     response = process.request({**address(method.target, None, convention), **fields}, seconds)
     if (raised := failure(response)) is not None:
         return replace(outcome, raised=raised)
-    loss, gradient = response.get("loss"), response.get("gradient")
+    if len(response["losses"]) != len(batch.logits):
+        shape = tuple(response["shape"])
+        return replace(outcome, raised=f"returned shape {shape}; expected ({len(batch.logits)},)")
+    loss, gradient = None if case.reduction == "none" else response.get("loss"), response.get("gradient")
     return replace(
         outcome,
         dtype=response["dtype"],

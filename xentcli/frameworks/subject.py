@@ -17,8 +17,8 @@ _LEAST = 1.0  # seconds for a request, however near the deadline: most batches t
 class InSubprocess:
     """A loss in a process of its own, which is started again after it ended or was too slow.
 
-    ``deadline`` is the time of ``time.monotonic`` to respond by. Raises XentError where the target cannot be
-    imported.
+    ``deadline`` is the time of ``time.monotonic`` to respond by. ``libraries`` are those whose arrays it may
+    expect, and ``is_class`` says that the target is one. Raises XentError where it cannot be imported.
     """
 
     def __init__(self, target: str, gradient: str | None, convention: Convention, deadline: float) -> None:
@@ -26,6 +26,7 @@ class InSubprocess:
         self._process = Process("-m", "xentcli.frameworks.worker")
         described = self._start()
         self.parameters, self.has_gradient = tuple(described["parameters"]), bool(described["has_gradient"])
+        self.is_class, self.libraries = bool(described.get("is_class")), described.get("libraries", ())
         self.convention = replace(convention, reduction=described["reduction"], flushes=described["flushes"])
 
     def respond(self, request: Fields) -> Fields:

@@ -1,11 +1,15 @@
 """The process in which losses are called: they may hang, abort or print there."""
 
+import sys
 from functools import cache
+from typing import Final
 
 from xentcli.errors import XentError
 from xentcli.frameworks.conventions import find_convention
 from xentcli.frameworks.function import LossFunction, load
 from xentcli.process import Fields, serve
+
+ARRAYS: Final = ("torch", "jax", "tensorflow")  # whose arrays a loss may expect whose file imports them
 
 
 def handle(request: Fields) -> Fields:
@@ -25,6 +29,8 @@ def handle(request: Fields) -> Fields:
         "has_gradient": function.has_gradient,
         "reduction": function.convention.reduction,
         "flushes": function.convention.flushes,
+        "is_class": isinstance(function.loss, type),
+        "libraries": [name for name in ARRAYS if name in sys.modules],
     }
 
 

@@ -192,7 +192,7 @@ def sparse(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """
     shifted = _shifted_logits(ar, batch)
     log_sum = ar.log_scalar(ar.sum(ar.exp_in_rows(shifted)))
-    return _pick_losses(ar, batch, log_sum, shifted)
+    return pick_losses(ar, batch, log_sum, shifted)
 
 
 SPARSE: Final = Method(
@@ -213,7 +213,7 @@ def log1p(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     rest = ar.zero_class(ar.exp_in_rows(shifted), shifted.argmax(axis=1))
     tail = ar.log1p(ar.sum(rest))
     if batch.indices is not None:
-        return _pick_losses(ar, batch, tail, shifted)
+        return pick_losses(ar, batch, tail, shifted)
     return ar.sum(ar.multiply(batch.targets, ar.subtract(tail, shifted)))
 
 
@@ -247,7 +247,7 @@ def unshifted(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """
     row_max = ar.finite_or_zero(ar.row_max(batch.logits))
     log_sum = ar.log(ar.sum(ar.exp_in_rows(ar.subtract(batch.logits, row_max))))
-    return _pick_losses(ar, batch, ar.add(row_max, log_sum), batch.logits)
+    return pick_losses(ar, batch, ar.add(row_max, log_sum), batch.logits)
 
 
 UNSHIFTED: Final = Method(
@@ -265,7 +265,7 @@ def online(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     Source: Milakov and Gimelshein (2018), algorithm 3, arXiv:1805.02867.
     """
     maximum, total = _running(ar, batch)
-    return _pick_losses(ar, batch, ar.log(total), ar.subtract(batch.logits, maximum))
+    return pick_losses(ar, batch, ar.log(total), ar.subtract(batch.logits, maximum))
 
 
 def online_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
@@ -299,9 +299,7 @@ def _minus_sum(ar: "Arithmetic", labels: "FloatArray", logs: "FloatArray") -> "F
     return ar.negative(ar.sum(ar.multiply(labels, logs)))
 
 
-def _pick_losses(
-    ar: "Arithmetic", batch: "Batch", log_sum: "FloatArray", terms: "FloatArray"
-) -> "FloatArray":
+def pick_losses(ar: "Arithmetic", batch: "Batch", log_sum: "FloatArray", terms: "FloatArray") -> "FloatArray":
     """Return the losses of ``-log p = log_sum - terms`` at the labels: weighted, smoothed, 0 where ignored.
 
     Smoothing adds up -log p over all classes before it takes ε / C of the sum, as PyTorch does.

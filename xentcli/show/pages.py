@@ -103,7 +103,7 @@ def function_page(method: FrameworkMethod) -> Page:
     library, convention = method.library, method.convention
     alike = [name for name, about in words()["methods"].items() if method.name in about.get("frameworks", ())]
     facts: Facts = {
-        "takes": convention.call.removeprefix("f"),
+        "takes": convention.signature.removeprefix("f"),
         "supports": ", ".join(name.replace("_", " ") for name in method.supports),
         "formula": ", ".join(alike) and f"that of {', '.join(alike)}",
         "version": library.version or f"not installed: pip install 'xent[{library.extra}]'",

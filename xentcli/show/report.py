@@ -1,80 +1,65 @@
-"""A report on a loss: a table by category with a paragraph per failure, or JSON, or JUnit XML."""
+"""A report on a loss: the verdict with its causes, every check where asked for, or JSON, or JUnit XML."""
 
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from xentcli import __version__
-from xentcli.check.plan import CONTRACT_CATEGORY, PROPERTY
-from xentcli.check.report import SEARCH
+from xentcli.check.plan import plan
 from xentcli.digits import error, three
-from xentcli.errors import count, printable
-from xentcli.frameworks.conventions import CONVENTIONS
+from xentcli.errors import printable
+from xentcli.frameworks.conventions import CONVENTIONS, NAMES
 from xentcli.show import Screen
 from xentcli.show import render as render_sheets
+from xentcli.show.checked import parts, verdict
 from xentcli.show.json import dump
 from xentcli.show.junit import cleaned, written
-from xentcli.show.prose import filled
-from xentcli.show.sheet import Sheet
+from xentcli.show.sheet import Cell, Lines, Sheet, Tone, paragraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xentcli.check.report import CheckResult, Report
+    from xentcli.check.report import Cause, CheckResult, Report
 
-_NO_CASES = (PROPERTY, SEARCH, CONTRACT_CATEGORY)  # categories of no folder of the atlas
 _STATUSES = ("passed", "failed", "skipped", "not reached")
 
 
-def render(report: "Report", form: str, screen: Screen) -> str:
-    """Render what ``xent check`` shows."""
+def render(report: "Report", form: str, screen: Screen, *, verbose: bool = False) -> str:
+    """Render what ``xent check`` shows; ``verbose`` adds every check and its findings."""
     if form == "json":
         return as_json(report)
     if form == "junit":
         return as_junit(report)
-    return render_sheets([sheet(report)], form, screen) + prose(report, screen.width)
+    shown = [*parts(report, screen.width), *(_details(report, screen.width) if verbose else ())]
+    return render_sheets(shown, form, screen)
 
 
-def sheet(report: "Report") -> Sheet:
-    """Return a row per category: how many checks, how many failed, the worst error, which."""
-    about = (
-        f"convention {report.convention}",
-        report.versions,
-        f"{report.max_ulps:g} ulps allowed besides rounding",
-    )
-    title = f"{report.target} ({', '.join(filter(None, about))})"
+def render_list(convention: str, form: str, screen: Screen) -> str:
+    """Render the conventions, and the checks of a loss of one of them that has every parameter."""
+    called = tuple((Cell(c.name, Tone.COMMAND), c.signature, c.library) for c in CONVENTIONS.values())
+    specs = plan(CONVENTIONS[convention], (*NAMES, "reduction"), gradient=True)
+    checks = tuple((spec.category, spec.name, spec.asserts) for spec in specs)
+    sheets = [
+        Sheet("Conventions: how a loss is called", ("convention", "call", "arrays"), called),
+        Sheet(f"Checks of convention {convention}", ("category", "check", "asserts"), checks),
+    ]
+    return render_sheets(sheets, form, screen)
+
+
+def _details(report: "Report", width: int) -> list[Sheet | Lines]:
+    """Return a row per category, then each check that failed with each kind of finding once."""
     columns = ("category", "checks", "failed", "worst ulps", "failing")
     rows = tuple(_row(name, checks) for name, checks in _by_category(report).items())
-    return Sheet(printable(title), columns, rows)
-
-
-def prose(report: "Report", width: int) -> str:
-    """Return a paragraph per failure: what the check asserts, and each kind of finding once."""
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for check in report.checks:
         if check.status == "failed":
-            lines += [f"\n{check.name}: {check.asserts}", *(f"  {message}" for message in _messages(check))]
-            if check.category not in _NO_CASES:
-                lines.append(f"  explained by: xent explain {check.name}")
-    if report.only_raises:
-        known = ", ".join(CONVENTIONS)
-        lines.append(f"\nIt raises in every call: is its convention {report.convention}? Known are {known}.")
-    others = [check for check in report.checks if check.status in {"skipped", "not reached"}]
-    if others:
-        lines.append("")
-    for check in others:
-        why = f"skipped: {check.skipped}" if check.skipped is not None else "not reached in time"
-        lines.append(f"{check.name}: {why}")
-    parts = [part for line in lines for part in line.split("\n")]
-    return "".join(f"{filled(printable(part), width) if part.strip() else ''}\n" for part in parts)
-
-
-def closing(report: "Report") -> str:
-    """Return the one sentence that ends a check."""
-    status = [check.status for check in report.checks]
-    counts = {word: status.count(word) for word in ("failed", "skipped", "not reached")}
-    passed = f"{count(status.count('passed'), 'check')} passed"
-    return ", ".join([passed, *(f"{number} {word}" for word, number in counts.items() if number)])
+            lines += [("",), *paragraph(printable(f"{check.name}: {check.asserts}"), width)]
+            lines += [
+                each
+                for message in _messages(check)
+                for each in paragraph(printable(message), width, indent=2)
+            ]
+    return [Sheet("", columns, rows), *([Lines(tuple(lines[1:]))] if lines else ())]
 
 
 def as_json(report: "Report") -> str:
@@ -89,11 +74,14 @@ def as_json(report: "Report") -> str:
             "versions": report.versions,
             "max_ulps": report.max_ulps,
             "passed": report.passed,
+            "verdict": verdict(report),
+            "causes": list(map(_cause_fields, report.causes)),
             "checks": [_fields(check) for check in report.checks],
             "counterexamples": [
                 {"name": name, "case": text} for name, text in report.counterexamples.items()
             ],
             "summary": {word.replace(" ", "_"): status.count(word) for word in _STATUSES},
+            **({} if report.beside is None else {"beside": _beside_fields(report, report.beside)}),
         }
     )
 
@@ -151,6 +139,25 @@ def _fields(check: "CheckResult") -> dict[str, Any]:
         "status": check.status,
         "batches": check.batches,
         "ulps": error(check.ulps),
-        "findings": [{"name": finding.name, "message": finding.message} for finding in check.findings],
+        "severity": check.severity,
+        "findings": [
+            {"name": finding.name, "message": finding.message, "severity": finding.severity}
+            for finding in check.findings
+        ],
         **({"reason": check.skipped} if check.skipped is not None else {}),
+    }
+
+
+def _cause_fields(cause: "Cause") -> dict[str, Any]:
+    words = ("name", "severity", "cause", "remedy", "checks", "is_finding", "method", "case")
+    return {word: getattr(cause, word) for word in words} | {"example": cause.example.message}
+
+
+def _beside_fields(report: "Report", other: "Report") -> dict[str, Any]:
+    mine, theirs = set(report.failed), set(other.failed)
+    return {
+        "target": other.target,
+        "only_mine": report.failed_alone,
+        "both": [name for name in report.failed if name in theirs],
+        "only_theirs": [name for name in other.failed if name not in mine],
     }

@@ -1,0 +1,124 @@
+"""What is wrong with a loss where no finding of the catalogue says it: common mistakes, and symptoms."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from xentcli.formats import FloatArray
+
+Losses = Callable[["FloatArray", int], float]  # of logits (C,) in float64 and a label
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """What one sees: a name, what it is in a few words, a remedy."""
+
+    name: str
+    short: str
+    remedy: str
+
+    @property
+    def cause(self) -> str:
+        """The few words as a sentence."""
+        return f"{self.short[0].upper()}{self.short[1:]}."
+
+
+def mistakes(x: "FloatArray", label: int | None, true: Decimal, examples: int) -> dict[str, float]:
+    """Return what common mistakes make of logits (C,) in float64, by the names of MISTAKES.
+
+    ``label`` is None where the labels are spread, weighted or invalid; ``examples`` are those of the batch.
+    """
+    classes = len(x)
+    loss = float(true)
+    values = {"wrong-sign": -loss, "other-base-2": loss / np.log(2), "other-base-10": loss / np.log(10)}
+    values |= {"mean-of-classes": loss / classes, "mean-of-batch": loss / examples}
+    if label is not None and classes > 1:
+        with np.errstate(all="ignore"):
+            log_p = -_losses(x)
+            p = np.exp(log_p)
+            values |= {
+                "next-class": -log_p[(label + 1) % classes],
+                "previous-class": -log_p[label - 1],
+                "label-left-out": x[label] - log_p[label],
+                "likeliest-class": -log_p.max(),
+                "softmax-twice": _losses(p)[label],
+                "softmax-left-out": -x[label],
+                "log-left-out": -p[label],
+            }
+    return {name: float(value) for name, value in values.items()}
+
+
+def _losses(x: "FloatArray") -> "FloatArray":
+    """Return the loss of every class, of an infinite logit as a limit."""
+    top = x.argmax()
+    if x[top] == np.inf:
+        return np.where(x == np.inf, 0.0, np.inf)
+    shifted = x - x[top]
+    exps = np.exp(shifted)
+    exps[top] = 0
+    losses: FloatArray = np.log1p(exps.sum()) - shifted
+    return losses
+
+
+_COUNT: Final = "Count classes from 0, in the labels and in the indices."
+_BASE: Final = "Take the natural logarithm."
+_MISTAKES: Final = (
+    Symptom("wrong-sign", "it returns minus the cross-entropy", "Negate what it returns."),
+    Symptom("next-class", "it returns the loss of the next class", _COUNT),
+    Symptom("previous-class", "it returns the loss of the class before", _COUNT),
+    Symptom("label-left-out", "it returns log Σ exp x alone", "Subtract the label's logit."),
+    Symptom("likeliest-class", "it returns the loss of the likeliest class", "Pick the label's logit."),
+    Symptom("softmax-twice", "it takes the softmax twice", "Leave the first out: the loss has one."),
+    Symptom("softmax-left-out", "it returns -x[label]", "Subtract log Σ exp x first (log_softmax)."),
+    Symptom("log-left-out", "it returns -p[label], no logarithm", "Take log_softmax in place of softmax."),
+    Symptom("other-base-2", "it takes the logarithm to base 2", _BASE),
+    Symptom("other-base-10", "it takes the logarithm to base 10", _BASE),
+    Symptom("mean-of-classes", "it divides by the number of classes", "Add the classes up."),
+    Symptom("mean-of-batch", "it divides each loss by the batch's size", "Return the losses, or one mean."),
+)
+MISTAKES: Final = {symptom.name: symptom for symptom in _MISTAKES}
+
+_LOGITS: Final = "Compute it from the logits: subtract the largest, take log1p of the other exponentials."
+_ROW: Final = "Subtract the largest logit of each row from the row, before anything else."
+_LOSSES: Final = "Return an array of losses (N,)."
+_BY_KIND: Final = {
+    "nan": Symptom("nan", "it is nan where there is a loss", _LOGITS),
+    "overflow": Symptom("infinite", "it is infinite where the loss is not", _LOGITS),
+    "collapsed": Symptom("collapsed", "it is 0 where the loss is not", _LOGITS),
+    "negative": Symptom("negative", "it is below 0", _LOGITS),
+    "off": Symptom("wrong-value", "it is off by more than 1 %", _LOGITS),
+    "differs": Symptom("not-invariant", "losses that should be equal differ", _ROW),
+    "inaccurate": Symptom("digits-lost", "it loses digits, less than 1 %", "Compute in a wider dtype."),
+    "plausible": Symptom(
+        "no-true-loss", "it returns a number where there is no loss", "Return nan, or raise."
+    ),
+    "gradient sum": Symptom("gradient-sum", "the gradient does not sum to 0", "Return softmax - y."),
+    "mean": Symptom("mean", "the losses are right and their mean is not", "Divide by what the labels weigh."),
+    "sum": Symptom("sum", "the losses are right and their sum is not", "Add the losses up."),
+    "raised": Symptom("raises", "it raises where there is a loss", "Return the loss."),
+    "ended": Symptom("ends", "it ends its process or takes too long", "Find the call with --only."),
+    "returned": Symptom("returned", "it returns no array", _LOSSES),
+    "shape": Symptom("shape", "it returns another shape", _LOSSES),
+    "dtype": Symptom("dtype", "it returns another dtype than the logits'", "Round what is returned."),
+    "untouched": Symptom("untouched", "it writes into its inputs", "Work on a copy."),
+    "quiet": Symptom("quiet", "it prints", "Take the print out."),
+    "differentiable": Symptom("differentiable", "it has no gradient", "Use the library's own operations."),
+    "one class": Symptom("one-class", "the loss of one class is not +0.0", "Add 0.0 to the result."),
+}
+LABEL_ENTRY: Final = Symptom(
+    "label-entry-lost",
+    "of the gradient the label's entry, p - 1, is lost to rounding",
+    "Compute that entry as minus the sum of the others.",
+)
+INVALID_LABEL: Final = Symptom(
+    "label-out-of-range", "it takes an invalid label", "Raise at a label that is no class, or return nan."
+)
+
+
+def symptom_of(kind: str, severity: str) -> Symptom:
+    """Return the symptom of a kind of check finding."""
+    return _BY_KIND["inaccurate" if severity == "inaccurate" and kind in {"off", "differs"} else kind]

@@ -1,0 +1,139 @@
+"""What came of a check as a person reads it: the verdict, then causes, the worst first, with what to do."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from xentcli.digits import text
+from xentcli.errors import count, printable
+from xentcli.formats import FORMATS, nearest
+from xentcli.show.sheet import Cell, Lines, Part, Tone, labelled, paragraph
+
+if TYPE_CHECKING:
+    from xentcli.check.report import Cause, CheckFinding, Report
+
+_NAMED: Final = 6  # checks that a line names; --verbose shows all
+_ALOUD: Final = frozenset({"nan", "overflow", "raised", "ended"})  # kinds of findings that one sees
+
+
+def verdict(report: "Report") -> str:
+    """Say in a sentence what is wrong with a loss, and in how many checks."""
+    target = printable(report.target)
+    if report.beside is not None:
+        theirs, mine = printable(report.beside.target), report.failed_alone
+        both = len(report.failed) - len(mine)
+        alone = len(_without(report.beside.failed, report.failed))
+        first = (
+            f"{count(len(mine), 'check')} that {theirs} passes" if mine else f"no check that {theirs} passes"
+        )
+        return f"{target} fails {first}; both fail {both}, {theirs} alone {alone}."
+    if not report.causes:
+        return _nothing_failed(report, target)
+    cause, others = report.causes[0], len(report.causes) - 1
+    why = cause.short + (f", and {count(others, 'other cause')}" if others else "")
+    failed = f"{len(report.failed)} of {count(len(report.failed) + _number(report, 'passed'), 'check')}"
+    if cause.severity == "contract":
+        return f"{target} is right, but breaks its contract ({failed}): {why}."
+    if cause.severity == "inaccurate":
+        return f"{target} is inaccurate ({failed}): {why}."
+    if report.ordinary is None:
+        return f"{target} is right on ordinary logits, but fails {failed}: {why}."
+    return f"{target} is {report.ordinary} on ordinary logits too ({failed}): {why}."
+
+
+def _nothing_failed(report: "Report", target: str) -> str:
+    passed, late = _number(report, "passed"), _number(report, "not reached")
+    skipped = _number(report, "skipped")
+    which = f"all {passed} checks" if passed > 1 and not skipped + late else count(passed, "check")
+    others = ((late, "not reached in time"), (skipped, "skipped"))
+    return (
+        f"{target} passed {which}" + "".join(f", {number} {word}" for number, word in others if number) + "."
+    )
+
+
+def parts(report: "Report", width: int) -> list[Part]:
+    """Return the verdict, how the loss was called, each cause, and what was not checked."""
+    lines = paragraph(verdict(report), width, Tone.HEADING)
+    numbers = ((word, _number(report, word)) for word in ("passed", "failed", "skipped", "not reached"))
+    counts = ", ".join(f"{number} {word}" for word, number in numbers if number)
+    allowed = f"{report.max_ulps:g} ulps allowed besides rounding"
+    about = filter(None, (f"convention {report.convention}", report.versions, allowed, counts))
+    lines += paragraph(" · ".join(about), width, Tone.CONTEXT, indent=2)
+    found: list[Part] = [Lines(tuple(lines))]
+    shown = report.causes
+    if report.beside is not None:
+        found.append(_beside(report, report.beside, width))
+        alone = set(report.failed_alone)
+        shown = tuple(cause for cause in shown if alone & set(cause.checks))
+    found += [_cause(cause, width) for cause in shown]
+    rest = [
+        line
+        for check in report.checks
+        if check.status == "skipped"
+        for line in labelled("skipped", printable(f"{check.name}: {check.skipped}"), width)
+    ]
+    late = [check.name for check in report.checks if check.status == "not reached"]
+    if late:
+        rest += paragraph(f"not reached in time: {_names(late)}", width, Tone.CONTEXT, indent=2)
+    return [*found, Lines(tuple(rest))] if rest else found
+
+
+def _beside(report: "Report", other: "Report", width: int) -> Lines:
+    """Return which checks fail in one, in both, in the other."""
+    mine, theirs = report.failed_alone, _without(other.failed, report.failed)
+    both = _without(report.failed, mine)
+    named = (("mine", mine), ("both", both), ("theirs", theirs))
+    lists = (labelled(word, ", ".join(names) or "none", width) for word, names in named)
+    return Lines(tuple(line for lines in lists for line in lines))
+
+
+def _cause(cause: "Cause", width: int) -> Lines:
+    """Return one cause: its name, its words, the smallest input that fails, the checks, what to type."""
+    tone = Tone.PLAIN
+    if cause.severity != "contract":
+        kind = cause.example.name
+        tone = Tone.ALOUD if kind in _ALOUD else Tone.GRADIENT if kind.startswith("gradient") else Tone.SILENT
+    name = Cell(cause.name, Tone.COMMAND if cause.is_finding else Tone.HEADING)
+    where = Cell(
+        f" · {_names(cause.checks) if len(cause.checks) == 1 else count(len(cause.checks), 'check')}",
+        Tone.CONTEXT,
+    )
+    lines: list[tuple[str, ...]] = [("  ", name, "  ", Cell(cause.severity, tone), where)]
+    lines += paragraph(cause.cause, width, indent=4)
+    lines += labelled("remedy", cause.remedy, width)
+    lines += labelled("input", printable(_example(cause.example)), width)
+    if len(cause.checks) > 1:
+        lines += labelled("checks", _names(cause.checks), width)
+    if cause.method is not None:
+        command = f"xent explain {cause.case} --method {cause.method}"
+        lines += [("  ", Cell("next    ", Tone.CONTEXT), Cell(command, Tone.COMMAND), "  fails alike")]
+    return Lines(tuple(lines))
+
+
+def _example(finding: "CheckFinding") -> str:
+    """Write the input, what the loss returned and what is true."""
+    place = finding.place
+    if (
+        place is None
+        or place.value is None
+        or place.true is None
+        or finding.name in {"differs", "mean", "sum"}
+    ):
+        return finding.message
+    dtype = place.probe.dtype
+    true = "none" if place.true.is_nan() else text(nearest(place.true, FORMATS[dtype]), dtype)
+    return f"{finding.example}: {text(place.value, dtype)}, truth {true}"
+
+
+def _names(names: Sequence[str]) -> str:
+    """Join names; of many the first ones and how many more there are."""
+    more = len(names) - _NAMED
+    return ", ".join(names) if more <= 1 else f"{', '.join(names[:_NAMED])} and {more} more"
+
+
+def _number(report: "Report", status: str) -> int:
+    return sum(check.status == status for check in report.checks)
+
+
+def _without(names: Iterable[str], others: Iterable[str]) -> list[str]:
+    left = set(others)
+    return [name for name in names if name not in left]
