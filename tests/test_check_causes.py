@@ -62,7 +62,7 @@ def test_every_mistake_has_a_loss_here_and_a_formula() -> None:
 
 @pytest.mark.parametrize("name", MISTAKEN)
 def test_a_common_mistake_is_named(name: str) -> None:
-    causes = report(MISTAKEN[name], only=["blog", "sizes", "permutation"]).causes
+    causes = report(MISTAKEN[name], only=["blog", "sizes", "permutation"], ordinary="wrong").causes
 
     assert (causes[0].name, causes[0].severity, causes[0].method) == (name, "wrong", None)
 
