@@ -4,6 +4,7 @@ Marked ``frameworks``: .ci/run installs them into an environment of their own an
 """
 
 import pytest
+from conftest import Xent
 from losses import right
 
 from xentcli.check.run import Options, check, deadline
@@ -152,3 +153,46 @@ def test_every_library_of_the_frameworks_that_makes_arrays_has_a_convention() ->
     assert libraries == {"numpy", "torch", "jax", "tensorflow"}
     assert {"torch", "tensorflow", "optax", "keras", "sklearn"} <= {*LIBRARIES}
     assert len(checks(right.log1p)) > 50
+
+
+def test_the_verdict_on_torch_names_the_lost_tail_and_stands_first(xent: Xent) -> None:
+    pytest.importorskip("torch", reason="is not installed; .ci/run tests with it")
+    run = xent("check", TORCH, "--only", "blog", "--only", "cancellation")
+
+    assert run.code == 1
+    verdict = " ".join(run.out.partition("\n  convention")[0].split())
+    assert verdict == (
+        f"{TORCH} is right on ordinary logits, but fails 3 of 10 checks: 1 plus a small tail is rounded."
+    )
+    assert "xent explain softmax-collapse --method sparse" in run.out
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "code", "said"),
+    [
+        ("log1p", [], 0, "called as torch: it imports torch\n"),
+        (
+            "mean",
+            [],
+            2,
+            f"{OURS}:mean was not judged: called as torch, it returns one number for 2 examples; ",
+        ),
+        ("mean", ["--reduction", "mean"], 0, "called as torch: it imports torch\n"),
+    ],
+)
+def test_a_loss_of_a_file_that_imports_torch_is_called_as_torch(
+    xent: Xent, function: str, options: list[str], code: int, said: str
+) -> None:
+    pytest.importorskip("torch", reason="is not installed; .ci/run tests with it")
+    run = xent("check", f"{OURS}:{function}", "--only", "blog", *options)
+
+    assert run.code == code
+    assert run.err.startswith(said)
+
+
+def test_a_loss_of_a_file_runs_as_a_method_of_its_library(xent: Xent) -> None:
+    pytest.importorskip("torch", reason="is not installed; .ci/run tests with it")
+    run = xent("run", "abnormal", "--methods", f"dense,{OURS}:log1p,{OURS}:mean")
+
+    assert run.code == 0
+    assert f"dense, {OURS}:log1p and {OURS}:mean are right" in " ".join(run.out.split())

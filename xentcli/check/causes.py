@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.check.alike import OWN, Model, choose, models, outcome, supports
-from xentcli.check.plan import CONTRACT_CATEGORY, PROPERTY
+from xentcli.check.plan import CASES_CATEGORY, CONTRACT_CATEGORY, PROPERTY
 from xentcli.check.report import SEARCH, SEVERITIES, Cause, CheckFinding, Place, worst_severity
 from xentcli.check.symptoms import INVALID_LABEL, LABEL_ENTRY, MISTAKES, Symptom, symptom_of
 from xentcli.formats import FORMATS
 from xentcli.judge.evidence import Evidence, Reduction
 from xentcli.judge.findings import FINDINGS, detect, detect_in_reduction, main_cause
-from xentcli.judge.findings.finding import WRONG, Finding
+from xentcli.judge.findings.finding import ACCURATE, WRONG, Finding
 from xentcli.judge.findings.inputs import ignored_row_leaks
 from xentcli.judge.findings.ranges import clip_active
-from xentcli.judge.findings.rounding import low_precision_sum
+from xentcli.judge.findings.rounding import low_precision_sum, tail_collapse
 from xentcli.judge.verdicts import VERDICTS
 from xentcli.methods.table import METHOD_NAMES
 from xentcli.model import Judgement, Step
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 _PER_KIND: Final = 3  # findings of one kind, dtype and check that are looked into, the smallest
 _CAPPED: Final = 3  # examples whose losses are the same, to three digits, are no chance
+_SMALL: Final = 0.5  # a loss below comes from the other classes, and ln 2 of a tie does not
 _NO_LOSS: Final = frozenset({"raised", "ended", "returned", "shape"})  # kinds of findings
-_NO_CASES: Final = frozenset({PROPERTY, SEARCH, CONTRACT_CATEGORY})  # categories
+_NO_CASES: Final = frozenset({PROPERTY, SEARCH, CONTRACT_CATEGORY, CASES_CATEGORY})  # categories
 
 Words = Finding | Symptom
 
@@ -72,11 +73,11 @@ def causes(checks: "Sequence[CheckResult]", right: "Sequence[Probe]", *, is_know
     """Group the findings of all checks by cause: the worst first, then by how many checks fail by it.
 
     ``right`` are batches of which the loss is right: what is wrong of them is not what it does. A loss that
-    is wrong of ordinary logits is no method of xent's: it is not ``is_known``.
+    is wrong of ordinary logits has a mistake; one that is not may be ``is_known``, a method of xent's.
     """
     samples = [sample for check in checks for sample in _samples(check)]
     for sample in samples:
-        sample.options = tuple(model for model in models(sample.finding) if is_known or not model[1])
+        sample.options = tuple(model for model in models(sample.finding) if is_known == bool(model[1]))
     values = sum(s.finding.place is not None and s.finding.place.value is not None for s in samples)
     chosen = choose([sample.options for sample in samples], values, right)
     for sample in samples:
@@ -139,7 +140,18 @@ def _words(sample: _Sample, usual: Model | None) -> Words:
     found = _finding_in(finding, place, model)
     if found is None and model is None and usual is not None and supports(usual, place.probe):
         found = _finding_in(finding, place, usual)
+    if found is None and _has_lost_tail(place):
+        return tail_collapse
     return found or symptom_of(finding.name, finding.severity)
+
+
+def _has_lost_tail(place: Place) -> bool:
+    """Whether a small loss is off as after rounding 1 plus the other classes' exponentials, or is 0."""
+    eps = FORMATS[place.probe.dtype].eps
+    if place.value is None or place.true is None or not 0 < place.true < _SMALL:
+        return False
+    on_grid = place.value == 0 or abs(place.value) >= eps / 4
+    return on_grid and abs(place.value - float(place.true)) <= ACCURATE * eps
 
 
 def _has_lost_label_entry(place: Place) -> bool:

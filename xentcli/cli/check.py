@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 _EXIT_FAILED = 1
 _EPILOG = """\b
-Exit codes: 0 every check passed or was skipped (with --beside: nothing failed that
-the other passes), 1 one failed or was not reached, 2 bad usage, no such function or
-one that cannot be judged, 130 interrupted."""
+Exit codes: 0 every check passed or was skipped (with --beside: none failed
+that the other loss passes), 1 one failed or was not reached, 2 bad usage, no
+such function or one that cannot be judged, 130 interrupted."""
 
 
 def complete_conventions(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -105,7 +105,7 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent check mine.py:loss --gradient mine.py:gradient --save-failures found
       xent check mine.py:loss found
       xent check torch.nn.functional:cross_entropy --skip one-class="-0.0 will do"
-      xent check optax:softmax_cross_entropy --convention optax.rows --only cancellation
+      xent check optax:softmax_cross_entropy --convention optax.rows --only blog
     """
     from dataclasses import replace
 
