@@ -68,6 +68,23 @@ class Survey:
         """How many rows were read."""
         return len(self.columns.bits)
 
+    @property
+    def kind(self) -> str:
+        """What labels are, as ``Shard`` has it."""
+        return self.shards[0].kind
+
+    @property
+    def dtype(self) -> str:
+        """The format of the logits."""
+        return str(self.shards[0].logits.dtype.newbyteorder("="))
+
+    def ignored(self) -> "BoolArray":
+        """Mark the rows (N,) that were ignored."""
+        if self.kind != "indices" or not self.labelled:
+            return np.zeros(self.rows, bool)
+        marks = [np.asarray(shard.labels) == self.ignore_index for shard in self.shards]
+        return np.concatenate(marks)[: self.rows]
+
     def affected(self, rule: RowRule) -> "IntArray":
         """Return the rows that a rule applies to."""
         return np.flatnonzero(self.columns.bits >> np.uint32(self.rules.index(rule)) & np.uint32(1))
