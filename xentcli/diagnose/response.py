@@ -134,7 +134,7 @@ def _values(  # noqa: PLR0913, PLR0917 - a dump, a loss, and how it is called
     progress: Progress,
 ) -> "FloatArray":
     values = np.zeros(survey.rows)
-    skipped = survey.ignore_index if survey.columns.ignored else None
+    skipped = survey.ignore_index if (survey.ignored() & asked).any() else None
     for rows, x, y in _blocks(survey, numbers):
         take = asked[rows]
         if take.any():

@@ -1,7 +1,6 @@
 """The sentence that a diagnosis begins with: what is broken, else what a loss makes of the rows."""
 
 import math
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +11,8 @@ from xentcli.judge.findings import FINDINGS
 from xentcli.show.sentences import joined
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from xentcli.diagnose.summary import Diagnosis, WorstRow
 
 _NAMED: Final = 3  # rows that the sentence names
@@ -20,7 +21,7 @@ _CATALOGUE: Final = {finding.name: finding for finding in FINDINGS}
 # What a finding says of one row; the fields are those of ``_why``.
 _WHY: Final = {
     "nan-logit": "the logit of class {highest} is nan",
-    "infinite-logit": "the logit of class {highest} is {max:g}",
+    "infinite-logit": "the logit of class {highest} is +inf",
     "undefined-softmax": "every logit is -inf",
     "label-out-of-range": "label {label:g} is no class",
     "labels-not-normalised": "its labels sum to {label_sum:.4g}",
@@ -91,7 +92,11 @@ def cause(row: "WorstRow", diagnosis: "Diagnosis") -> RowRule | None:
     if diagnosis.response is not None and diagnosis.is_guilty(row):
         is_off = diagnosis.response.state(row.row_in_dump) == "off"
         last = (Severity.NAN,) if is_off else (Severity.OFF, Severity.NOTE)
-        found.sort(key=lambda rule: (rule.severity is not Severity.BROKEN, rule.severity in last))
+        is_infinite = diagnosis.response.state(row.row_in_dump) == "infinite"
+        of_label = "log-of-zero" if is_infinite else ""  # -log of the label's own probability, where it is 0
+        found.sort(
+            key=lambda r: (r.severity is not Severity.BROKEN, r.severity in last, r.finding != of_label)
+        )
         return next(iter(found), None)
     ranks = list(Severity)
     return min(found, key=lambda rule: ranks.index(diagnosis.severities[rule]), default=None)
@@ -128,10 +133,14 @@ def _of_every_row(diagnosis: "Diagnosis") -> str | None:
 def _of_methods(diagnosis: "Diagnosis") -> str:
     """Say what xent's methods make of a dump in which no row is broken."""
     survey, findings = diagnosis.survey, {rule.finding for rule in diagnosis.rules}
-    for severity, how in ((Severity.NAN, "nan or infinite"), (Severity.OFF, "wrong by more than 1 %")):
-        if severity in diagnosis.harmed:
-            said = _named_rows(diagnosis, severity, f"row is {how}", f"rows are {how}")
-            return f"No row is broken. With {_methods(diagnosis, severity)}, {said}."
+    ranks = ((Severity.NAN, "nan or infinite"), (Severity.OFF, "wrong by more than 1 %"))
+    said = [
+        f"With {_methods(diagnosis, severity)}, {named}."
+        for severity, how in ranks
+        if (named := _named_rows(diagnosis, severity, f"row is {how}", f"rows are {how}"))
+    ]
+    if said:
+        return " ".join(("No row is broken.", *said))
     if "ignored-class-is-frequent" in findings:
         ignored = f"the ignored class {survey.ignore_index} is the most frequent label"
         share = f"{survey.columns.ignored} of {survey.rows}"
@@ -154,7 +163,7 @@ def _of_response(diagnosis: "Diagnosis") -> str:
     if not clauses:
         others = "the others" if Severity.BROKEN in diagnosis.harmed else f"all {diagnosis.survey.rows} rows"
         return f"{name} is right on {others}: finite, and nowhere visibly off."
-    guilty = [row for row in diagnosis.rows if diagnosis.is_guilty(row)]
+    guilty = [(row, cause(row, diagnosis)) for row in diagnosis.rows if diagnosis.is_guilty(row)]
     number = len(response.guilty)
     rows = f"{joined(clauses)} of {count(diagnosis.survey.rows, 'row')}"
     return f"{name} is {rows}: {_named(guilty, number, diagnosis)}."
@@ -245,17 +254,21 @@ def _named_rows(diagnosis: "Diagnosis", severity: Severity, one: str, several: s
     """Say how many rows something befalls, and name the first; nothing where there are none."""
     if severity not in diagnosis.harmed:
         return ""
-    rows = [row for row in diagnosis.rows if any(diagnosis.severities[r] is severity for r in row.rules)]
+    pairs = [(row, _first(row, severity, diagnosis)) for row in diagnosis.rows]
     number = diagnosis.harmed[severity]
-    return f"{number} {one if number == 1 else several}: {_named(rows, number, diagnosis)}"
+    named = _named([(row, rule) for row, rule in pairs if rule], number, diagnosis)
+    return f"{number} {one if number == 1 else several}: {named}"
 
 
-def _named(rows: Sequence["WorstRow"], number: int, diagnosis: "Diagnosis") -> str:
+def _first(row: "WorstRow", severity: Severity, diagnosis: "Diagnosis") -> RowRule | None:
+    """Return the first rule that does such harm to a row."""
+    return next((rule for rule in row.rules if diagnosis.severities[rule] is severity), None)
+
+
+def _named(rows: "Sequence[tuple[WorstRow, RowRule | None]]", number: int, diagnosis: "Diagnosis") -> str:
     """Name the first rows, each with its cause, and say how many there are beside."""
-    named = []
-    for row in rows[:_NAMED]:
-        rule = cause(row, diagnosis)
-        named.append(_place(row, diagnosis) + (f" ({why(row, rule, diagnosis)})" if rule else ""))
+    causes = [f" ({why(row, rule, diagnosis)})" if rule else "" for row, rule in rows[:_NAMED]]
+    named = [_place(row, diagnosis) + said for (row, _), said in zip(rows, causes, strict=False)]
     return ", ".join(named) + (f" and {number - len(named)} more" if number > len(named) else "")
 
 
