@@ -259,6 +259,17 @@ def test_without_labels_a_loss_is_unknown_and_not_nan(xent: Xent, tmp_path: Path
     assert document["worst"][0]["loss"] is None
 
 
+def test_a_loss_that_was_seen_may_be_wrong(xent: Xent, tmp_path: Path) -> None:
+    x, k = np.full((N, C), 1e8, np.float32), np.zeros(N, np.int64)
+    run = diagnosed(xent, tmp_path, x, k, "--method", "unshifted", "--observed", "0")
+
+    assert answer(run).startswith(
+        "0 is the loss of these rows by unshifted: the dump is the batch you saw. But"
+    )
+    assert "off by more than 1 % on 64 of 64 rows: row 0 (its logits near 1e+08" in answer(run)
+    assert run.code == 1
+
+
 @pytest.mark.parametrize(
     ("observed", "by", "said", "code"),
     [

@@ -57,7 +57,7 @@ def verdict(diagnosis: "Diagnosis", observed: str | None = None) -> str:
     if not survey.complete:
         said = f"Interrupted after {survey.rows} of {count(diagnosis.total, 'row')}. {said}"
     if not survey.labelled:
-        holds = f"{printable(survey.shards[0].path)} holds {survey.shards[0].holds or 'none'}"
+        holds = f"{printable(survey.shards[0].path)} holds {survey.shards[0].holds or 'no other array'}"
         said += f" Labels are unknown ({holds}): give --labels FILE or --labels-name NAME."
     return said
 
@@ -176,7 +176,9 @@ def _of_observed(diagnosis: "Diagnosis", observed: str) -> str:
     by = "" if response is None else f" by {printable(response.name)}"
     if math.isfinite(value):
         if _matches(diagnosis, observed):
-            return f"{observed} is the loss of these rows{by}: the dump is the batch you saw."
+            said = f"{observed} is the loss of these rows{by}: the dump is the batch you saw."
+            is_right = response is None or not len(response.guilty)
+            return said if is_right else f"{said} But {_of_response(diagnosis)}"
         means = _means(diagnosis)
         so = f"their mean is {means[0]:.6g}, their sum {means[1]:.6g}" if means else "none has a finite loss"
         return f"{observed} is not the loss of these rows{by}: {so}. {_why_not(diagnosis)}".rstrip()
