@@ -397,6 +397,7 @@ def test_shards_and_ignored_rows_reach_a_loss_as_they_are(xent: Xent, tmp_path: 
             (),
             "logits are of shape (64, 1), one class; binary? pass --binary",
         ),
+        ({"logits": (N,), "k": N}, ("--binary",), "binary logits need labels; give --labels FILE or"),
         ({"logits": (N,), "labels": N}, (), "expected (N, C) or (…, C); binary? pass --binary"),
         ({"logits": (N,), "labels": N}, ("--binary",), "Healthy: 64 rows of one logit"),
         (
@@ -465,6 +466,48 @@ def test_bad_options_get_one_message(
     run = diagnosed(xent, tmp_path, *batch(), *options)
 
     assert (run.code, run.out, run.err) == (2, "", f"{message}\n")
+
+
+def test_few_rows_shown_change_no_sentence(xent: Xent, tmp_path: Path) -> None:
+    x, k = set_logit(-200)(*batch())
+    k[[3, 4, 9]], k[40], x[40, 2] = C, 2, -300  # three invalid labels, and a loss of 300
+    for rows in ("1", "9"):
+        asked = diagnosed(xent, tmp_path, x, k, "--rows", rows, "--method", "naive", "--observed", "inf")
+        plain = diagnosed(xent, tmp_path, x, k, "--rows", rows)
+
+        assert answer(asked).startswith(
+            "Your loss is inf because of row 40 and others: its probability of class 2"
+        )
+        assert answer(plain).startswith("3 of 64 rows are broken: row 3 (label 10 is no class), row 4 (")
+    assert "row 40" in diagnosed(xent, tmp_path, x, k % C, "--method", "naive", "--rows", "1").out
+
+
+def test_a_masked_label_is_why_a_loss_is_infinite_and_never_nan(xent: Xent, tmp_path: Path) -> None:
+    x, k = masked_label(*batch())
+
+    assert "is no formula" not in answer(diagnosed(xent, tmp_path, x, k, "--observed", "inf"))
+    assert "because of row 21: the logit of its label" in answer(
+        diagnosed(xent, tmp_path, x, k, "--method", "sparse", "--observed", "inf")
+    )
+    assert "sparse is nan on none of 64" in answer(
+        diagnosed(xent, tmp_path, x, k, "--method", "sparse", "--observed", "nan")
+    )
+
+
+def test_labels_of_any_kind_are_json(xent: Xent, tmp_path: Path) -> None:
+    x, y = binary(0.5, nan)(*batch())
+    run = diagnosed(xent, tmp_path, x, y, "--binary", "--format", "json")
+
+    assert json.loads(run.out)["worst"][0]["label"] == "nan"
+
+
+def test_soft_labels_move_with_their_class_axis(xent: Xent, tmp_path: Path) -> None:
+    x, y = soft(2)(*batch())
+    run = diagnosed(xent, tmp_path, x.reshape(4, 16, C).swapaxes(1, 2), y.reshape(4, 16, C).swapaxes(1, 2))
+    moved = xent("diagnose", tmp_path / "batch.npz", "--class-axis", "1")
+
+    assert "row 21 (its labels sum to 2)" not in answer(run)
+    assert answer(moved) == "1 of 64 rows is broken: row 21 (its labels sum to 2)."
 
 
 @pytest.mark.parametrize("poison", [soft(2), binary(30, 0)])

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _EXIT_WRONG, _EXIT_INTERRUPTED = 1, 130
 _EPILOG = """\b
-Exit codes: 0 every row has a loss, 1 a row is broken (nan, +inf, nothing but -inf, an invalid or
-masked label) or the loss in question goes wrong, 2 bad usage or bad input, 130 interrupted; what
-was read until then is shown."""
+Exit codes: 0 every row has a loss, 1 a row is broken (nan, +inf, nothing but
+-inf, an invalid or masked label) or the loss in question goes wrong, 2 bad usage
+or bad input, 130 interrupted; what was read until then is shown."""
 
 
 @click.command(epilog=_EPILOG)
@@ -100,10 +100,10 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
 
     from xentcli import show
     from xentcli.cli import output as outputs
+    from xentcli.diagnose.answer import is_wrong
     from xentcli.diagnose.dumps import Layout
     from xentcli.diagnose.extract import extracted
     from xentcli.diagnose.summary import summarise
-    from xentcli.show.verdict import is_wrong
 
     for name in (output, extract):
         if outputs.is_input(name, [*files, *labels]):

@@ -75,7 +75,7 @@ class Shard:
     @property
     def kind(self) -> str:
         """What labels are: ``indices``, ``rows`` of probabilities or ``binary``."""
-        soft = self.labels is not None and self.labels.ndim > 1
+        soft = self.labels is not None and len(self.labels.shape) > 1
         return "binary" if self.binary else "rows" if soft else "indices"
 
     def check(self) -> None:
@@ -126,6 +126,10 @@ def _shard(path: str, label_path: str | None, layout: Layout) -> Shard:
     labels = _labels(path, arrays, label_path, layout)
     holds = _listed({other: array for other, array in arrays.items() if other != name})
     stamps = tuple((file, _stamp(file)) for file in (path, label_path) if file is not None)
+    if labels is None and binary:
+        raise XentError(
+            f"{printable(path)}: binary logits need labels; give --labels FILE or --labels-name NAME"
+        )
     rows = logits.reshape(-1, 1) if binary else _rows(path, logits, layout.class_axis)
     if labels is not None:
         place, axis = printable(label_path or path), layout.class_axis

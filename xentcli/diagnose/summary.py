@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from xentcli.formats import FloatArray, IntArray
 
 QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+LEADING: Final = 3  # rows that a sentence names
 _SAMPLE: Final = 64  # rows whose loss is evaluated in long double
+_OF_OTHER_FORMATS: Final = {"rounded-logits", "low-precision-sum"}  # never why a loss in this one is wrong
 _RANKS: Final = tuple(Severity)
 _ALL_IGNORED: Final = RowRule(
     "empty-mean",
@@ -86,7 +88,8 @@ class WorstRow:
 class Diagnosis:
     """A dump in a few numbers; ``offset`` and ``spread`` are the medians of midrange and range.
 
-    ``rules`` are those that apply, with the number of their rows, the worst first, and ``rows`` the worst.
+    ``rules`` are those that apply, with the number of their rows, the worst first, and ``rows`` the worst;
+    ``leading`` has the first rows of each severity, or of each way in which a loss goes wrong, too.
     ``severities`` has what each does in this dump, and ``harmed`` how many rows that befalls. ``response`` is
     that of the loss in question, and its rules are those of the rows where it goes wrong.
     """
@@ -100,6 +103,7 @@ class Diagnosis:
     losses: Losses | None
     rules: dict[RowRule, int]
     rows: tuple[WorstRow, ...]
+    leading: tuple[WorstRow, ...]
     severities: dict[RowRule, Severity]
     harmed: dict[Severity, int]
     response: "Response | None"
@@ -132,9 +136,15 @@ def summarise(survey: Survey, most: int = 10, response: "Response | None" = None
         affected = _explaining(affected, response)
     ranked = sorted(affected, key=lambda rule: _RANKS.index(severities[rule]))
     of_rank = {rank: [harmed[rule] for rule in harmed if rule.severity is rank] for rank in _RANKS[:-1]}
-    turns = list(of_rank.values()) if response is None else [[response.guilty], of_rank[Severity.BROKEN]]
+    turns = list(of_rank.values())
+    if response is not None:
+        turns = [[response.nan], [response.infinite], [response.off], of_rank[Severity.BROKEN]]
     turns.append([_worst_first(survey, affected[rule]) for rule in ranked])
-    numbers = dict.fromkeys(row for rows in turns for row in _by_turns(rows, most))
+    orders = [list(dict.fromkeys(_by_turns(rows, max(most, LEADING)))) for rows in turns]
+    numbers = list(dict.fromkeys(row for order in orders for row in order))
+    leading = {row for order in orders for row in order[:LEADING]}.union(numbers[:most])
+    named = tuple(_worst_row(survey, row, response) for row in numbers if row in leading)
+    shown = set(numbers[:most])
     dump_wide = _of_dump(survey)
     return Diagnosis(
         survey,
@@ -145,7 +155,8 @@ def summarise(survey: Survey, most: int = 10, response: "Response | None" = None
         _median(survey.columns.range),
         _losses(survey),
         dump_wide | {rule: len(affected[rule]) for rule in ranked},
-        tuple(_worst_row(survey, row, response) for row in list(numbers)[:most]),
+        tuple(row for row in named if row.row_in_dump in shown),
+        named,
         severities | {rule: rule.severity for rule in dump_wide},
         {rank: len(np.unique(np.concatenate(rows))) for rank, rows in of_rank.items() if rows},
         response,
@@ -173,14 +184,11 @@ def _explaining(affected: "dict[RowRule, IntArray]", response: "Response") -> "d
         rule: rows if rule.severity is Severity.BROKEN else np.intersect1d(rows, response.guilty)
         for rule, rows in affected.items()
     }
-    found = {rule: rows for rule, rows in found.items() if len(rows) and explains(rule)}
+    found = {
+        rule: rows for rule, rows in found.items() if len(rows) and rule.finding not in _OF_OTHER_FORMATS
+    }
     own = {rule: rows for rule, rows in found.items() if rule.concerns(response.name)}
     return own if response.is_method and own else found
-
-
-def explains(rule: RowRule) -> bool:
-    """Whether a rule can be why a loss is wrong: those of other formats are what nobody computed."""
-    return rule.finding not in {"rounded-logits", "low-precision-sum"}
 
 
 def _by_turns(rows: "Iterable[IntArray]", most: int) -> "Iterator[int]":

@@ -185,7 +185,7 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
                 {
                     "file": row.path,
                     "row": row.row,
-                    "label": row.label,
+                    "label": number(row.label, "float64") if isinstance(row.label, float) else row.label,
                     "loss": number(row.loss, "float64"),
                     "smallest": number(row.min, "float64"),
                     "largest": number(row.max, "float64"),

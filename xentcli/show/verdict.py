@@ -1,10 +1,11 @@
 """The sentence that a diagnosis begins with: what is broken, else what a loss makes of the rows."""
 
 import math
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from xentcli.diagnose.answer import cause, guilty_rows, matches, means
 from xentcli.diagnose.rules import RowRule, Severity
+from xentcli.diagnose.summary import LEADING
 from xentcli.errors import count, printable
 from xentcli.formats import FORMATS
 from xentcli.judge.findings import FINDINGS
@@ -15,15 +16,13 @@ if TYPE_CHECKING:
 
     from xentcli.diagnose.summary import Diagnosis, WorstRow
 
-_NAMED: Final = 3  # rows that the sentence names
-_REDUCED: Final = 1e-5  # of a mean, which frameworks take in float32 and in any order
 _CATALOGUE: Final = {finding.name: finding for finding in FINDINGS}
 # What a finding says of one row; the fields are those of ``_why``.
 _WHY: Final = {
     "nan-logit": "the logit of class {highest} is nan",
     "infinite-logit": "the logit of class {highest} is +inf",
     "undefined-softmax": "every logit is -inf",
-    "label-out-of-range": "label {label:g} is no class",
+    "label-out-of-range": "label {label} is no class",
     "labels-not-normalised": "its labels sum to {label_sum:.4g}",
     "label-on-mask": "the logit of its label, class {label}, is -inf",
     "difference-overflow": "its logits, {min:g} to {max:g}, are further apart than the format reaches",
@@ -62,15 +61,6 @@ def verdict(diagnosis: "Diagnosis", observed: str | None = None) -> str:
     return said
 
 
-def is_wrong(diagnosis: "Diagnosis", observed: str | None = None) -> bool:
-    """Whether a row is broken, the loss in question goes wrong, or what was observed is another loss."""
-    if Severity.BROKEN in diagnosis.severities.values():
-        return True
-    if diagnosis.response is not None and len(diagnosis.response.guilty):
-        return True
-    return observed is not None and not (math.isfinite(float(observed)) and _matches(diagnosis, observed))
-
-
 def why(row: "WorstRow", rule: RowRule, diagnosis: "Diagnosis") -> str:
     """Say why a rule applies to a row."""
     kind = diagnosis.survey.kind
@@ -84,22 +74,6 @@ def why(row: "WorstRow", rule: RowRule, diagnosis: "Diagnosis") -> str:
     fields = {name: getattr(row, name) for name in ("label_sum", "loss", "min", "max", "lowest", "highest")}
     fields |= {"label": row.label, "sigmoid": 1 if row.max > 0 else 0}
     return words[rule.finding].format(**fields)
-
-
-def cause(row: "WorstRow", diagnosis: "Diagnosis") -> RowRule | None:
-    """Return the rule that explains best what is wrong with a row; None where there is none."""
-    found = [rule for rule in row.rules if rule in diagnosis.rules]
-    if diagnosis.response is not None and diagnosis.is_guilty(row):
-        is_off = diagnosis.response.state(row.row_in_dump) == "off"
-        last = (Severity.NAN,) if is_off else (Severity.OFF, Severity.NOTE)
-        is_infinite = diagnosis.response.state(row.row_in_dump) == "infinite"
-        of_label = "log-of-zero" if is_infinite else ""  # -log of the label's own probability, where it is 0
-        found.sort(
-            key=lambda r: (r.severity is not Severity.BROKEN, r.severity in last, r.finding != of_label)
-        )
-        return next(iter(found), None)
-    ranks = list(Severity)
-    return min(found, key=lambda rule: ranks.index(diagnosis.severities[rule]), default=None)
 
 
 def remedy(rule: RowRule) -> str | None:
@@ -163,7 +137,7 @@ def _of_response(diagnosis: "Diagnosis") -> str:
     if not clauses:
         others = "the others" if Severity.BROKEN in diagnosis.harmed else f"all {diagnosis.survey.rows} rows"
         return f"{name} is right on {others}: finite, and nowhere visibly off."
-    guilty = [(row, cause(row, diagnosis)) for row in diagnosis.rows if diagnosis.is_guilty(row)]
+    guilty = [(row, cause(row, diagnosis)) for row in diagnosis.leading if diagnosis.is_guilty(row)]
     number = len(response.guilty)
     rows = f"{joined(clauses)} of {count(diagnosis.survey.rows, 'row')}"
     return f"{name} is {rows}: {_named(guilty, number, diagnosis)}."
@@ -171,69 +145,37 @@ def _of_response(diagnosis: "Diagnosis") -> str:
 
 def _of_observed(diagnosis: "Diagnosis", observed: str) -> str:
     """Say whether a loss that somebody saw comes from these rows, and why."""
-    response, survey = diagnosis.response, diagnosis.survey
-    value = float(observed)
+    response, value = diagnosis.response, float(observed)
     by = "" if response is None else f" by {printable(response.name)}"
     if math.isfinite(value):
-        if _matches(diagnosis, observed):
+        if matches(diagnosis, observed):
             said = f"{observed} is the loss of these rows{by}: the dump is the batch you saw."
             is_right = response is None or not len(response.guilty)
             return said if is_right else f"{said} But {_of_response(diagnosis)}"
-        means = _means(diagnosis)
-        so = f"their mean is {means[0]:.6g}, their sum {means[1]:.6g}" if means else "none has a finite loss"
+        both = means(diagnosis)
+        so = f"their mean is {both[0]:.6g}, their sum {both[1]:.6g}" if both else "none has a finite loss"
         return f"{observed} is not the loss of these rows{by}: {so}. {_why_not(diagnosis)}".rstrip()
-    word = "nan" if math.isnan(value) else "inf"
-    rows = [row for row in diagnosis.rows if _explains(row, word, diagnosis)]
+    return _of_abnormal(diagnosis, "nan" if math.isnan(value) else "inf", by)
+
+
+def _of_abnormal(diagnosis: "Diagnosis", word: str, by: str) -> str:
+    """Say which row makes a loss nan or inf, and why."""
+    response, state = diagnosis.response, "nan" if word == "nan" else "infinite"
+    rows = guilty_rows(diagnosis, state)
     if not rows:
         where = (
             f"{printable(response.name)} is {word} on none" if response else f"no formula is {word} on any"
         )
-        said = f"Your loss is {word}, but not because of these rows: {where} of {survey.rows}."
+        said = f"Your loss is {word}, but not because of these rows: {where} of {diagnosis.survey.rows}."
         return f"{said} Dump the step at which it went {word}."
-    first, rule = rows[0], cause(rows[0], diagnosis)
-    number = _number(diagnosis, word)
-    others = f" and {count(number - 1, 'other')}" if number > 1 else ""
-    because = why(first, rule, diagnosis) if rule else f"{by.removeprefix(' by ')} gives {first.response:g}"
+    rule = cause(rows[0], diagnosis)
+    because = why(rows[0], rule, diagnosis) if rule else f"so{by}, though no rule says why"
+    others = " and others" if len(rows) > 1 else ""
+    loss = f"our loss is {word} because of {_place(rows[0], diagnosis)}{others}: {because}."
     mend = (rule and remedy(rule)) or ""
-    of = f"{_place(first, diagnosis)}{others}: {because}"
     if response is None and Severity.BROKEN not in diagnosis.harmed:
-        formulas = _methods(diagnosis, Severity.NAN)
-        return f"No row is broken. With {formulas} your loss is {word} because of {of}. {mend}".rstrip()
-    return f"Your loss is {word} because of {of}. {mend}".rstrip()
-
-
-def _explains(row: "WorstRow", word: str, diagnosis: "Diagnosis") -> bool:
-    """Whether a row makes the loss nan or inf."""
-    if diagnosis.response is not None and diagnosis.is_guilty(row):
-        return diagnosis.response.state(row.row_in_dump) == {"nan": "nan", "inf": "infinite"}[word]
-    rule = cause(row, diagnosis)
-    return rule is not None and diagnosis.severities[rule] in (
-        (Severity.BROKEN,) if diagnosis.response is not None else (Severity.BROKEN, Severity.NAN)
-    )
-
-
-def _number(diagnosis: "Diagnosis", word: str) -> int:
-    """Count the rows that make a loss nan or inf."""
-    response, harmed = diagnosis.response, diagnosis.harmed
-    if response is not None and (rows := len(response.nan if word == "nan" else response.infinite)):
-        return rows
-    return harmed.get(Severity.BROKEN) or harmed.get(Severity.NAN, 0)
-
-
-def _means(diagnosis: "Diagnosis") -> tuple[float, float] | None:
-    """Return the mean and the sum that the loss in question gives, else the true ones."""
-    if diagnosis.response is not None:
-        return diagnosis.response.mean, diagnosis.response.total
-    losses = diagnosis.losses
-    return None if losses is None else (losses.mean, losses.mean * losses.number)
-
-
-def _matches(diagnosis: "Diagnosis", observed: str) -> bool:
-    """Whether the mean or the sum is what was observed, to the digits that were typed."""
-    exponent = Decimal(observed).as_tuple().exponent
-    half = 0.5 * 10.0**exponent if isinstance(exponent, int) else 0.0
-    value, means = float(observed), _means(diagnosis) or ()
-    return any(abs(mean - value) <= half * (1 + _REDUCED) + _REDUCED * abs(mean) for mean in means)
+        return f"No row is broken. With {_methods(diagnosis, Severity.NAN)} y{loss} {mend}".rstrip()
+    return f"Y{loss} {mend}".rstrip()
 
 
 def _why_not(diagnosis: "Diagnosis") -> str:
@@ -256,7 +198,7 @@ def _named_rows(diagnosis: "Diagnosis", severity: Severity, one: str, several: s
     """Say how many rows something befalls, and name the first; nothing where there are none."""
     if severity not in diagnosis.harmed:
         return ""
-    pairs = [(row, _first(row, severity, diagnosis)) for row in diagnosis.rows]
+    pairs = [(row, _first(row, severity, diagnosis)) for row in diagnosis.leading]
     number = diagnosis.harmed[severity]
     named = _named([(row, rule) for row, rule in pairs if rule], number, diagnosis)
     return f"{number} {one if number == 1 else several}: {named}"
@@ -269,7 +211,7 @@ def _first(row: "WorstRow", severity: Severity, diagnosis: "Diagnosis") -> RowRu
 
 def _named(rows: "Sequence[tuple[WorstRow, RowRule | None]]", number: int, diagnosis: "Diagnosis") -> str:
     """Name the first rows, each with its cause, and say how many there are beside."""
-    causes = [f" ({why(row, rule, diagnosis)})" if rule else "" for row, rule in rows[:_NAMED]]
+    causes = [f" ({why(row, rule, diagnosis)})" if rule else "" for row, rule in rows[:LEADING]]
     named = [_place(row, diagnosis) + said for (row, _), said in zip(rows, causes, strict=False)]
     return ", ".join(named) + (f" and {number - len(named)} more" if number > len(named) else "")
 
