@@ -259,6 +259,12 @@ def test_without_labels_a_loss_is_unknown_and_not_nan(xent: Xent, tmp_path: Path
     assert document["worst"][0]["loss"] is None
 
 
+def test_a_row_that_a_loss_was_not_asked_for_has_no_value(xent: Xent, tmp_path: Path) -> None:
+    run = diagnosed(xent, tmp_path, *set_label(C)(*batch()), "--method", "naive", "--format", "json")
+
+    assert [(row["row"], row["response"]) for row in json.loads(run.out)["worst"]] == [(ROW, None)]
+
+
 def test_a_loss_that_was_seen_may_be_wrong(xent: Xent, tmp_path: Path) -> None:
     x, k = np.full((N, C), 1e8, np.float32), np.zeros(N, np.int64)
     run = diagnosed(xent, tmp_path, x, k, "--method", "unshifted", "--observed", "0")

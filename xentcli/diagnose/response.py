@@ -34,12 +34,13 @@ class Response:
     """The losses (N,), float64, that a method or function gives for a dump, and the rows where it goes wrong.
 
     ``off`` has those finite and off by more than 1 %, visibly. ``mean`` and ``total`` are those of the rows
-    that count. Rows with an invalid label, for which the loss was not called, have 0.
+    that count. Rows that were not ``asked``, for their label is invalid or unknown to the loss, have 0.
     """
 
     name: str
     is_method: bool
     values: "FloatArray"
+    asked: "BoolArray"
     nan: "IntArray"
     infinite: "IntArray"
     off: "IntArray"
@@ -71,7 +72,7 @@ def respond_by_method(
 
     asked = _asked(survey, ignored=True)
     values = _values(survey, asked, respond, _KERNEL_NUMBERS, clip, progress)
-    return _response(survey, method.name, values, is_method=True)
+    return _response(survey, method.name, values, asked, is_method=True)
 
 
 def respond_by_target(survey: Survey, target: str, called: Convention, progress: Progress) -> Response:
@@ -100,7 +101,7 @@ def respond_by_target(survey: Survey, target: str, called: Convention, progress:
         values = _values(survey, asked, respond, _REQUEST_NUMBERS, None, progress)
     finally:
         subject.stop()
-    return _response(survey, target, values, is_method=False)
+    return _response(survey, target, values, asked, is_method=False)
 
 
 def _called(subject: InSubprocess, batch: "Batch", dtype: str, target: str) -> "FloatArray":
@@ -155,7 +156,9 @@ def _blocks(survey: Survey, numbers: int) -> "Iterator[tuple[slice, FloatArray, 
             yield rows, np.asarray(shard.logits[start:stop]), np.asarray(shard.labels[start:stop])
 
 
-def _response(survey: Survey, name: str, values: "FloatArray", *, is_method: bool) -> Response:
+def _response(
+    survey: Survey, name: str, values: "FloatArray", asked: "BoolArray", *, is_method: bool
+) -> Response:
     loss, number = survey.columns.loss, survey.rows - survey.columns.ignored
     off = np.flatnonzero(is_wrong(values, loss, survey.dtype))
     worst = np.argsort(-np.abs(values[off] - loss[off]), kind="stable")
@@ -165,6 +168,7 @@ def _response(survey: Survey, name: str, values: "FloatArray", *, is_method: boo
         name,
         is_method,
         values,
+        asked,
         np.flatnonzero(np.isnan(values)),
         np.flatnonzero(np.isinf(values)),
         off[worst],

@@ -241,7 +241,7 @@ def _worst_row(survey: Survey, row: int, response: "Response | None") -> WorstRo
         lowest,
         highest,
         survey.rules_of(row),
-        None if response is None else float(response.values[row]),
+        None if response is None or not response.asked[row] else float(response.values[row]),
     )
 
 
