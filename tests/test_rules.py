@@ -416,12 +416,12 @@ def test_rows_are_counted_from_their_own_file() -> None:
     ]
 
 
-def test_the_worst_row_of_each_rule_comes_before_the_second_worst_of_any() -> None:
+def test_harm_comes_first_and_the_worst_row_of_each_rule_before_the_second_worst_of_any() -> None:
     x = np.array([[0, 40, 0], [0, 50, 0], [inf, 0, 0], [0, 60, 0], [inf, 0, 0]], np.float32)
     found = survey([Shard("a", x, np.zeros(5, np.int64), ())], -100)
 
-    assert [row.row for row in summarise(found, 3).rows] == [2, 3, 4]
-    assert [row.row for row in summarise(found, 10**12).rows] == [2, 3, 4, 1, 0]
+    assert [row.row for row in summarise(found, 3).rows] == [2, 4, 3]
+    assert [row.row for row in summarise(found, 10**12).rows] == [2, 4, 3, 1, 0]
 
 
 def test_labels_beyond_int64_are_invalid() -> None:

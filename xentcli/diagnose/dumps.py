@@ -19,16 +19,64 @@ _SAFETENSORS_DTYPES: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": 
     f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)
 }
 _LONGEST_HEADER: Final = 100 * 2**20  # bytes, as the format limits it
+_LOGITS: Final = ("logits", "preds", "outputs")  # what training loops call them, ours first
+_LABELS: Final = ("labels", "targets", "target", "y")
+_NAMED: Final = 8  # arrays of a file that a message names
+_BINARY: Final = "binary? pass --binary"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What arrays are called, and which axis of the logits has the classes; ``binary`` ones have none."""
+
+    logits_name: str | None = None
+    labels_name: str | None = None
+    class_axis: int = -1
+    binary: bool = False
+
+
+class ClassesLast:
+    """Rows (N, C) of an array whose classes are on another axis: only the rows asked for are copied."""
+
+    def __init__(self, array: "np.ndarray[Any, Any]", axis: int) -> None:
+        self._moved = np.moveaxis(array, axis, -1)
+        self.dtype, self.nbytes = array.dtype, array.nbytes
+        self._inner = int(np.prod(self._moved.shape[1:-1], dtype=np.int64))
+        self.shape = len(self._moved) * self._inner, self._moved.shape[-1]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: int | slice) -> "np.ndarray[Any, Any]":
+        """Return rows start to stop (n, C), or one (C,)."""
+        start, stop, _ = (rows if isinstance(rows, slice) else slice(rows, rows + 1)).indices(len(self))
+        first = start // self._inner if self._inner else 0
+        outer = self._moved[first : -(-stop // self._inner) if self._inner else 0]
+        left = start - first * self._inner
+        found = outer.reshape(-1, self.shape[1])[left : left + max(stop - start, 0)]
+        return found if isinstance(rows, slice) else found[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
-    """One file: logits (N, C), labels (N,) or None, and the stamp of each file when it was opened."""
+    """One file: logits (N, C), labels, and the stamp of each file when it was opened.
+
+    ``labels`` are class indices (N,), probabilities (N, C), or, ``binary``, N numbers from 0 to 1 beside
+    logits (N, 1); or None. ``holds`` says what else lies in the file.
+    """
 
     path: str
     logits: Any
     labels: Any
     stamps: tuple[tuple[str, tuple[int, int, int]], ...]
+    binary: bool = False
+    holds: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What labels are: ``indices``, ``rows`` of probabilities or ``binary``."""
+        soft = self.labels is not None and len(self.labels.shape) > 1
+        return "binary" if self.binary else "rows" if soft else "indices"
 
     def check(self) -> None:
         """Raise XentError if a file has changed since."""
@@ -37,18 +85,20 @@ class Shard:
                 raise XentError(f"{printable(path)}: changed while it was read")
 
 
-def shards(paths: Sequence[str], labels: Sequence[str]) -> list[Shard]:
+def shards(paths: Sequence[str], labels: Sequence[str], layout: Layout = Layout()) -> list[Shard]:
     """Open files, with a file of labels each or none at all; XentError says what is wrong with which."""
     files, label_files = _expanded(paths), _expanded(labels)
     if label_files and len(label_files) != len(files):
         number = count(len(files), "file")
         raise XentError(f"{number} of logits, {len(label_files)} of labels; give one of labels for each")
-    opened = [_shard(*pair) for pair in zip_longest(files, label_files)]
+    opened = [_shard(*pair, layout) for pair in zip_longest(files, label_files)]
     kinds = [f"{shard.logits.dtype} of {shard.logits.shape[1]}" for shard in opened]
     for shard, kind in zip(opened, kinds, strict=True):
         if kind != kinds[0]:
             others = f"those of {printable(opened[0].path)} {kinds[0]}"
             raise XentError(f"{printable(shard.path)}: logits are {kind} classes, {others}")
+        if shard.kind != opened[0].kind:
+            raise XentError(f"{printable(shard.path)}: its labels are of another kind than the first file's")
     return opened
 
 
@@ -65,38 +115,88 @@ def _expanded(paths: Sequence[str]) -> list[str]:
     return files
 
 
-def _shard(path: str, label_path: str | None) -> Shard:
-    arrays = _arrays(path)
-    logits = _array(path, arrays, "logits")
+def _shard(path: str, label_path: str | None, layout: Layout) -> Shard:
+    arrays, binary = _arrays(path), layout.binary
+    name, logits = _array(path, arrays, layout.logits_name, _LOGITS)
     if logits.dtype == np.dtype("V2"):  # a file has bfloat16 as two bytes without a type
         logits = logits.view(formats.dtype("bfloat16"))
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS:
         expected = ", ".join(formats.FORMATS)
         raise XentError(f"{printable(path)}: logits are {logits.dtype}; expected {expected}")
-    if logits.ndim < 2 or not logits.shape[-1]:  # noqa: PLR2004 - (N, C)
-        raise XentError(f"{printable(path)}: logits are of shape {logits.shape}; expected (N, C) or (…, C)")
-    labels = arrays.get("labels") if label_path is None else _array(label_path, _arrays(label_path), "labels")
-    rows = logits.reshape(-1, logits.shape[-1])
+    labels = _labels(path, arrays, label_path, layout)
+    holds = _listed({other: array for other, array in arrays.items() if other != name})
+    stamps = tuple((file, _stamp(file)) for file in (path, label_path) if file is not None)
+    if labels is None and binary:
+        raise XentError(
+            f"{printable(path)}: binary logits need labels; give --labels FILE or --labels-name NAME"
+        )
+    rows = logits.reshape(-1, 1) if binary else _rows(path, logits, layout.class_axis)
     if labels is not None:
-        place = printable(label_path or path)
-        if labels.dtype.kind not in "iu":
-            raise XentError(f"{place}: labels are {labels.dtype}; expected class indices, integers")
-        if labels.size != len(rows):
+        place, axis = printable(label_path or path), layout.class_axis
+        if labels.shape == logits.shape and not binary and labels.dtype.kind in "biuf":
+            return Shard(path, rows, _rows(path, labels, axis), stamps, holds=holds)
+        if labels.dtype.kind not in ("biuf" if binary else "iu"):
+            expected = "numbers from 0 to 1" if binary else "class indices, integers, or probabilities (…, C)"
+            raise XentError(
+                f"{place}: labels are {labels.dtype} of shape {labels.shape}; expected {expected}"
+            )
+        hint = _axis_hint(logits.shape, labels.shape, axis)
+        if labels.size != len(rows) or (hint and not binary):
             numbers = f"{count(labels.size, 'label')} for {count(len(rows), 'row')} of logits"
-            raise XentError(f"{place}: {numbers}; give one per row")
+            raise XentError(f"{place}: {numbers}; {hint or 'give one per row'}")
         labels = labels.reshape(-1)
-    stamps = [(file, _stamp(file)) for file in (path, label_path) if file is not None]
-    return Shard(path, rows, labels, tuple(stamps))
+    return Shard(path, rows, labels, stamps, binary, holds)
 
 
-def _array(path: str, arrays: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - an array
-    """Return the array of a name, or the only one."""
-    if name not in arrays and len(arrays) > 1:
-        raise XentError(f"{printable(path)}: has no array '{name}', but {', '.join(map(printable, arrays))}")
-    array = arrays[name] if name in arrays else next(iter(arrays.values()), None)
-    if not isinstance(array, np.ndarray):
+def _rows(path: str, array: "np.ndarray[Any, Any]", axis: int) -> Any:  # noqa: ANN401 - or ClassesLast
+    """Return logits, or labels of their shape, as rows (N, C)."""
+    if array.ndim < 2 or not array.shape[-1] or not -array.ndim <= axis < array.ndim:  # noqa: PLR2004 - (N, C)
+        expected = f"(N, C) or (…, C), with a class axis {axis}" if axis != -1 else "(N, C) or (…, C)"
+        hint = f"; {_BINARY}" if array.ndim == 1 else ""
+        raise XentError(f"{printable(path)}: logits are of shape {array.shape}; expected {expected}{hint}")
+    if array.shape[axis] == 1:
+        raise XentError(f"{printable(path)}: logits are of shape {array.shape}, one class; {_BINARY}")
+    if axis in {-1, array.ndim - 1}:
+        return array.reshape(-1, array.shape[-1])
+    return ClassesLast(array, axis)
+
+
+def _axis_hint(logits: tuple[int, ...], labels: tuple[int, ...], axis: int) -> str | None:
+    """Say which axis has the classes, where labels have the shape of the other ones and this one has not."""
+    fitting = [at for at in range(len(logits)) if logits[:at] + logits[at + 1 :] == labels]
+    if len(labels) < 2 or not fitting or axis % len(logits) in fitting:  # noqa: PLR2004 - flat labels fit any
+        return None
+    return f"the labels have shape {labels}: pass --class-axis {fitting[0]}"
+
+
+def _labels(path: str, arrays: Mapping[str, Any], label_path: str | None, layout: Layout) -> Any:  # noqa: ANN401
+    """Return the array of labels, None where there is none."""
+    if label_path is not None:
+        return _array(label_path, _arrays(label_path), layout.labels_name, _LABELS)[1]
+    if layout.labels_name is not None:
+        return _array(path, arrays, layout.labels_name, _LABELS)[1]
+    return next((arrays[name] for name in _LABELS if name in arrays), None)
+
+
+def _array(
+    path: str, arrays: Mapping[str, Any], chosen: str | None, known: Sequence[str]
+) -> tuple[str, "np.ndarray[Any, Any]"]:
+    """Return an array and its name: the one chosen, the first of the known names, or the only one."""
+    only = list(arrays)[:1] if len(arrays) == 1 and chosen in {None, *arrays} else []
+    names = [name for name in ((chosen,) if chosen is not None else known) if name in arrays] or only
+    if not names and arrays:
+        wanted = f"'{printable(chosen or known[0])}', but {_listed(arrays)}"
+        option = f"; pass --{known[0]}-name" if chosen is None else ""
+        raise XentError(f"{printable(path)}: has no array {wanted}{option}")
+    if not names or not isinstance(arrays[names[0]], np.ndarray):
         raise XentError(f"{printable(path)}: holds no array")
-    return array
+    return names[0], arrays[names[0]]
+
+
+def _listed(arrays: Mapping[str, Any]) -> str:
+    """Name the first arrays of a file with their shapes."""
+    shown = [f"{printable(name)} {getattr(array, 'shape', '')}" for name, array in arrays.items()]
+    return ", ".join([*shown[:_NAMED], *(["…"] if len(shown) > _NAMED else [])])
 
 
 def _arrays(path: str) -> Mapping[str, Any]:

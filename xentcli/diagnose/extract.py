@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -38,28 +38,32 @@ def extracted(diagnosis: Diagnosis) -> str:
 
 
 def _case(diagnosis: Diagnosis, rows: Sequence[WorstRow]) -> str:
-    logits = np.stack([row_of(diagnosis.survey, row.row_in_dump)[0] for row in rows])
-    logits = logits.astype(logits.dtype.newbyteorder("="))
-    labels = np.array([_label(diagnosis, row.label) for row in rows], np.int64)
-    columns = shrunk(logits, labels, diagnosis.survey.rules)
+    survey = diagnosis.survey
+    logits, labels = zip(*(row_of(survey, row.row_in_dump) for row in rows), strict=True)
+    x = np.stack(logits)
+    x = x.astype(x.dtype.newbyteorder("="))
     files: dict[str, list[str]] = {}
     for row in rows:
         files.setdefault(Path(row.path).name, []).append(str(row.row))
     where = "; ".join(f"{name} {', '.join(numbers)}" for name, numbers in files.items())
     findings = dict.fromkeys(finding for row in rows for finding in row.findings)
     title = f"{count(len(rows), 'row')} of a dump: {', '.join(findings)}"
+    if survey.kind != "indices":  # soft labels have to keep their sum
+        return case_yaml(title, x if x.shape[1] > 1 else x[:, 0], np.array(labels), f"rows {where}")
+    numbers = np.array([_label(diagnosis, cast("int", label)) for label in labels], np.int64)
+    columns = shrunk(x, numbers, survey.rules)
     source = f"rows {where}; {len(columns)} of {diagnosis.classes} classes"
     # A probability below one lower bound is below all higher ones: the highest leaves every row its finding.
     clips = [rule for row in rows for rule in row.rules if rule.clip]
     own = [rule for rule in clips if rule.name == CASE_CLIP]
     clip = max((rule.clip for rule in own or clips if rule.clip), default=None)
-    left = _relabelled(labels, columns, diagnosis.classes)
-    return case_yaml(title, logits[:, columns], left, source, clip)
+    left = _relabelled(numbers, columns, diagnosis.classes)
+    return case_yaml(title, x[:, columns], left, source, clip)
 
 
-def _label(diagnosis: Diagnosis, label: int | None) -> int:
+def _label(diagnosis: Diagnosis, label: int) -> int:
     """Return a label as a case has it: a class, -100 if it is ignored, any other number if it is invalid."""
-    if label is None or label == diagnosis.survey.ignore_index:
+    if label == diagnosis.survey.ignore_index:
         return IGNORE_INDEX
     if label == IGNORE_INDEX:
         return -1

@@ -8,6 +8,7 @@ method does, in the format of the dump, row by row.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -32,6 +33,15 @@ Method = Callable[["Arithmetic", "Batch", "FloatArray"], "BoolArray"]
 """Decides n rows: the dump's arithmetic, a batch of them, their losses (n,) → where the rule applies (n,)."""
 
 
+class Severity(Enum):
+    """How much harm a finding does, the worst first; ``NOTE`` is none in most training."""
+
+    BROKEN = "broken"  # no formula mends it
+    NAN = "nan or infinite"
+    OFF = "wrong beyond 1 %"
+    NOTE = "notes"
+
+
 @dataclass(frozen=True, slots=True)
 class RowRule:
     """How a finding is detected in a row.
@@ -39,7 +49,8 @@ class RowRule:
     ``finding`` is its name in the catalogue. ``name``, which is distinct, is that of the method, bound or
     format concerned; the finding's where there is none. ``says`` is what happens. ``bounds`` decides rows by
     their facts, and ``method`` those that two bounds leave open. ``clip`` has the bounds of a clip.
-    ``is_invalid`` marks rows that have no loss, whatever the method.
+    ``severity`` is what it does to ``methods``, to any method where none is named. ``is_invalid`` marks rows
+    that have no loss, whatever the method.
     """
 
     finding: str
@@ -50,6 +61,12 @@ class RowRule:
     clip: tuple[float, float] | None = None
     needs_labels: bool = True
     is_invalid: bool = False
+    severity: Severity = Severity.NOTE
+    methods: tuple[str, ...] = ()
+
+    def concerns(self, method: str) -> bool:
+        """Whether it says something of a method: it is one of its own, or no method mends it."""
+        return method in self.methods or self.severity is Severity.BROKEN
 
 
 def rules_for(form: str, clip: tuple[float, float] | None = None) -> tuple[RowRule, ...]:
@@ -60,11 +77,12 @@ def rules_for(form: str, clip: tuple[float, float] | None = None) -> tuple[RowRu
         _clip("clip 1e-12", "p is below a clip at 1e-12", 1e-12),
         _clip("clip 1e-15", "p is below scikit-learn's old clip, 1e-15", 1e-15),
         _clip("clip eps", "p is below the dtype's eps, scikit-learn's clip", FORMATS[form].eps),
-        _clip("clip 1e-36", "p is below the blog's clip, 1e-36", 1e-36),
+        _clip("clip 1e-36", "p is below the blog's clip, 1e-36", 1e-36, methods=() if clip else ("clipped",)),
         _clip("clip FLT_MIN", "p is below Caffe's floor, FLT_MIN", 2.0**-126),
     ]
     if clip is not None:
-        clips.append(_clip(CASE_CLIP, f"p is outside the case's clip, {clip[0]:g} to {clip[1]:g}", *clip))
+        says = f"p is outside the case's clip, {clip[0]:g} to {clip[1]:g}"
+        clips.append(_clip(CASE_CLIP, says, *clip, methods=("clipped",)))
     return (*_INPUTS, *_METHODS, *clips, *map(_rounding, HALVES), *map(_sum_in_order, HALVES))
 
 
@@ -117,7 +135,7 @@ def _result(kernel: "Kernel", applies: "Callable[[FloatArray, FloatArray], BoolA
     return lambda ar, batch, loss: applies(kernel(ar, batch)[:, 0].astype(np.float64), loss)
 
 
-def _clip(name: str, says: str, low: float, high: float = 1.0) -> RowRule:
+def _clip(name: str, says: str, low: float, high: float = 1.0, methods: tuple[str, ...] = ()) -> RowRule:
     """Return the rule of a clip: it changes the label's probability. A bound that rounds to 0 does not."""
 
     def bounds(f: Facts) -> Bounds:
@@ -130,7 +148,7 @@ def _clip(name: str, says: str, low: float, high: float = 1.0) -> RowRule:
         changed = ar.clip(p, low, high) != p
         return changed[np.arange(len(p)), batch.indices]
 
-    return RowRule("clip-active", name, says, bounds, method, (low, high))
+    return RowRule("clip-active", name, says, bounds, method, (low, high), methods=methods)
 
 
 def _rounding(form: str) -> RowRule:
@@ -151,7 +169,9 @@ def _sum_in_order(form: str) -> RowRule:
 
 def _input(finding: str, says: str, applies: "Callable[[Facts], BoolArray]") -> RowRule:
     """Return the rule of an input that leaves a row without a loss."""
-    return RowRule(finding, finding, says, applies, needs_labels=False, is_invalid=True)
+    return RowRule(
+        finding, finding, says, applies, needs_labels=False, is_invalid=True, severity=Severity.BROKEN
+    )
 
 
 def _is_not_finite(result: "FloatArray", _: "FloatArray") -> "BoolArray":
@@ -168,6 +188,7 @@ _INPUTS: Final = (
         "label-on-mask",
         "the label's logit is -inf, the loss inf",
         lambda f: f.sound & (f.label_logit == -np.inf),
+        severity=Severity.BROKEN,
     ),
     RowRule(
         "difference-overflow",
@@ -175,6 +196,8 @@ _INPUTS: Final = (
         "the range of the logits overflows: dense gives nan or inf",
         lambda f: f.sound & np.isneginf(f.min_finite.astype(f.dtype) - f.max.astype(f.dtype)),
         needs_labels=False,
+        severity=Severity.NAN,
+        methods=("dense",),
     ),
 )
 _METHODS: Final = (
@@ -185,6 +208,8 @@ _METHODS: Final = (
         lambda f: _is_zero(f.probability(f.min), f.sound),
         _result(kernels.naive, _is_not_finite),
         needs_labels=False,
+        severity=Severity.NAN,
+        methods=("naive", "by_hand"),
     ),
     RowRule(
         "exp-overflow",
@@ -193,6 +218,8 @@ _METHODS: Final = (
         lambda f: _is_zero(f.probability(f.min, shifted=False), f.sound),
         _result(kernels.textbook, _is_not_finite),
         needs_labels=False,
+        severity=Severity.NAN,
+        methods=("textbook",),
     ),
     RowRule(
         "masked-infinity",
@@ -200,6 +227,8 @@ _METHODS: Final = (
         "a class other than the label is -inf: dense gives nan",
         lambda f: f.sound & f.other_masked,
         needs_labels=False,
+        severity=Severity.NAN,
+        methods=("dense",),
     ),
     RowRule(
         "tail-collapse",
@@ -207,6 +236,8 @@ _METHODS: Final = (
         "1 + tail is 1: dense and sparse give 0",
         _collapses,
         _result(kernels.sparse, lambda result, _: result == 0),
+        severity=Severity.OFF,
+        methods=("dense", "sparse"),
     ),
     RowRule(
         "log-of-zero",
@@ -214,6 +245,8 @@ _METHODS: Final = (
         "the label's probability is 0: guarded gives inf",
         lambda f: _is_zero(f.label_probability, f.counts),
         _result(kernels.guarded, _is_not_finite),
+        severity=Severity.NAN,
+        methods=("guarded",),
     ),
     RowRule(
         "offset-cancellation",
@@ -221,5 +254,7 @@ _METHODS: Final = (
         "log Σ exp x - x_k cancels six bits and is off by 1 %",
         _cancels,
         _result(kernels.unshifted, _is_off),
+        severity=Severity.OFF,
+        methods=("unshifted",),
     ),
 )

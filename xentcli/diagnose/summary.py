@@ -3,22 +3,43 @@
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
 from xentcli import formats
 from xentcli.bulk import losses
-from xentcli.diagnose.rules import RowRule
+from xentcli.diagnose.evaluated import visible
+from xentcli.diagnose.rules import RowRule, Severity
 from xentcli.diagnose.survey import Survey
+from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from xentcli.diagnose.response import Response
     from xentcli.formats import FloatArray, IntArray
 
 QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+LEADING: Final = 3  # rows that a sentence names
 _SAMPLE: Final = 64  # rows whose loss is evaluated in long double
+_OF_OTHER_FORMATS: Final = {"rounded-logits", "low-precision-sum"}  # never why a loss in this one is wrong
+_RANKS: Final = tuple(Severity)
+_ALL_IGNORED: Final = RowRule(
+    "empty-mean",
+    "empty-mean",
+    "every label is ignored: the mean is 0 / 0",
+    lambda f: f.ignored,
+    severity=Severity.BROKEN,
+)
+# Source: https://github.com/huggingface/trl/pull/6357, where pad is eos and no end is ever learned.
+_FREQUENT_IGNORED: Final = RowRule(
+    "ignored-class-is-frequent",
+    "ignored-class-is-frequent",
+    "the most frequent label is a class, and is ignored",
+    lambda f: f.ignored,
+    severity=Severity.OFF,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +58,25 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class WorstRow:
-    """A row to look at, number ``row`` of its file and ``row_in_dump`` of all, and the rules that apply."""
+    """A row to look at, number ``row`` of its file and ``row_in_dump`` of all, and the rules that apply.
+
+    ``label`` and ``loss`` are None where there is none or it is unknown. ``lowest`` and ``highest`` are the
+    classes of the smallest and largest logit, or of the first nan; ``response`` is what the loss in question
+    gives.
+    """
 
     path: str
     row: int
     row_in_dump: int
-    label: int | None
-    loss: float
+    label: float | None
+    label_sum: float | None
+    loss: float | None
     min: float
     max: float
+    lowest: int
+    highest: int
     rules: tuple[RowRule, ...]
+    response: float | None
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -58,7 +88,10 @@ class WorstRow:
 class Diagnosis:
     """A dump in a few numbers; ``offset`` and ``spread`` are the medians of midrange and range.
 
-    ``rules`` are those that apply, with the number of their rows, and ``rows`` the worst.
+    ``rules`` are those that apply, with the number of their rows, the worst first, and ``rows`` the worst;
+    ``leading`` has the first rows of each severity, or of each way in which a loss goes wrong, too.
+    ``severities`` has what each does in this dump, and ``harmed`` how many rows that befalls. ``response`` is
+    that of the loss in question, and its rules are those of the rows where it goes wrong.
     """
 
     survey: Survey
@@ -70,46 +103,146 @@ class Diagnosis:
     losses: Losses | None
     rules: dict[RowRule, int]
     rows: tuple[WorstRow, ...]
+    leading: tuple[WorstRow, ...]
+    severities: dict[RowRule, Severity]
+    harmed: dict[Severity, int]
+    response: "Response | None"
+
+    @property
+    def harmful_rows(self) -> tuple[WorstRow, ...]:
+        """The worst rows less those that have notes only."""
+        return tuple(
+            row for row in self.rows if self.is_guilty(row) or self._severity(row) is not Severity.NOTE
+        )
+
+    def is_guilty(self, row: WorstRow) -> bool:
+        """Whether the loss in question goes wrong in a row."""
+        return self.response is not None and bool((self.response.guilty == row.row_in_dump).any())
+
+    def _severity(self, row: WorstRow) -> Severity:
+        found = (self.severities[rule] for rule in row.rules if rule in self.severities)
+        if self.response is not None:  # what other methods make of it is not asked
+            found = (severity for severity in found if severity is Severity.BROKEN)
+        return min(found, key=_RANKS.index, default=Severity.NOTE)
 
 
-def summarise(survey: Survey, most: int = 10) -> Diagnosis:
-    """Sum up a survey; of the rows that rules apply to, show the worst, at most so many."""
+def summarise(survey: Survey, most: int = 10, response: "Response | None" = None) -> Diagnosis:
+    """Sum up a survey, and what a loss makes of it; show the worst rows, at most so many."""
     first = survey.shards[0].logits
     affected = {rule: rows for rule in survey.rules if len(rows := survey.affected(rule))}
+    harmed = {rule: worst for rule, rows in affected.items() if len(worst := _harmed(survey, rule, rows))}
+    severities = {rule: rule.severity if rule in harmed else Severity.NOTE for rule in affected}
+    if response is not None:
+        affected = _explaining(affected, response)
+    ranked = sorted(affected, key=lambda rule: _RANKS.index(severities[rule]))
+    of_rank = {rank: [harmed[rule] for rule in harmed if rule.severity is rank] for rank in _RANKS[:-1]}
+    turns = list(of_rank.values())
+    if response is not None:
+        turns = [[response.nan], [response.infinite], [response.off], of_rank[Severity.BROKEN]]
+    turns.append([_worst_first(survey, affected[rule]) for rule in ranked])
+    orders = [list(dict.fromkeys(_by_turns(rows, max(most, LEADING)))) for rows in turns]
+    numbers = list(dict.fromkeys(row for order in orders for row in order))
+    leading = {row for order in orders for row in order[:LEADING]}.union(numbers[:most])
+    named = tuple(_worst_row(survey, row, response) for row in numbers if row in leading)
+    shown = set(numbers[:most])
+    dump_wide = _of_dump(survey)
     return Diagnosis(
         survey,
-        str(first.dtype.newbyteorder("=")),
+        survey.dtype,
         sum(len(shard.logits) for shard in survey.shards),
         first.shape[1],
         _median(survey.columns.midrange),
         _median(survey.columns.range),
         _losses(survey),
-        {rule: len(rows) for rule, rows in affected.items()},
-        _worst_rows(survey, affected.values(), most),
+        dump_wide | {rule: len(affected[rule]) for rule in ranked},
+        tuple(row for row in named if row.row_in_dump in shown),
+        named,
+        severities | {rule: rule.severity for rule in dump_wide},
+        {rank: len(np.unique(np.concatenate(rows))) for rank, rows in of_rank.items() if rows},
+        response,
     )
 
 
-def row_of(survey: Survey, row: int) -> "tuple[FloatArray, int | None]":
-    """Return a row's logits (C,) and its label."""
-    shard, number = survey.place(row)
-    return np.asarray(shard.logits[number]), None if shard.labels is None else int(shard.labels[number])
+def _harmed(survey: Survey, rule: RowRule, rows: "IntArray") -> "IntArray":
+    """Return the rows that a rule does harm to, the worst first: where a method is off, those that show it.
 
-
-def _worst_rows(survey: Survey, affected: "Iterable[IntArray]", most: int) -> tuple[WorstRow, ...]:
-    """Choose rows: the worst that each rule applies to, then the second worst, each row once.
-
-    The worst have the largest finite loss; where there is none, rows stay in their order.
+    A loss that collapses is off by itself, one that cancels by the rounding of the logits.
     """
-    badness = np.where(np.isfinite(survey.columns.loss), -survey.columns.loss, 0)
-    ranked = [rows[np.argsort(badness[rows], kind="stable")][:most].tolist() for rows in affected]
-    by_rank = (row for rank in zip_longest(*ranked) for row in rank if row is not None)
-    return tuple(_worst_row(survey, row) for row in list(dict.fromkeys(by_rank))[:most])
+    columns = survey.columns
+    if rule.severity is Severity.NOTE:
+        return rows[:0]
+    if rule.severity is Severity.OFF and survey.kind == "indices":
+        size = np.abs(columns.midrange[rows]) + columns.range[rows] / 2
+        error = columns.loss[rows] if rule.finding == "tail-collapse" else FORMATS[survey.dtype].eps * size
+        rows = rows[error > visible(survey.dtype)]
+    return _worst_first(survey, rows)
 
 
-def _worst_row(survey: Survey, row: int) -> WorstRow:
+def _explaining(affected: "dict[RowRule, IntArray]", response: "Response") -> "dict[RowRule, IntArray]":
+    """Return the rules that explain where a loss goes wrong, with the rows where it does."""
+    found = {
+        rule: rows if rule.severity is Severity.BROKEN else np.intersect1d(rows, response.guilty)
+        for rule, rows in affected.items()
+    }
+    found = {
+        rule: rows for rule, rows in found.items() if len(rows) and rule.finding not in _OF_OTHER_FORMATS
+    }
+    own = {rule: rows for rule, rows in found.items() if rule.concerns(response.name)}
+    return own if response.is_method and own else found
+
+
+def _by_turns(rows: "Iterable[IntArray]", most: int) -> "Iterator[int]":
+    """Yield the first row of each rule, then the second."""
+    ranks = zip_longest(*(numbers[:most].tolist() for numbers in rows))
+    return (row for rank in ranks for row in rank if row is not None)
+
+
+def _of_dump(survey: Survey) -> dict[RowRule, int]:
+    """Return the findings of the dump as a whole: none of its labels counts, or those of a class do not."""
+    ignored, index = survey.columns.ignored, survey.ignore_index
+    if ignored and ignored == survey.rows:
+        return {_ALL_IGNORED: ignored}
+    classes = survey.shards[0].logits.shape[1]
+    if not ignored or not 0 <= index < classes:
+        return {}
+    labels = np.concatenate([np.asarray(shard.labels) for shard in survey.shards])
+    counts = np.bincount(labels[(labels >= 0) & (labels < classes)].astype(np.int64))
+    return {_FREQUENT_IGNORED: ignored} if counts[index] == counts.max() else {}
+
+
+def row_of(survey: Survey, row: int) -> "tuple[FloatArray, FloatArray | float | None]":
+    """Return a row's logits (C,) and its label: a number, or probabilities (C,)."""
+    shard, number = survey.place(row)
+    logits = np.asarray(shard.logits[number])
+    if shard.labels is None or shard.kind == "rows":
+        return logits, None if shard.labels is None else np.asarray(shard.labels[number])
+    return logits, shard.labels[number].item()
+
+
+def _worst_first(survey: Survey, rows: "IntArray") -> "IntArray":
+    """Order rows by their loss, the largest finite one first; where there is none, they stay in order."""
+    loss = survey.columns.loss[rows]
+    return rows[np.argsort(np.where(np.isfinite(loss), -loss, 0), kind="stable")]
+
+
+def _worst_row(survey: Survey, row: int, response: "Response | None") -> WorstRow:
     (logits, label), (shard, number) = row_of(survey, row), survey.place(row)
-    low, high, loss = float(logits.min()), float(logits.max()), float(survey.columns.loss[row])
-    return WorstRow(shard.path, number, row, label, loss, low, high, survey.rules_of(row))
+    wide = logits.astype(np.float64)
+    lowest, highest = int(wide.argmin()), int(wide.argmax())
+    return WorstRow(
+        shard.path,
+        number,
+        row,
+        None if isinstance(label, np.ndarray) else label,
+        float(label.astype(np.float64).sum()) if isinstance(label, np.ndarray) else None,
+        float(survey.columns.loss[row]) if survey.labelled else None,
+        float(wide[lowest]),
+        float(wide[highest]),
+        lowest,
+        highest,
+        survey.rules_of(row),
+        None if response is None or not response.asked[row] else float(response.values[row]),
+    )
 
 
 def _median(values: "FloatArray") -> float:
@@ -121,12 +254,13 @@ def _losses(survey: Survey) -> Losses | None:
     """Sum up the finite losses of rows that are not ignored; None where there are none."""
     if not survey.labelled:
         return None
-    counts = np.concatenate([np.asarray(shard.labels) != survey.ignore_index for shard in survey.shards])
-    counted = np.flatnonzero(np.isfinite(survey.columns.loss) & counts[: survey.rows])
+    counted = np.flatnonzero(np.isfinite(survey.columns.loss) & ~survey.ignored())
     if not len(counted):
         return None
     loss = survey.columns.loss[counted]
     quantiles = tuple(np.quantile(loss, QUANTILES).tolist())
+    if survey.kind != "indices":  # evaluated in float64 to begin with
+        return Losses(len(counted), float(loss.mean()), quantiles, None, 0)
     random = np.random.default_rng(0)
     sample = counted if len(counted) <= _SAMPLE else np.sort(random.choice(counted, _SAMPLE, replace=False))
     errors = [error for row in sample.tolist() if (error := _error(survey, row)) is not None]
@@ -136,7 +270,7 @@ def _losses(survey: Survey) -> Losses | None:
 def _error(survey: Survey, row: int) -> Decimal | None:
     """Return the error of a loss in ulps, against its definition in long double."""
     logits, label = row_of(survey, row)
-    x = logits.astype(np.longdouble)
+    x, label = logits.astype(np.longdouble), cast("int", label)
     with np.errstate(all="ignore"):
         below = x - x[label]
         below[label] = -np.inf

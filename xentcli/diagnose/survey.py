@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
 from xentcli.bulk import Rows, in_batches
 from xentcli.diagnose.dumps import Shard
+from xentcli.diagnose.evaluated import evaluated, rules_of
 from xentcli.diagnose.facts import Facts, facts_of
 from xentcli.diagnose.rules import Method, RowRule, rules_for
 from xentcli.load.build import build_batch
@@ -15,11 +16,14 @@ from xentcli.methods import arithmetic
 from xentcli.threads import for_each
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from xentcli.bulk import Positions
-    from xentcli.formats import FloatArray, IntArray
+    from xentcli.formats import BoolArray, FloatArray, IntArray
 
 _PART_BYTES: Final = 2**27  # of logits whose facts are held at once
 _PART_ROWS: Final = 2**18
+_EVALUATED: Final = 2**18  # numbers of a part that methods run on, each with as many results
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +68,23 @@ class Survey:
         """How many rows were read."""
         return len(self.columns.bits)
 
+    @property
+    def kind(self) -> str:
+        """What labels are, as ``Shard`` has it."""
+        return self.shards[0].kind
+
+    @property
+    def dtype(self) -> str:
+        """The format of the logits."""
+        return str(self.shards[0].logits.dtype.newbyteorder("="))
+
+    def ignored(self) -> "BoolArray":
+        """Mark the rows (N,) that were ignored."""
+        if self.kind != "indices" or not self.labelled:
+            return np.zeros(self.rows, bool)
+        marks = [np.asarray(shard.labels) == self.ignore_index for shard in self.shards]
+        return np.concatenate(marks)[: self.rows]
+
     def affected(self, rule: RowRule) -> "IntArray":
         """Return the rows that a rule applies to."""
         return np.flatnonzero(self.columns.bits >> np.uint32(self.rules.index(rule)) & np.uint32(1))
@@ -92,13 +113,16 @@ def survey(
     """
     labelled = all(shard.labels is not None for shard in shards)
     if rules is None:
-        rules = rules_for(str(shards[0].logits.dtype.newbyteorder("=")))
+        kind, form = shards[0].kind, str(shards[0].logits.dtype.newbyteorder("="))
+        rules = rules_for(form) if kind == "indices" else rules_of(kind)
     workspaces: list[FloatArray] = []
     parts, starts, complete = [_NO_ROWS], [0], False
     try:
         for shard in shards:
             row_bytes = shard.logits.shape[1] * shard.logits.dtype.itemsize
             number = max(1, min(_PART_ROWS, _PART_BYTES // row_bytes))
+            if shard.kind != "indices":
+                number = max(1, _EVALUATED // shard.logits.shape[1])
             for start in range(0, len(shard.logits), number):
                 part = slice(start, start + number)
                 parts.append(_read(shard, part, ignore_index if labelled else None, rules, workspaces))
@@ -126,20 +150,39 @@ def _read(
 ) -> Columns:
     """Return the columns of one part of a shard; without an ``ignore_index`` it has no labels."""
     logits, labelled = shard.logits[part], ignore_index is not None
+    if labelled and shard.kind != "indices":
+        shard.check()
+        return _evaluated(logits, np.asarray(shard.labels[part]), rules, binary=shard.binary)
     labels = np.asarray(shard.labels[part]) if labelled else np.zeros(len(logits), np.int64)
     rows = Rows(logits, labels, ignore_index)
     facts = facts_of(rows, shard.check, workspaces, labelled=labelled)
-    low, high = facts.min_finite, np.where(np.isfinite(facts.max), facts.max, np.nan)
     with np.errstate(all="ignore"):
-        return Columns(
-            facts.loss,
-            (high / 2 + low / 2).astype(np.float32),
-            (high - low).astype(np.float32),
-            _bits(rows, facts, rules, labelled=labelled),
-            float(low[np.isfinite(low)].min(initial=np.inf)),
-            float(high[np.isfinite(high)].max(initial=-np.inf)),
-            int(rows.ignored.sum()),
-        )
+        bits = _bits(rows, facts, rules, labelled=labelled)
+    return _columns(facts.loss, facts.min_finite, facts.max, bits, int(rows.ignored.sum()))
+
+
+def _evaluated(
+    logits: "FloatArray", labels: "NDArray[Any]", rules: tuple[RowRule, ...], *, binary: bool
+) -> Columns:
+    """Return the columns of rows that the methods decide."""
+    found, bits = evaluated(logits, labels, binary=binary), np.zeros(len(logits), np.uint32)
+    for bit, rule in enumerate(rules):
+        applies = rule.bounds(cast("Facts", found))
+        bits |= cast("BoolArray", applies).astype(np.uint32) << np.uint32(bit)
+    finite = np.where(np.isfinite(logits), logits, np.inf).min(axis=1).astype(np.float64)
+    return _columns(found.loss, finite, found.max, bits, 0)
+
+
+def _columns(
+    loss: "FloatArray", low: "FloatArray", high: "FloatArray", bits: "IntArray", ignored: int
+) -> Columns:
+    """Return the columns of rows: ``low`` is their smallest finite logit, ``high`` their largest."""
+    high = np.where(np.isfinite(high), high, np.nan)
+    with np.errstate(all="ignore"):
+        midrange, spread = (high / 2 + low / 2).astype(np.float32), (high - low).astype(np.float32)
+    smallest = float(low[np.isfinite(low)].min(initial=np.inf))
+    largest = float(high[np.isfinite(high)].max(initial=-np.inf))
+    return Columns(loss, midrange, spread, bits, smallest, largest, ignored)
 
 
 def _bits(rows: Rows, facts: Facts, rules: tuple[RowRule, ...], *, labelled: bool) -> "IntArray":

@@ -44,10 +44,13 @@ def render_results(results: Sequence["Result"], form: str) -> str:
     return json.render_results(results) if form == "json" else junit.render_results(results)
 
 
-def diagnose(diagnosis: "Diagnosis", form: str, screen: Screen) -> str:
-    """Render what ``xent diagnose`` shows."""
+def diagnose(
+    diagnosis: "Diagnosis", form: str, screen: Screen, observed: str | None = None, after: str = ""
+) -> str:
+    """Render what ``xent diagnose`` shows; ``observed`` is the loss seen, ``after`` what to type next."""
     from xentcli.show import diagnosed
 
     if form == "json":
-        return diagnosed.as_json(diagnosis)
-    return render(diagnosed.sheets(diagnosis), form, screen) + diagnosed.prose(diagnosis, screen.width)
+        return diagnosed.as_json(diagnosis, observed)
+    width = screen.width if form == "table" else 10**6
+    return render(diagnosed.parts(diagnosis, observed, after, width), form, screen)

@@ -1,76 +1,150 @@
-"""A diagnosis as tables with a paragraph per finding, and as JSON."""
+"""A diagnosis as a sentence and its evidence, and as JSON."""
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Final
 
 from xentcli import __version__
+from xentcli.diagnose.rules import RowRule, Severity
 from xentcli.diagnose.summary import QUANTILES, Diagnosis
 from xentcli.digits import error, number, three
 from xentcli.errors import count, printable
-from xentcli.judge.findings import FINDINGS
 from xentcli.show.json import dump
-from xentcli.show.prose import filled
-from xentcli.show.sheet import Sheet
+from xentcli.show.sheet import Cell, Lines, Part, Sheet, Tone, labelled, paragraph
+from xentcli.show.verdict import remedy, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from xentcli.diagnose.summary import WorstRow
 
-_ROUNDED_CAUSE = "Rounding the logits to a half format changes the loss."
-_ROUNDED_REMEDY = "Compute the loss in float32, from logits that were not rounded."
+_TONES: Final = {Severity.BROKEN: Tone.ALOUD, Severity.NAN: Tone.ALOUD, Severity.OFF: Tone.SILENT}
+_EOS_REMEDY: Final = "Pad with an id of its own, or ignore what lies beyond the first eos only."
 
 
-def sheets(diagnosis: Diagnosis) -> list[Sheet]:
-    """Return what is in the dump, the findings in its rows, and the worst rows."""
-    title = "" if diagnosis.survey.complete else "interrupted: this is a part of the dump"
-    sheets = [Sheet(title, ("dump", ""), tuple(_facts(diagnosis)))]
-    if diagnosis.rules:
-        read, rules = diagnosis.survey.rows, diagnosis.rules.items()
-        cells = ((rule.finding, str(rows), f"{rows / read:.3g}", rule.says) for rule, rows in rules)
-        sheets.append(Sheet("", ("finding", "rows", "share", "how"), tuple(cells)))
-    if diagnosis.rows:
-        columns = ("file", "row", "label", "loss", "min", "max", "findings")
-        sheets.append(Sheet("the worst rows", columns, tuple(map(_worst_row, diagnosis.rows))))
-    return sheets
+def parts(diagnosis: Diagnosis, observed: str | None, after: str, width: int) -> list[Part]:
+    """Return the verdict, the worst rows, the findings by the harm they do, then notes and facts.
+
+    ``after`` is the command that shows more of the worst rows.
+    """
+    found: list[Part] = [Lines(tuple(paragraph(verdict(diagnosis, observed), width, Tone.HEADING)))]
+    if rows := diagnosis.harmful_rows:
+        found.append(_worst_rows(diagnosis, rows))
+    shown = {
+        rule: rows for rule, rows in diagnosis.rules.items() if _rank(diagnosis, rule) is not Severity.NOTE
+    }
+    for severity, tone in _TONES.items():
+        cells = [
+            _finding(rule, rows, tone) for rule, rows in shown.items() if _rank(diagnosis, rule) is severity
+        ]
+        if cells:
+            found.append(Sheet(severity.value, ("finding", "rows", "how"), tuple(cells)))
+    if shown:
+        found.append(Lines(tuple(_remedies(diagnosis, shown, after, width))))
+    return [*found, Lines((*_notes(diagnosis, width), *_facts(diagnosis, width)))]
 
 
-def prose(diagnosis: Diagnosis, width: int) -> str:
-    """Return a paragraph per finding: the cause, in how many rows, and the remedy."""
-    catalogue = {finding.name: (finding.cause, finding.remedy) for finding in FINDINGS}
-    most: dict[str, int] = {}
+def _rank(diagnosis: Diagnosis, rule: RowRule) -> Severity:
+    """Return the harm that a rule does; where it explains a loss that is wrong, what it always does."""
+    if diagnosis.response is not None:
+        return Severity.OFF if rule.severity is Severity.NOTE else rule.severity
+    return diagnosis.severities[rule]
+
+
+def _finding(rule: RowRule, rows: int, tone: Tone) -> tuple[str, ...]:
+    name = Cell(rule.finding, Tone.COMMAND) if remedy(rule) else rule.finding
+    return name, Cell(str(rows), is_number=True), Cell(rule.says, tone)
+
+
+def _remedies(
+    diagnosis: Diagnosis, rules: "Iterable[RowRule]", after: str, width: int
+) -> "Iterator[tuple[str, ...]]":
+    """Return each remedy once, and what to type next; a command stays on one line, to be copied."""
+    for sentence in dict.fromkeys(map(remedy, rules)):
+        yield from labelled("remedy", sentence or _EOS_REMEDY, width)
+    if diagnosis.rows and diagnosis.survey.labelled:
+        yield "  ", Cell("next    ", Tone.CONTEXT), Cell(after, Tone.COMMAND)
+
+
+def _notes(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
+    """Return a line per finding that does no harm in most training: which formats, bounds or methods."""
+    if diagnosis.response is not None:
+        return
+    notes: dict[str, list[str]] = {}
     for rule, rows in diagnosis.rules.items():
-        most[rule.finding] = max(most.get(rule.finding, 0), rows)
-    lines = []
-    for name, rows in most.items():
-        cause, remedy = catalogue.get(name, (_ROUNDED_CAUSE, _ROUNDED_REMEDY))
-        head = f"{name} ({count(rows, 'row')}): {cause}"
-        lines += ["", filled(head, width), filled(f"  Remedy: {remedy}", width)]
-    return "".join(f"{line}\n" for line in lines)
+        if _rank(diagnosis, rule) is Severity.NOTE:
+            notes.setdefault(rule.finding, []).append(f"{rule.name} in {count(rows, 'row')}")
+    for name, each in notes.items():
+        yield from paragraph(f"note: {name}, {', '.join(each)}", width, Tone.CONTEXT, indent=2)
 
 
-def closing(diagnosis: Diagnosis) -> str:
-    """Return the one sentence that ends a diagnosis."""
-    rows = diagnosis.survey.rows
-    read = f"{count(rows, 'row')} of {count(diagnosis.classes, 'class', 'classes')}"
-    if not diagnosis.survey.complete:
-        read = f"interrupted after {rows} of {count(diagnosis.total, 'row')}"
-    invalid = [f"{rule.finding} {number}" for rule, number in diagnosis.rules.items() if rule.is_invalid]
-    return f"{read}; {'invalid: ' + ', '.join(invalid) if invalid else 'none is invalid'}"
+def _facts(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
+    """Return what is in the dump."""
+    survey, columns, loss = diagnosis.survey, diagnosis.survey.columns, diagnosis.losses
+    files = f" in {len(survey.shards)} files" if len(survey.shards) > 1 else ""
+    shape = f"{diagnosis.total} × {diagnosis.classes} {diagnosis.dtype}{files}"
+    facts = [f"{shape} · no finite logit"]
+    if columns.min <= columns.max:
+        offset = f"offset {diagnosis.offset:.6g}, spread {diagnosis.spread:.6g} (medians over rows)"
+        facts = [f"{shape} · finite logits {columns.min:.6g} to {columns.max:.6g}", offset]
+    if columns.ignored:
+        facts[-1] += f" · {count(columns.ignored, 'label')} ignored ({survey.ignore_index})"
+    if loss is not None:
+        quantiles = " ".join(f"{value:.6g}" for value in loss.quantiles)
+        shares = " ".join(f"{100 * share:g}" for share in QUANTILES)
+        facts += [f"mean loss {loss.mean:.6g} of {count(loss.number, 'row')}"]
+        if loss.sampled:
+            facts[-1] += f" · to {three(loss.ulps)} ulps in {count(loss.sampled, 'row')} sampled"
+        facts += [f"percentiles {shares}: {quantiles}"]
+    for fact in facts:
+        yield from paragraph(fact, width, Tone.CONTEXT, indent=2)
 
 
-def as_json(diagnosis: Diagnosis) -> str:
+def _worst_rows(diagnosis: Diagnosis, rows: "Sequence[WorstRow]") -> Sheet:
+    """Return the worst rows: their files where there are several, and what the loss in question gives."""
+    response = diagnosis.response
+    columns = ["file"] * (len(diagnosis.survey.shards) > 1) + ["row", "label", "loss"]
+    columns += ["gives"] * (response is not None) + ["min", "max", "findings"]
+    return Sheet("", tuple(columns), tuple(_worst_row(diagnosis, row, columns) for row in rows))
+
+
+def _worst_row(diagnosis: Diagnosis, row: "WorstRow", columns: "Sequence[str]") -> tuple[str, ...]:
+    rules = [rule for rule in row.rules if rule in diagnosis.rules]
+    harmful = [rule.finding for rule in rules if _rank(diagnosis, rule) is not Severity.NOTE]
+    cells = {
+        "file": printable(row.path),
+        "row": Cell(str(row.row), is_number=True),
+        "label": Cell("" if row.label is None else f"{row.label}", is_number=True),
+        "loss": _number(row.loss, 6) if row.loss is not None else Cell("unknown", is_number=True),
+        "gives": _number(row.response, 6),
+        "min": _number(row.min, 4),
+        "max": _number(row.max, 4),
+        "findings": Cell(" ".join(dict.fromkeys(harmful)), Tone.COMMAND),
+    }
+    return tuple(cells[name] for name in columns)
+
+
+def _number(value: float | None, digits: int) -> Cell:
+    if value is None:
+        return Cell("", is_number=True)
+    return Cell(f"{value:.{digits}g}", Tone.PLAIN if math.isfinite(value) else Tone.ALOUD, is_number=True)
+
+
+def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
     """Render by the schema ``xent.diagnose/2``: keys are only ever added to it."""
     survey, columns, loss = diagnosis.survey, diagnosis.survey.columns, diagnosis.losses
+    response = diagnosis.response
     return dump(
         {
             "schema": "xent.diagnose/2",
             "version": __version__,
+            "verdict": verdict(diagnosis, observed),
             "complete": survey.complete,
             "files": [shard.path for shard in survey.shards],
             "dtype": diagnosis.dtype,
             "shape": [diagnosis.total, diagnosis.classes],
             "rows": survey.rows,
             "labelled": survey.labelled,
+            "labels": survey.kind,
             "ignored": columns.ignored,
             "smallest": number(columns.min, "float64"),
             "largest": number(columns.max, "float64"),
@@ -85,6 +159,15 @@ def as_json(diagnosis: Diagnosis) -> str:
                 "ulps": error(loss.ulps),
                 "sampled": loss.sampled,
             },
+            "response": None
+            if response is None
+            else {
+                "name": response.name,
+                "nan": len(response.nan),
+                "infinite": len(response.infinite),
+                "off": len(response.off),
+                "mean": number(response.mean, "float64"),
+            },
             "findings": [
                 {
                     "finding": rule.finding,
@@ -93,6 +176,8 @@ def as_json(diagnosis: Diagnosis) -> str:
                     "says": rule.says,
                     "clip": rule.clip and list(rule.clip),
                     "invalid": rule.is_invalid,
+                    "severity": _rank(diagnosis, rule).value,
+                    "methods": list(rule.methods),
                 }
                 for rule, rows in diagnosis.rules.items()
             ],
@@ -100,39 +185,15 @@ def as_json(diagnosis: Diagnosis) -> str:
                 {
                     "file": row.path,
                     "row": row.row,
-                    "label": row.label,
+                    "label": number(row.label, "float64") if isinstance(row.label, float) else row.label,
                     "loss": number(row.loss, "float64"),
                     "smallest": number(row.min, "float64"),
                     "largest": number(row.max, "float64"),
                     "findings": list(row.findings),
                     "rules": [rule.name for rule in row.rules],
+                    "response": number(row.response, "float64"),
                 }
                 for row in diagnosis.rows
             ],
         }
     )
-
-
-def _facts(diagnosis: Diagnosis) -> "Iterator[tuple[str, str]]":
-    survey, columns, loss = diagnosis.survey, diagnosis.survey.columns, diagnosis.losses
-    files = count(len(survey.shards), "file")
-    yield "logits", f"{diagnosis.total} × {diagnosis.classes} {diagnosis.dtype} in {files}"
-    yield "finite logits", f"{columns.min:.6g} to {columns.max:.6g}"
-    yield "offset, spread", f"{diagnosis.offset:.6g}, {diagnosis.spread:.6g} (medians over rows)"
-    if not survey.labelled:
-        yield "labels", "missing: rules that need them are skipped"
-        return
-    yield "labels", f"{columns.ignored} ignored ({survey.ignore_index})"
-    if loss is None:
-        yield "loss", "no row has a finite loss"
-        return
-    yield "mean loss", f"{loss.mean:.6g} of {count(loss.number, 'row')}"
-    quantiles = " ".join(f"{value:.6g}" for value in loss.quantiles)
-    yield f"quantiles {' '.join(f'{q:g}' for q in QUANTILES)}", quantiles
-    yield "error of the losses", f"at most {three(loss.ulps)} ulps in {loss.sampled} rows sampled"
-
-
-def _worst_row(row: "WorstRow") -> tuple[str, ...]:
-    label = "" if row.label is None else str(row.label)
-    numbers = (f"{row.loss:.6g}", f"{row.min:.4g}", f"{row.max:.4g}")
-    return printable(row.path), str(row.row), label, *numbers, " ".join(row.findings)
