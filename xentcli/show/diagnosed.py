@@ -154,7 +154,7 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
             if loss is None
             else {
                 "number": loss.number,
-                "mean": loss.mean,
+                "mean": number(loss.mean, "float64"),
                 "quantiles": [list(pair) for pair in zip(QUANTILES, loss.quantiles, strict=True)],
                 "ulps": error(loss.ulps),
                 "sampled": loss.sampled,
