@@ -1,8 +1,6 @@
 """Losses of large arrays: at most 1 ulp, any format and layout, bounded memory, no tail lost."""
 
 import math
-import threading
-import time
 import tracemalloc
 from typing import Any
 
@@ -16,7 +14,6 @@ from xentcli import bulk, formats
 from xentcli.errors import XentError
 from xentcli.judge.exact import compute_exact
 from xentcli.load.build import build_batch
-from xentcli.threads import for_each
 
 inf, nan = math.inf, math.nan
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -261,42 +258,6 @@ def test_labels_of_any_integer_type_are_taken_and_none_is_wrapped(dtype: str) ->
     assert np.isnan(bulk.losses(x, np.array([-1, -56, -100, -128], np.int8), ignore_index=156)).all()
 
 
-@pytest.mark.parametrize("form", ["float16", "bfloat16"])
-@pytest.mark.parametrize("wide", [np.float32, np.float64])
-def test_rounding_to_half_formats_by_bits_is_that_of_the_formats(form: str, wide: Any) -> None:
-    random = np.random.default_rng(4)
-    x = random.normal(size=4000) * 10.0 ** random.integers(-10, 38, 4000)
-    ties = [1 + 2.0**-11, 1 + 3 * 2.0**-11, 1 + 2.0**-8, 1 + 3 * 2.0**-8, 2.0**-25, 3 * 2.0**-25, 2.0**-24]
-    x = np.concatenate([x, [0, -0.0, inf, -inf, 65519, 65520, -65520, 3.38e38, 3.4e38, 2.0**-14], ties])
-    x = np.concatenate([x, np.nextafter(ties, 0), np.nextafter(ties, 1)]).astype(wide)
-    wanted = formats.stored(x.astype(np.float64), form).astype(wide)
-
-    with np.errstate(all="ignore"):
-        bulk.round_in_place(form, x)
-
-    assert np.array_equal(x, wanted)
-    assert np.array_equal(np.signbit(x), np.signbit(wanted))
-    beyond = np.array([formats.FORMATS[form].largest * 1.003], wide)  # more than half an ulp
-    for sign in (1, -1):
-        array = sign * beyond
-        bulk.round_in_place(form, array)
-        assert array.tolist() == [sign * inf]
-
-
-def test_float16_is_rounded_to_as_numpy_rounds() -> None:
-    random = np.random.default_rng(8)
-    x = random.choice([-1, 1], (50, 3000)) * 2.0 ** random.uniform(-30, 0, (50, 3000))
-    x[0, :6] = [0, -0.0, 2.0**-24, 2.0**-25, 3 * 2.0**-25, nan]
-    x = x.astype(np.float32)
-    with np.errstate(all="ignore"):
-        wanted = x.astype(np.float16)
-
-    got = bulk.to_float16(x)
-
-    assert np.array_equal(got, wanted, equal_nan=True)
-    assert np.array_equal(np.signbit(got), np.signbit(wanted))
-
-
 def test_masks_infinities_and_labels_are_those_of_the_sparse_form() -> None:
     x = stored(
         [
@@ -406,36 +367,3 @@ def test_what_is_no_batch_is_refused(logits: Any, labels: Any, message: str) -> 
         bulk.losses(logits, labels)
 
     assert message in str(refused.value)
-
-
-def test_after_the_first_exception_no_task_begins_and_it_is_raised() -> None:
-    begun: list[int] = []
-    both, raised = threading.Barrier(2, timeout=10), threading.Event()
-
-    def work(task: int) -> None:
-        begun.append(task)
-        both.wait()
-        if task == 0:
-            raised.set()
-            raise KeyboardInterrupt
-        raised.wait()
-        time.sleep(0.2)  # by then no task is left
-
-    with pytest.raises(KeyboardInterrupt):
-        for_each(range(20), work, 2)
-    assert sorted(begun) == [0, 1]
-
-
-def test_each_task_is_done_once_by_as_many_threads_as_asked_for() -> None:
-    done: list[tuple[int, int]] = []
-    together = threading.Barrier(3, timeout=10)
-
-    def work(task: int) -> None:
-        if task < 3:
-            together.wait()
-        done.append((task, threading.get_ident()))
-
-    for_each(range(20), work, 3)
-
-    assert sorted(task for task, _ in done) == list(range(20))
-    assert len({thread for _, thread in done}) == 3

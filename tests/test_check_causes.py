@@ -1,4 +1,4 @@
-"""Why a loss fails: causes are told by what behaves alike, and weighed by severity."""
+"""Why a loss fails: a cause is found by what behaves alike, and ranked by severity."""
 
 import time
 from decimal import Decimal

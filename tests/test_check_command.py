@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import Xent, assert_golden, program
+from conftest import Xent, assert_golden
 from test_docs import masked
 
 from xentcli.check import run
@@ -392,15 +392,3 @@ def test_it_can_be_interrupted_and_leaves_no_file(tmp_path: Path) -> None:
 
     assert run.stderr == "\ninterrupted\n"
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_start_up_of_other_commands_knows_nothing_of_it() -> None:
-    code = "import sys\nfrom xentcli.__main__ import main\nsys.argv = ['xent', '--help']\nmain()\n"
-    code += "assert not [name for name in sys.modules if name.startswith('xentcli.check')], sys.modules\n"
-    import subprocess
-    import sys
-
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-
-    assert (run.returncode, run.stderr) == (0, "")
-    assert "check" in program("--help").stdout

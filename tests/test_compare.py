@@ -113,6 +113,14 @@ def test_the_first_line_says_which_methods_are_right(
     assert " ".join(compare(xent, *arguments)[:3]).startswith(sentence)
 
 
+def test_methods_that_are_equally_good_are_all_named(xent: Xent) -> None:
+    tied = xent("compare", "keras-cap", "abnormal").out
+    none = xent("compare", "softmax-collapse", "tail-collapse", "--methods", "naive,dense").out
+
+    assert tied.startswith("dense and sparse are right in 1 of 2 cases, naive and clipped in 0.\n")
+    assert none.startswith("no method is right in any of 2 cases.\n")
+
+
 @pytest.mark.parametrize("width", [40, 80, 120, 200])
 def test_no_line_is_wider_than_the_terminal(everything: list[Result], width: int) -> None:
     blog = [result for result in everything if result.case.name in BLOG]

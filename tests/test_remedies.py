@@ -246,7 +246,8 @@ def test_rows_that_are_left_out_reach_neither_the_mean_nor_the_gradient(finding:
             assert not gradient[0].any()
 
     rows = [np.asarray(x, np.float64) for x in (kept, np.concatenate([kept, ordinary]))]
-    assert means == pytest.approx([plain_mean(x) for x in rows], rel=1e-6)
+    # float32 means of a few rows: exp, log, sum and division round a few times each
+    assert means == pytest.approx([plain_mean(x) for x in rows], rel=8 * 2.0**-23)
 
 
 @in_every_library

@@ -38,7 +38,7 @@ class Probe:
         cls,
         convention: Convention,
         logits: Any,  # noqa: ANN401 - numbers come as lists or arrays
-        labels: Any,  # noqa: ANN401
+        labels: Any,  # noqa: ANN401 - whatever NumPy takes
         dtype: str,
         reduction: str = "none",
         **options: Any,  # noqa: ANN401 - those of build_batch

@@ -66,7 +66,7 @@ def check(  # noqa: PLR0913, PLR0917 - the last two have defaults
 ) -> Report:
     """Run the checks that suit a loss, until the deadline; raises XentError where an option names none.
 
-    ``ordinary`` goes into the report; ``show`` is told which share is done.
+    ``ordinary`` goes into the report; ``show`` takes the share that is done.
     """
     specs = plan(subject.convention, subject.parameters, gradient=subject.has_gradient)
     if options.cases:

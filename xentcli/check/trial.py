@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LOGITS: Final = ((0.5, -1.25, 2.0), (1.5, 0.25, -0.75))
 _LABELS: Final = (0, 2)
-_NEAR: Final = 1e-3  # a mean or sum is told by its first digits
+_NEAR: Final = 1e-3  # the first digits tell a mean from a sum
 
 
 @dataclass(frozen=True, slots=True)

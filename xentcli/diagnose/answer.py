@@ -21,7 +21,7 @@ def is_wrong(diagnosis: "Diagnosis", observed: str | None = None) -> bool:
     """Whether a row is broken, the loss in question goes wrong, or what was observed is another loss."""
     if Severity.BROKEN in diagnosis.severities.values():
         return True
-    if diagnosis.response is not None and len(diagnosis.response.guilty):
+    if diagnosis.response is not None and len(diagnosis.response.failing):
         return True
     return observed is not None and not (math.isfinite(float(observed)) and matches(diagnosis, observed))
 
@@ -29,7 +29,7 @@ def is_wrong(diagnosis: "Diagnosis", observed: str | None = None) -> bool:
 def cause(row: "WorstRow", diagnosis: "Diagnosis") -> RowRule | None:
     """Return the rule that explains best what is wrong with a row; None where there is none."""
     found = [rule for rule in row.rules if rule in diagnosis.rules]
-    if diagnosis.response is None or not diagnosis.is_guilty(row):
+    if diagnosis.response is None or not diagnosis.is_failing(row):
         ranks = list(Severity)
         return min(found, key=lambda rule: ranks.index(diagnosis.severities[rule]), default=None)
     state = diagnosis.response.state(row.row_in_dump)
@@ -42,14 +42,14 @@ def cause(row: "WorstRow", diagnosis: "Diagnosis") -> RowRule | None:
     )
 
 
-def guilty_rows(diagnosis: "Diagnosis", state: str) -> "list[WorstRow]":
+def failing_rows(diagnosis: "Diagnosis", state: str) -> "list[WorstRow]":
     """Return the worst rows that make a loss ``nan`` or ``infinite``: the one in question, else any."""
     return [row for row in diagnosis.leading if _makes(row, state, diagnosis)]
 
 
 def _makes(row: "WorstRow", state: str, diagnosis: "Diagnosis") -> bool:
     response = diagnosis.response
-    if response is not None and diagnosis.is_guilty(row):
+    if response is not None and diagnosis.is_failing(row):
         return response.state(row.row_in_dump) == state
     rule = cause(row, diagnosis)
     if rule is None or rule.finding in _NEVER[state]:

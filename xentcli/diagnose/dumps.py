@@ -169,7 +169,7 @@ def _axis_hint(logits: tuple[int, ...], labels: tuple[int, ...], axis: int) -> s
     return f"the labels have shape {labels}: pass --class-axis {fitting[0]}"
 
 
-def _labels(path: str, arrays: Mapping[str, Any], label_path: str | None, layout: Layout) -> Any:  # noqa: ANN401
+def _labels(path: str, arrays: Mapping[str, Any], label_path: str | None, layout: Layout) -> Any:  # noqa: ANN401 - mapped
     """Return the array of labels, None where there is none."""
     if label_path is not None:
         return _array(label_path, _arrays(label_path), layout.labels_name, _LABELS)[1]

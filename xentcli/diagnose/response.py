@@ -48,12 +48,12 @@ class Response:
     total: float
 
     @property
-    def guilty(self) -> "IntArray":
+    def failing(self) -> "IntArray":
         """The rows where the loss goes wrong: the nan ones, the infinite ones, then those the most off."""
         return np.concatenate([self.nan, self.infinite, self.off])
 
     def state(self, row: int) -> str:
-        """Say how a guilty row is wrong."""
+        """Say how a failing row is wrong."""
         value = self.values[row]
         return "nan" if np.isnan(value) else "infinite" if np.isinf(value) else "off"
 

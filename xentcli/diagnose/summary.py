@@ -24,6 +24,7 @@ QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 LEADING: Final = 3  # rows that a sentence names
 _SAMPLE: Final = 64  # rows whose loss is evaluated in long double
 _OF_OTHER_FORMATS: Final = {"rounded-logits", "low-precision-sum"}  # never why a loss in this one is wrong
+_LABELS: Final = 2**20  # labels counted at a time: 8 MiB, however long the dump
 _RANKS: Final = tuple(Severity)
 _ALL_IGNORED: Final = RowRule(
     "empty-mean",
@@ -112,12 +113,12 @@ class Diagnosis:
     def harmful_rows(self) -> tuple[WorstRow, ...]:
         """The worst rows less those that have notes only."""
         return tuple(
-            row for row in self.rows if self.is_guilty(row) or self._severity(row) is not Severity.NOTE
+            row for row in self.rows if self.is_failing(row) or self._severity(row) is not Severity.NOTE
         )
 
-    def is_guilty(self, row: WorstRow) -> bool:
+    def is_failing(self, row: WorstRow) -> bool:
         """Whether the loss in question goes wrong in a row."""
-        return self.response is not None and bool((self.response.guilty == row.row_in_dump).any())
+        return self.response is not None and bool((self.response.failing == row.row_in_dump).any())
 
     def _severity(self, row: WorstRow) -> Severity:
         found = (self.severities[rule] for rule in row.rules if rule in self.severities)
@@ -145,7 +146,7 @@ def summarise(survey: Survey, most: int = 10, response: "Response | None" = None
     leading = {row for order in orders for row in order[:LEADING]}.union(numbers[:most])
     named = tuple(_worst_row(survey, row, response) for row in numbers if row in leading)
     shown = set(numbers[:most])
-    dump_wide = _of_dump(survey)
+    dump_wide = _count_dump_rules(survey)
     return Diagnosis(
         survey,
         survey.dtype,
@@ -181,7 +182,7 @@ def _harmed(survey: Survey, rule: RowRule, rows: "IntArray") -> "IntArray":
 def _explaining(affected: "dict[RowRule, IntArray]", response: "Response") -> "dict[RowRule, IntArray]":
     """Return the rules that explain where a loss goes wrong, with the rows where it does."""
     found = {
-        rule: rows if rule.severity is Severity.BROKEN else np.intersect1d(rows, response.guilty)
+        rule: rows if rule.severity is Severity.BROKEN else np.intersect1d(rows, response.failing)
         for rule, rows in affected.items()
     }
     found = {
@@ -197,7 +198,7 @@ def _by_turns(rows: "Iterable[IntArray]", most: int) -> "Iterator[int]":
     return (row for rank in ranks for row in rank if row is not None)
 
 
-def _of_dump(survey: Survey) -> dict[RowRule, int]:
+def _count_dump_rules(survey: Survey) -> dict[RowRule, int]:
     """Return the findings of the dump as a whole: none of its labels counts, or those of a class do not."""
     ignored, index = survey.columns.ignored, survey.ignore_index
     if ignored and ignored == survey.rows:
@@ -205,8 +206,12 @@ def _of_dump(survey: Survey) -> dict[RowRule, int]:
     classes = survey.shards[0].logits.shape[1]
     if not ignored or not 0 <= index < classes:
         return {}
-    labels = np.concatenate([np.asarray(shard.labels) for shard in survey.shards])
-    counts = np.bincount(labels[(labels >= 0) & (labels < classes)].astype(np.int64))
+    counts = np.zeros(classes, np.int64)
+    for labels in (shard.labels for shard in survey.shards if shard.labels is not None):
+        for start in range(0, len(labels), _LABELS):
+            block = np.asarray(labels[start : start + _LABELS])
+            valid = block[(block >= 0) & (block < classes)].astype(np.int64)
+            counts += np.bincount(valid, minlength=classes)
     return {_FREQUENT_IGNORED: ignored} if counts[index] == counts.max() else {}
 
 

@@ -28,8 +28,8 @@ def run(
 ) -> list[tuple[Outcome, ...]]:
     """Run the methods on every case, library by library; the outcomes of each case in the order of methods.
 
-    A binary case runs the binary functions alone, another case the others. ``show`` is told which share is
-    done.
+    A binary case runs the binary functions alone, another case the others. ``show`` takes the share that
+    is done.
     """
     total, done = len(cases) * len(methods), 0
     outcomes: list[list[Outcome]] = [[] for _ in cases]

@@ -55,20 +55,22 @@ class Candidate:
 def identify(typed: str, true: str | None = None) -> tuple[Candidate, ...]:
     """Return what matches a loss as it was printed, the likeliest first; nothing where nothing matches.
 
-    With the ``true`` loss beside it, factors and summands between the two. Raises XentError where a text is
-    no finite number, or shows fewer than three digits.
+    With the ``true`` loss beside it, factors and summands between the two come first. Raises XentError where
+    a text is no finite number, or shows fewer than three digits.
     """
     if typed.lower().lstrip("+-") in {"nan", "inf"}:
         explain = "'xent explain CASE' finds the step that made it"
         search = f"'xent cases --search {typed}' lists who reported it"
         raise XentError(f"{typed} has no digits to compare; {explain}, {search}")
     value = _number(typed)
+    digits = len(typed.lower().split("e")[0].replace(".", "").lstrip("+-0"))
     if true is not None:
         _number(true)
-        return tuple(Candidate(constant) for constant in _related(typed, true))
+        related = tuple(map(Candidate, _related(typed, true)))
+        if related or digits < _FEWEST_DIGITS:
+            return related
     if value == 0:
         return tuple(map(Candidate, ZEROS))
-    digits = len(typed.lower().split("e")[0].replace(".", "").lstrip("+-0"))
     if value < 0:
         return tuple(map(Candidate, constants.negative(value)))
     if digits < _FEWEST_DIGITS:

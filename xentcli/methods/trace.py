@@ -50,7 +50,7 @@ class _Recorder:
 
 
 class _Traced:
-    """Wraps an Arithmetic; a recorder is told of every operation."""
+    """Wraps an Arithmetic; a recorder notes every operation."""
 
     def __init__(self, inner: "Arithmetic", recorder: _Recorder) -> None:
         self._inner, self._recorder = inner, recorder

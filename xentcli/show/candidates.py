@@ -39,7 +39,7 @@ def _as_json(typed: str, candidates: Sequence["Candidate"]) -> dict[str, Any]:
 def _parts(typed: str, candidates: Sequence["Candidate"], width: int) -> list[Lines]:
     if not candidates:
         return [Lines(tuple(paragraph(f"{typed}: nothing known fits these digits.", width, Tone.HEADING)))]
-    firsts = (f"{typed} is", *["or"] * (len(candidates) - 1))
+    firsts = (f"{typed} {'is' if len(candidates) == 1 else 'may be'}", *["or"] * (len(candidates) - 1))
     remedies = [candidate.constant.remedy for candidate in candidates]
     return [
         _paragraph(first, candidate, width, is_known=candidate.constant.remedy in remedies[:place])

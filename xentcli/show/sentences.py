@@ -109,18 +109,26 @@ def comparison(results: Sequence[Result]) -> str:
 
 
 def _best(results: Sequence[Result], cases: str) -> str:
+    """Name the methods that are right in most cases and in fewest, of those that support half of them."""
     right, judged_in = counts(results)
-    names = list(judged_in)
-    if not names:
+    most = max(judged_in.values(), default=0)
+    if not most:
         return f"the {cases} have no true loss"
-    most = max(judged_in.values())
-    perfect = [name for name in names if right[name] == judged_in[name] == most]
+    perfect = [name for name in judged_in if right[name] == judged_in[name] == most]
     if perfect:
         where = f"all {most} {cases}" if most > 1 else f"the one of the {cases} that has a true loss"
-        return f"{joined(perfect)} {'is' if len(perfect) == 1 else 'are'} right in {where}"
-    best, worst = max(names, key=right.__getitem__), min(names, key=right.__getitem__)
-    sentence = f"{best} is right in {right[best]} of {judged_in[best]} {cases}"
-    return sentence if best == worst else f"{sentence}, {worst} in {right[worst]}"
+        return f"{_are_right(perfect)} in {where}"
+    names = [name for name in judged_in if 2 * judged_in[name] >= most]
+    highest, lowest = max(right[name] for name in names), min(right[name] for name in names)
+    if not highest:
+        return f"no method is right in any of {most} {cases}"
+    best, worst = ([name for name in names if right[name] == number] for number in (highest, lowest))
+    sentence = f"{_are_right(best)} in {highest} of {max(judged_in[name] for name in best)} {cases}"
+    return sentence if highest == lowest else f"{sentence}, {joined(worst)} in {lowest}"
+
+
+def _are_right(names: Sequence[str]) -> str:
+    return f"{joined(names)} {'is' if len(names) == 1 else 'are'} right"
 
 
 def counts(results: Iterable[Result]) -> tuple[Counter[str], Counter[str]]:

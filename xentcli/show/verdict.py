@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Final
 
-from xentcli.diagnose.answer import cause, guilty_rows, matches, means
+from xentcli.diagnose.answer import cause, failing_rows, matches, means
 from xentcli.diagnose.rules import RowRule, Severity
 from xentcli.diagnose.summary import LEADING
 from xentcli.errors import count, printable
@@ -137,10 +137,10 @@ def _of_response(diagnosis: "Diagnosis") -> str:
     if not clauses:
         others = "the others" if Severity.BROKEN in diagnosis.harmed else f"all {diagnosis.survey.rows} rows"
         return f"{name} is right on {others}: finite, and nowhere visibly off."
-    guilty = [(row, cause(row, diagnosis)) for row in diagnosis.leading if diagnosis.is_guilty(row)]
-    number = len(response.guilty)
+    failing = [(row, cause(row, diagnosis)) for row in diagnosis.leading if diagnosis.is_failing(row)]
+    number = len(response.failing)
     rows = f"{joined(clauses)} of {count(diagnosis.survey.rows, 'row')}"
-    return f"{name} is {rows}: {_named(guilty, number, diagnosis)}."
+    return f"{name} is {rows}: {_named(failing, number, diagnosis)}."
 
 
 def _of_observed(diagnosis: "Diagnosis", observed: str) -> str:
@@ -150,7 +150,7 @@ def _of_observed(diagnosis: "Diagnosis", observed: str) -> str:
     if math.isfinite(value):
         if matches(diagnosis, observed):
             said = f"{observed} is the loss of these rows{by}: the dump is the batch you saw."
-            is_right = response is None or not len(response.guilty)
+            is_right = response is None or not len(response.failing)
             return said if is_right else f"{said} But {_of_response(diagnosis)}"
         both = means(diagnosis)
         so = f"their mean is {both[0]:.6g}, their sum {both[1]:.6g}" if both else "none has a finite loss"
@@ -161,7 +161,7 @@ def _of_observed(diagnosis: "Diagnosis", observed: str) -> str:
 def _of_abnormal(diagnosis: "Diagnosis", word: str, by: str) -> str:
     """Say which row makes a loss nan or inf, and why."""
     response, state = diagnosis.response, "nan" if word == "nan" else "infinite"
-    rows = guilty_rows(diagnosis, state)
+    rows = failing_rows(diagnosis, state)
     if not rows:
         where = (
             f"{printable(response.name)} is {word} on none" if response else f"no formula is {word} on any"
@@ -180,7 +180,7 @@ def _of_abnormal(diagnosis: "Diagnosis", word: str, by: str) -> str:
 
 def _why_not(diagnosis: "Diagnosis") -> str:
     """Say what may be why another loss was seen."""
-    if diagnosis.response is not None and len(diagnosis.response.guilty):
+    if diagnosis.response is not None and len(diagnosis.response.failing):
         return _of_response(diagnosis)
     return (
         _rows_of(diagnosis, Severity.BROKEN) or "Another step, weights, smoothing or another formula gave it."

@@ -34,6 +34,6 @@ class Finding:
     detect_in_reduction: "Callable[[Reduction], bool]" = lambda _: False
 
 
-def finding(name: str, **fields: Any) -> "Callable[[Callable[[Evidence], bool]], Finding]":  # noqa: ANN401
+def finding(name: str, **fields: Any) -> "Callable[[Callable[[Evidence], bool]], Finding]":  # noqa: ANN401 - texts, predicates
     """Make the finding that a predicate detects; ``fields`` are the others."""
     return lambda detect: Finding(name, detect=detect, **fields)

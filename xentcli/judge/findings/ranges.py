@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     "zero-times-infinity",
     short="0 × log 0 is nan",
     cause="A probability underflowed to 0, its log is -inf, and 0 × -inf is nan.",
-    remedy="Compute the loss from the logits (dense, sparse or log1p), not from probabilities.",
+    remedy="Compute the loss from the logits (dense, sparse, log1p; binary: bce_with_logits).",
     source="https://github.com/allenai/allennlp/issues/2797",
     case="zero-times-log-zero",
 )
@@ -34,7 +34,7 @@ def zero_times_infinity(e: "Evidence") -> bool:
     "log-of-zero",
     short="log 0 is -inf",
     cause="The probability of a labelled class underflowed to 0, and log(0) is -inf.",
-    remedy="Compute the loss from the logits (dense, sparse or log1p), not from probabilities.",
+    remedy="Compute the loss from the logits (dense, sparse, log1p; binary: bce_with_logits).",
     source="https://github.com/tensorflow/tensorflow/issues/21271",
     case="log-of-zero-is-not-the-loss",
 )
