@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from xentcli.formats import FloatArray, IntArray
 
     Positions = IntArray | slice  # of rows in a block
+    Workspace = tuple[FloatArray, ...]
 
 _BLOCK_BYTES: Final = 2**22  # of a block, so that it stays in the cache
 _REFINE_BYTES: Final = 2**20  # of the rows evaluated again at once: their temporaries are wider
@@ -87,7 +88,7 @@ def _losses(rows: "Rows", gradient: "FloatArray | None", threads: int | None) ->
     """Return the losses (N,), and write the gradient if there is an array for it."""
     result = np.empty(len(rows.logits), rows.dtype)
 
-    def evaluate(part: slice, workspace: "FloatArray") -> None:
+    def evaluate(part: slice, workspace: "Workspace") -> None:
         terms = rows.evaluate(part, workspace)
         loss = rows.losses(part, terms)
         result[part] = loss if rows.dtype == rows.format else formats.stored(loss, str(rows.dtype))
@@ -100,13 +101,13 @@ def _losses(rows: "Rows", gradient: "FloatArray | None", threads: int | None) ->
 
 def in_blocks(
     rows: "Rows",
-    evaluate: "Callable[[slice, FloatArray], object]",
+    evaluate: "Callable[[slice, Workspace], object]",
     threads: int | None = None,
-    workspaces: "list[FloatArray] | None" = None,
+    workspaces: "list[Workspace] | None" = None,
 ) -> None:
     """Call ``evaluate`` with every block of rows, in threads, with a workspace that no other uses meanwhile.
 
-    A workspace (1 or 2, n, C) has room for exp of n rows, and for their logits where they have to be copied.
+    A workspace, 1 or 2 arrays (n, C), has room for exp of n rows, and for their logits where they have to be copied.
     Workspaces are taken from those given, made for such rows before, and left there.
     """
     (examples, classes), arrays = rows.logits.shape, 1 if rows.is_plain else 2
@@ -117,7 +118,8 @@ def in_blocks(
         try:
             workspace = spare.pop()
         except IndexError:
-            workspace = np.empty((arrays, number, classes), rows.format)
+            # Apart: where input and output touch, NumPy 1.23 takes another exp, with other bits.
+            workspace = tuple(np.empty((number, classes), rows.format) for _ in range(arrays))
         with np.errstate(all="ignore"):
             evaluate(slice(start, min(start + number, examples)), workspace)
         spare.append(workspace)
@@ -175,12 +177,12 @@ class Rows:
         self.ignored = np.zeros(examples, bool) if ignore_index is None else labels == ignore_index
         self.counts = valid & ~self.ignored
 
-    def evaluate(self, part: slice, workspace: "FloatArray") -> Terms:
+    def evaluate(self, part: slice, workspace: "Workspace") -> Terms:
         """Evaluate the rows of a block; the result lies in the workspace, until it is used again."""
         x = self.logits[part]
         if not self.is_plain:
-            workspace[1, : len(x)] = x
-            x = workspace[1, : len(x)]
+            workspace[1][: len(x)] = x
+            x = workspace[1][: len(x)]
         return evaluate(x, self.label[part], workspace[0])
 
     def losses(self, part: slice, terms: Terms) -> "FloatArray":

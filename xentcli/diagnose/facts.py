@@ -11,6 +11,7 @@ from xentcli.bulk import Rows, Terms, evaluate, in_batches, in_blocks, round_in_
 from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
+    from xentcli.bulk import Workspace
     from xentcli.formats import BoolArray, FloatArray
 
     Interval = tuple[FloatArray, FloatArray]  # (N,) each: the least and the most that a number may be
@@ -95,7 +96,7 @@ class Facts:
 
 
 def facts_of(
-    rows: Rows, check: Callable[[], object], workspaces: "list[FloatArray]", *, labelled: bool
+    rows: Rows, check: Callable[[], object], workspaces: "list[Workspace]", *, labelled: bool
 ) -> Facts:
     """Evaluate rows block by block, and note their facts; ``check`` is called before each block.
 
@@ -105,7 +106,7 @@ def facts_of(
     forms = HALVES if labelled and str(rows.dtype) not in HALVES else ()
     facts.rounded |= {form: np.empty_like(facts.loss) for form in forms}
 
-    def note(block: slice, workspace: "FloatArray") -> None:
+    def note(block: slice, workspace: "Workspace") -> None:
         check()
         terms = rows.evaluate(block, workspace)
         facts.min[block], facts.max[block] = terms.x.min(axis=1), terms.x.max(axis=1)
@@ -153,7 +154,7 @@ def _note_other_half(facts: Facts, block: slice, terms: Terms) -> None:
 
 
 def _rounded_losses(
-    form: str, facts: Facts, block: slice, terms: Terms, workspace: "FloatArray"
+    form: str, facts: Facts, block: slice, terms: Terms, workspace: "Workspace"
 ) -> "FloatArray":
     """Return the losses of the logits rounded to a format, or those of the logits where these surely do.
 

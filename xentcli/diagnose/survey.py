@@ -18,7 +18,7 @@ from xentcli.threads import for_each
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xentcli.bulk import Positions
+    from xentcli.bulk import Positions, Workspace
     from xentcli.formats import BoolArray, FloatArray, IntArray
 
 _PART_BYTES: Final = 2**27  # of logits whose facts are held at once
@@ -115,7 +115,7 @@ def survey(
     if rules is None:
         kind, form = shards[0].kind, str(shards[0].logits.dtype.newbyteorder("="))
         rules = rules_for(form) if kind == "indices" else rules_of(kind)
-    workspaces: list[FloatArray] = []
+    workspaces: list[Workspace] = []
     parts, starts, complete = [_NO_ROWS], [0], False
     try:
         for shard in shards:
@@ -146,7 +146,7 @@ def _read(
     part: slice,
     ignore_index: int | None,
     rules: tuple[RowRule, ...],
-    workspaces: "list[FloatArray]",
+    workspaces: "list[Workspace]",
 ) -> Columns:
     """Return the columns of one part of a shard; without an ``ignore_index`` it has no labels."""
     logits, labelled = shard.logits[part], ignore_index is not None
