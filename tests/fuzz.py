@@ -121,7 +121,7 @@ def cases(draw: st.DrawFn) -> str:
     else:
         indices = st.lists(st.integers(0, classes - 1).map(str), min_size=rows, max_size=rows).map(listed)
         logits, labels = draw(matrix(rows, classes)), draw(indices | matrix(rows, classes))
-    lines = [f"title: t{draw(st.text(max_size=3))}", f"logits: {logits}", f"labels: {labels}"]
+    lines = [f"logits: {logits}", f"labels: {labels}"]
     keys = [key for key in load.KEYS if not (key.required or (binary and key.rows_only))]
     some = draw(st.lists(st.sampled_from(keys), max_size=5, unique_by=lambda key: key.name))
     lines += [f"{key.name}: {draw(value(key, rows, classes))}" for key in some]
@@ -133,6 +133,7 @@ def value(key: Key, rows: int, classes: int) -> st.SearchStrategy[str]:
     """Return values of a key that have the form of its schema, most of them."""
     schema = key.kind.schema
     by_reference = {
+        "#/$defs/line": st.text(max_size=3).map("t{}".format),
         "#/$defs/weights": numbers(classes),
         "#/$defs/expectations": st.builds(
             "{{naive: {}, softmax: {}}}".format, NUMBERS, matrix(rows, classes)

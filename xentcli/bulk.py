@@ -107,7 +107,7 @@ def in_blocks(
 ) -> None:
     """Call ``evaluate`` with every block of rows, in threads, with a workspace that no other uses meanwhile.
 
-    A workspace, 1 or 2 arrays (n, C), has room for exp of n rows, and for their logits where they have to be copied.
+    A workspace, 1 or 2 arrays (n, C), has room for exp of n rows, and for their logits where they are copied.
     Workspaces are taken from those given, made for such rows before, and left there.
     """
     (examples, classes), arrays = rows.logits.shape, 1 if rows.is_plain else 2
