@@ -135,6 +135,14 @@ def test_what_was_raised_is_shown_with_the_version(xent: Xent, stand_in: Path) -
     ]
 
 
+def test_a_loss_without_a_known_cause_is_said_to_be_what_it_is(xent: Xent, stand_in: Path) -> None:
+    stand_in.write_text("def log_softmax(x, axis): return x * float('nan')\n", encoding="utf-8")
+
+    run = xent("run", "abnormal", "--methods", "sparse,scipy.log_softmax")
+
+    assert run.out.startswith("23 of 23 reproduced: scipy.log_softmax is nan; sparse is right.\n")
+
+
 def test_no_file_beside_the_cases_is_imported(
     stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

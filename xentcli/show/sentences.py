@@ -86,8 +86,9 @@ def _state(outcome: Outcome, judgement: Judgement) -> tuple[str, str, str]:
         return str(outcome.loss), because, ""
     what = _ADJECTIVES.get(judgement.verdict, judgement.verdict)
     if judgement.verdict == "nan" or gradient is None or not judgement.has_wrong_gradient:
-        because = "" if judgement.is_right else because or f" by {three(judgement.ulps)} ulps"
-        return what, because, ""
+        if judgement.verdict == "off" and cause is None:
+            because = f" by {three(judgement.ulps)} ulps"
+        return what, "" if judgement.is_right else because, ""
     return what, because, gradient.state
 
 
