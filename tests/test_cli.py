@@ -314,7 +314,7 @@ def test_a_file_of_arrays_is_pointed_to_diagnose(xent: Xent, tmp_path: Path, nam
     done = xent("run", path)
 
     assert done.code == 2
-    assert done.err == f"{path}: holds arrays and is no case; 'xent diagnose {path}' reads it\n"
+    assert done.err == f"{path}: is a dump of arrays, not a case; 'xent diagnose {path}' reads it\n"
 
 
 def test_help_fits_80_columns_and_names_tasks(xent: Xent) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+_SUGGESTED = 3  # names with the word typed in them
 _WINDOW = 76  # columns of a source line around a problem: with a margin, a terminal of 80
 
 
@@ -78,11 +79,17 @@ class Unavailable(Refused):
 
 
 def did_you_mean(word: str, known: Sequence[str], otherwise: str | None = None) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest known word, else what is known, or another sentence."""
+    """Return ``; did you mean 'x'?`` for known words near it or with it in them, else what is known.
+
+    ``otherwise`` is said in place of a long list of what is known.
+    """
     from difflib import get_close_matches
 
     near = get_close_matches(word, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; {otherwise or 'known are ' + ', '.join(known)}"
+    near = near or [name for name in known if len(word) > 1 and word in name][:_SUGGESTED]
+    if near:
+        return f"; did you mean {' or '.join(map(repr, near))}?"
+    return f"; {otherwise or 'known are ' + ', '.join(known)}"
 
 
 def count(number: int, what: str, several: str | None = None) -> str:

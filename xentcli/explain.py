@@ -1,4 +1,4 @@
-"""One method on one example, step by step: where the first infinity and the first nan are born, and why."""
+"""One method on one example, step by step: where the first infinity and the first nan start, and why."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ class Explanation:
     """What ``xent explain`` shows of one method and one example.
 
     ``births``: the first step with an infinity, and with a nan, that nothing before it had; a sentence each.
+    ``others``: the methods that could be explained as well, where none was asked for.
     """
 
     case: Case
@@ -46,6 +47,7 @@ class Explanation:
     steps: tuple[StepValues, ...]
     births: tuple[tuple[str, str], ...]
     findings: tuple[Finding, ...]
+    others: tuple[str, ...]
 
 
 def explain(result: Result, method: str | None, example: int | None) -> Explanation:
@@ -68,6 +70,7 @@ def explain(result: Result, method: str | None, example: int | None) -> Explanat
         tuple(_steps(result.case, outcome, row)),
         tuple(filter(None, births)),
         tuple(finding for finding in FINDINGS if finding.name in names),
+        () if method else tuple(o.method for o in result.outcomes if o is not outcome and o.failure is None),
     )
 
 

@@ -388,6 +388,11 @@ class Judgement:
         return self.verdict == "accurate" and not self.has_wrong_gradient
 
     @property
+    def is_right_in_part(self) -> bool:
+        """Whether the loss is accurate although the loss of an example is not."""
+        return self.verdict == "accurate" and any(v not in {"accurate", "undefined"} for v in self.verdicts)
+
+    @property
     def all_findings(self) -> tuple[str, ...]:
         """Every finding of any example, once."""
         names = (name for findings in (*self.findings, self.reduction_findings) for name in findings)

@@ -29,7 +29,7 @@ _TASKS = {
         compare: "Put methods side by side, on one case or on all.",
         new: "Write a case file to start from.",
     },
-    "Explain": {explain: "Follow a method step by step to where a nan is born."},
+    "Explain": {explain: "Follow a method step by step to where its nan starts."},
     "My loss": {check: "Test a loss function of your own, or of a library."},
     "My dump": {diagnose: "Find the rows of a dump of logits that break a loss."},
     "Look up": {
@@ -78,12 +78,12 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def xent() -> None:
-    """Reproduce softmax cross-entropy experiments to the digit, and say which result is true.
+    """Say why a cross-entropy loss is nan, stuck or wrong, and reproduce the experiments that show it.
 
     \b
     Examples:
       xent run abnormal                      a bundled case
-      xent run cases/ --format json          every case of a folder, for a program
+      xent run mine.yaml --format json       a case of your own, for a program
       xent compare --methods all             every method on every bundled case
       xent explain abnormal                  why it went nan, step by step
       xent check mine.py:loss                your own loss, against all of it

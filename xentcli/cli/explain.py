@@ -30,7 +30,7 @@ from xentcli.errors import XentError
 def explain(
     case: str, method: str | None, example: int | None, form: str, output: str | None, **overrides: str | None
 ) -> None:
-    """Show a method step by step, where the first infinity and nan are born, the cause and the remedy.
+    """Show a method step by step, where the first infinity and nan start, the cause and the remedy.
 
     \b
     Examples:

@@ -35,7 +35,7 @@ class Constant:
     clip: float | None = None
 
 
-_FROM_LOGITS = "Compute the loss from the logits: where a clip decides the loss the gradient is 0."
+_FROM_LOGITS = "Compute the loss from the logits: below the floor the gradient is 0, and nothing is learnt."
 _OVERFIT = (
     "At the first steps this is right. Later: overfit one batch of 8 examples; if the loss stays, try a "
     "learning rate 10 times larger and 10 times smaller, look for a gradient norm of 0 (dead ReLU, frozen or "
@@ -98,7 +98,7 @@ def _floor(epsilon: float, owner: str, thread: str, bundled: str | None) -> Cons
     return Constant(
         -math.log(epsilon),
         f"-ln({name})",
-        "the right class is less likely than a floor, which decides the loss",
+        "the probability of the right class fell below a floor, and the loss is that of the floor",
         _FROM_LOGITS,
         owner,
         source,
@@ -265,9 +265,8 @@ def uniform(classes: int) -> Iterator[Constant]:
             "ln(2), the loss of a logit of 0",
             "binary cross-entropy of a logit of 0: every probability is one half",
             _OVERFIT,
-            "any binary classifier that prefers no class",
+            "a binary classifier whose logits are all 0",
             "by definition: -ln(1/2)",
-            "common-offset",
         )
         yield Constant(
             value,
@@ -277,7 +276,7 @@ def uniform(classes: int) -> Iterator[Constant]:
             "direct preference optimisation",
             "Rafailov et al. (2023), arXiv:2305.18290",
         )
-    owner = _MODELS.get(classes, "any classifier that prefers no class")
+    owner = _MODELS.get(classes, "a classifier whose logits are all equal")
     if classes in _TWOS and classes > MOST_CLASSES:
         owner = f"a contrastive loss with {classes} candidates"
     rows = [[0] * classes] if classes <= _MOST_SHOWN else []
@@ -340,7 +339,7 @@ def related(typed: str, true: str, definition: str, *, is_larger: bool) -> Const
     else:
         cause = "a mean was divided once more by a number of ranks, chunks or accumulated steps"
         thread = "ByteDance-Seed/VeOmni/pull/338"
-    remedy = "Add up sums and counts separately, and divide once, by the count of labels that count."
+    remedy = "Add up sums and counts separately, and divide once, by the number of labels that are not ignored."
     return Constant(
         float(typed), definition, cause, remedy, f"training where {true} is the true loss", _GITHUB + thread
     )

@@ -107,7 +107,9 @@ def _numerics(values: Values, overrides: Overrides) -> Numerics:
     try:
         arithmetic.get(name, values.dtype, accumulate, sequential=sequential)
     except XentError as error:
-        values.refuse("arithmetic" if "arithmetic" in values.entries else "dtype", str(error))
+        asked = overrides.dtype is not None and overrides.arithmetic is None
+        way = f"--dtype {overrides.dtype} goes with --arithmetic numpy here: " if asked else ""
+        values.refuse("arithmetic" if "arithmetic" in values.entries else "dtype", f"{way}{error}")
     if values.is_binary and not arithmetic.by_name(name).has_sigmoid:
         values.refuse("arithmetic", f"arithmetic {name} has no sigmoid; take arithmetic numpy")
     return Numerics(values.dtype, name, accumulate, sequential, values["flush_subnormals"])

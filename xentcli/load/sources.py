@@ -119,7 +119,7 @@ def _read(path: Path | None, *, named: bool) -> Source:
     except OSError as error:
         raise _refusal(name, error) from error
     if name.endswith(_ARRAYS) or data.startswith(_MAGIC):
-        raise _refusal(name, f"holds arrays and is no case; 'xent diagnose {name}' reads it")
+        raise _refusal(name, f"is a dump of arrays, not a case; 'xent diagnose {name}' reads it")
     if len(data) > MAX_BYTES:
         raise _refusal(name, f"larger than {MAX_BYTES // 2**20} MiB; a case is a batch of a few rows")
     return Source(name, stem, data, named)

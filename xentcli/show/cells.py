@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Final
 
 from xentcli.digits import text
+from xentcli.errors import printable
 from xentcli.formats import FORMATS, nearest
 from xentcli.judge.verdicts import VERDICTS
-from xentcli.show.sheet import Cell, Tone, number_cell
+from xentcli.show.sheet import GAP, Cell, Tone, number_cell, paragraph
 
 if TYPE_CHECKING:
     from xentcli.judge import Result
@@ -26,6 +27,14 @@ WRONG_GRADIENT: Final = "∇"
 RAISED: Final = "×"
 
 
+def case_heading(case: "Case", width: int) -> list[tuple[str, ...]]:
+    """Return a case's name and title, on two lines where one is too short."""
+    name, title = Cell(case.name, Tone.COMMAND), printable(case.title)
+    if 2 * GAP + len(name) + len(title) > width:
+        return [("  ", name), *paragraph(title, width, indent=GAP)]
+    return [("  ", name, "  ", title)]
+
+
 def label(outcome: "Outcome") -> str:
     """Return the method, of a framework with its version."""
     return outcome.method if outcome.version is None else f"{outcome.method} {outcome.version}"
@@ -40,15 +49,15 @@ def mark(judgement: "Judgement | None", outcome: "Outcome") -> Cell:
     return Cell(*MARKS[judgement.verdict])
 
 
-def verdict_cell(judgement: "Judgement") -> Cell:
-    """Return the verdict of the loss, and how many examples have a worse one."""
+def verdict_cell(judgement: "Judgement", *, in_full: bool = True) -> Cell:
+    """Return the verdict of the loss, and how many examples have a worse one, or an asterisk for them."""
     worst = min(judgement.verdicts, key=VERDICTS.index)
     _, tone = MARKS[judgement.verdict]
     if VERDICTS.index(worst) >= VERDICTS.index(judgement.verdict):
         return Cell(judgement.verdict, tone)
     number = judgement.verdicts.count(worst)
     words = f"{judgement.verdict}, but {number} of {len(judgement.verdicts)} {worst}"
-    return Cell(words, MARKS[worst][1])
+    return Cell(words if in_full else f"{judgement.verdict}*", MARKS[worst][1])
 
 
 def gradient_cell(judgement: "Judgement") -> Cell:
@@ -57,7 +66,7 @@ def gradient_cell(judgement: "Judgement") -> Cell:
     if gradient is None:
         return Cell("-", Tone.CONTEXT)
     wrong = gradient.state == "wrong" and gradient.error is not None
-    words = f"wrong by {gradient.error:.0%}" if wrong else gradient.state
+    words = f"wrong {gradient.error:.0%}" if wrong else gradient.state
     if not judgement.has_wrong_gradient:
         return Cell(words, Tone.CONTEXT if gradient.state == "undefined" else Tone.RIGHT)
     if judgement.verdict == "accurate":

@@ -7,7 +7,7 @@ from xentcli import __version__
 from xentcli.digits import number, text
 from xentcli.errors import printable
 from xentcli.show import render as render_parts
-from xentcli.show.cells import numerics
+from xentcli.show.cells import case_heading, numerics
 from xentcli.show.json import dump
 from xentcli.show.sheet import Cell, Lines, Part, Sheet, Tone, labelled, number_cell, paragraph
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xentcli.explain import Explanation, StepValues
     from xentcli.show.screen import Screen
 
+_RIGHT_GRADIENTS = (None, "alive", "zero", "undefined")
 _FEW = 12  # classes that a cell shows in full
 _FINDING = ("name", "cause", "remedy", "source", "case")
 
@@ -32,8 +33,10 @@ def _parts(explanation: "Explanation", width: int) -> list[Part]:
     case = explanation.case
     about = (explanation.outcome.method, f"example {explanation.example}", *numerics(case))
     top = paragraph(_sentence(explanation), width, Tone.HEADING)
-    top += [("",), ("  ", Cell(case.name, Tone.COMMAND), "  ", printable(case.title))]
-    top += [("  ", Cell(" · ".join(about), Tone.CONTEXT))]
+    top += [("",), *case_heading(case, width), ("  ", Cell(" · ".join(about), Tone.CONTEXT))]
+    if explanation.others:
+        more = f"other methods: --method {', '.join(explanation.others)}"
+        top += paragraph(more, width, Tone.CONTEXT, indent=2)
     parts: list[Part] = [Lines(tuple(top)), _sheet(explanation)]
     for finding in explanation.findings:
         lines: list[tuple[str, ...]] = [("  ", Cell(finding.name, Tone.COMMAND))]
@@ -47,7 +50,7 @@ def _parts(explanation: "Explanation", width: int) -> list[Part]:
 
 def _sheet(explanation: "Explanation") -> Sheet:
     born = {step for step, _ in explanation.births}
-    here = Cell("born here", Tone.ALOUD)
+    here = Cell("starts here", Tone.ALOUD)
     rows = tuple(
         (step.name, step.formula, here if step.name in born else "", _values_cell(step))
         for step in explanation.steps
@@ -56,13 +59,18 @@ def _sheet(explanation: "Explanation") -> Sheet:
 
 
 def _sentence(explanation: "Explanation") -> str:
-    """Say what the loss is, then where that was born."""
+    """Say what the loss is, then where its infinity or nan starts."""
     outcome = explanation.outcome
     loss = text(outcome.losses[explanation.example], outcome.dtype)
     gradient = "" if explanation.gradient is None else f", and its gradient is {explanation.gradient}"
-    stands = loss if loss == explanation.verdict else f"{loss}: {explanation.verdict}"
-    sentences = [f"The loss of {outcome.method} is {stands}{gradient}."]
-    sentences += [f"Born in {sentence}." for _, sentence in explanation.births]
+    verdict = "" if loss == explanation.verdict else f" ({explanation.verdict})"
+    is_right = explanation.verdict == "accurate" and explanation.gradient in _RIGHT_GRADIENTS
+    sentences = [
+        f"{'Nothing is wrong: ' if is_right else ''}{outcome.method} gives {loss} "
+        f"in example {explanation.example}{verdict}{gradient}."
+    ]
+    starts = [sentence for _, sentence in explanation.births]
+    sentences += [f"It starts in {', then in '.join(starts)}."] if starts else []
     if explanation.case.batch.is_ignored(explanation.example):
         sentences.append("The example is ignored.")
     if (outcome.loss is not None and len(outcome.losses) > 1) or str(outcome.loss) == "nan":

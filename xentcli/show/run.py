@@ -12,14 +12,14 @@ from xentcli.digits import text, three
 from xentcli.errors import printable
 from xentcli.formats import FORMATS, nearest
 from xentcli.judge import Result
-from xentcli.judge.findings import FINDINGS, main_cause
+from xentcli.judge.findings import FINDINGS
 from xentcli.judge.findings.finding import Finding
 from xentcli.load.sources import home
 from xentcli.model import Comparison, Judgement, Outcome
 from xentcli.show import render, render_results
-from xentcli.show.cells import exact_cell, gradient_cell, label, numerics, sampled, verdict_cell
+from xentcli.show.cells import case_heading, exact_cell, gradient_cell, label, numerics, sampled, verdict_cell
 from xentcli.show.screen import Screen
-from xentcli.show.sentences import closing, joined, judged, what_happened, wrong_ones
+from xentcli.show.sentences import closing, joined, judged, what_happened, wrong_examples, wrong_ones
 from xentcli.show.sheet import (
     Cell,
     Lines,
@@ -71,7 +71,10 @@ def _case(result: Result, width: int | None, *, verbose: bool) -> list[Part]:
     wide = width or 10**6
     parts: list[Part] = [Lines((*_sentence(result, wide), ("",), *_heading(result, wide)))]
     most = None if verbose else _FEW
-    parts += _tables(result, width, most) if verbose else [_sheet(result, _WHAT, most)]
+    if verbose:
+        parts += _tables(result, width, most)
+    else:
+        parts.append(_sheet(result, _WHAT, most).narrowed(wide, "ulps"))
     notes = _notes(result, wide, verbose=verbose)
     parts += [Lines(tuple(notes))] if notes else []
     why = _why(result, wide)
@@ -79,15 +82,12 @@ def _case(result: Result, width: int | None, *, verbose: bool) -> list[Part]:
 
 
 def _sentence(result: Result, width: int) -> list[tuple[str, ...]]:
-    """Say first how many numbers were reproduced, then what the methods give."""
+    """Say what the methods give, and before it that a number was not reproduced, where that is so."""
     said = f"{what_happened(result)}."
-    is_all = result.reproduced == result.numbers
-    if not result.numbers or (result.case.overridden and not is_all):
+    if result.reproduced == result.numbers or result.case.overridden:
         return paragraph(said, width, Tone.HEADING)
-    reproduced = f"{result.reproduced} of {result.numbers} reproduced: "
-    if is_all:
-        return paragraph(reproduced + said, width, Tone.HEADING)
-    return paragraph(f"Only {reproduced}{said}", width, Tone.SILENT)
+    reproduced = f"Only {result.reproduced} of {result.numbers} numbers are reproduced. "
+    return paragraph(f"{reproduced}{said}", width, Tone.SILENT)
 
 
 def _heading(result: Result, width: int) -> list[tuple[str, ...]]:
@@ -95,9 +95,7 @@ def _heading(result: Result, width: int) -> list[tuple[str, ...]]:
     size = "×".join(map(str, case.batch.sizes))
     reduced = "losses not reduced" if case.reduction == "none" else f"{case.reduction} of the losses"
     about = " · ".join(filter(None, (*numerics(case), size, reduced, sampled(result))))
-    lines: list[tuple[str, ...]] = [("  ", Cell(case.name, Tone.COMMAND), "  ", printable(case.title))]
-    if len(case.name) + len(case.title) + 4 > width:
-        lines = [("  ", Cell(case.name, Tone.COMMAND)), *paragraph(printable(case.title), width, indent=2)]
+    lines = case_heading(case, width)
     lines += paragraph(about, width, Tone.CONTEXT, indent=2)
     lines += [("  ", Cell(printable(source.url), Tone.CONTEXT)) for source in case.about.sources[:1]]
     return lines
@@ -136,7 +134,7 @@ def _sheet(result: Result, columns: tuple[str, ...], most: int | None) -> Sheet:
 def _method_row(
     outcome: Outcome, judgement: Judgement, comparison: Comparison | None, most: int | None
 ) -> dict[str, str]:
-    verdict = verdict_cell(judgement)
+    verdict = verdict_cell(judgement, in_full=most is None)
     loss = number_cell(outcome.loss, outcome.dtype)
     residual = None if judgement.gradient is None else judgement.gradient.residual
     expected, reproduced = _expectation(comparison, most)
@@ -177,12 +175,13 @@ def _expectation(comparison: Comparison | None, most: int | None) -> tuple[str, 
 def _notes(result: Result, width: int, *, verbose: bool) -> list[tuple[str, ...]]:
     """Return what the table does not have: other quantities, numbers that differ, methods without numbers."""
     ran = {outcome.method for outcome in result.outcomes}
-    others = [c for c in result.comparisons if c.expectation.quantity not in ran and c.reproduced]
     lines: list[tuple[str, ...]] = []
-    if others and not verbose:
-        lines += paragraph(
-            f"reproduced too: {', '.join(map(_counted, others))}", width, Tone.CONTEXT, indent=2
-        )
+    if not verbose:
+        in_part = {wrong_examples(result, j): None for _, j in judged(result) if j.is_right_in_part}
+        lines += [("  ", Cell(f"* {sentence}", Tone.SILENT)) for sentence in in_part]
+        others = [c for c in result.comparisons if c.expectation.quantity not in ran and c.reproduced]
+        also = f"reproduced too: {', '.join(map(_counted, others))}"
+        lines += paragraph(also, width, Tone.CONTEXT, indent=2) if others else []
     for comparison in result.comparisons:
         if not comparison.reproduced:
             lines += paragraph(f"not reproduced: {_missed(comparison)}", width, Tone.SILENT, indent=2)
@@ -209,41 +208,38 @@ def _missed(comparison: Comparison) -> str:
     places = np.ndindex(comparison.expectation.shape)
     triples = zip(places, comparison.expectation.texts, comparison.values, strict=True)
     missed = [
-        f"{list(index) if index else ''} {expected}, not {text(value, comparison.dtype)}"
+        f"{list(index) if index else ''} expected {expected}, got {text(value, comparison.dtype)}".lstrip()
         for (index, expected, value), hit in zip(triples, comparison.hits, strict=True)
         if not hit
     ]
     more = len(missed) - _MISSES
-    shown = ";".join(missed[:_MISSES]) + (f"; {more} more" if more > 0 else "")
-    return f"{comparison.expectation.quantity}{shown}"
+    shown = "; ".join(missed[:_MISSES]) + (f"; {more} more" if more > 0 else "")
+    return f"{comparison.expectation.quantity} {shown}"
 
 
 def _why(result: Result, width: int) -> list[tuple[str, ...]]:
-    """Return each finding with its methods and its cause, then remedies and what to type next."""
-    pairs = judged(result)
-    lines: list[tuple[str, ...]] = []
+    """Return each finding with its methods and its cause, its remedy once, and what to type next."""
+    found: dict[str, list[tuple[Finding, str]]] = {}
     for finding in FINDINGS:
-        names = [label(outcome) for outcome, judgement in pairs if _explains(finding, judgement)]
+        names = [label(outcome) for outcome, judgement in judged(result) if _explains(finding, judgement)]
         if names:
-            lines.append(
-                ("  ", Cell(finding.name, Tone.COMMAND), Cell(f"  {', '.join(names)}", Tone.HEADING))
-            )
+            found.setdefault(finding.remedy, []).append((finding, ", ".join(names)))
+    lines: list[tuple[str, ...]] = []
+    for remedy, findings in found.items():
+        for finding, names in findings:
+            lines.append(("  ", Cell(finding.name, Tone.COMMAND), Cell(f"  {names}", Tone.HEADING)))
             lines += paragraph(finding.cause, width, indent=4)
-    if not lines:
-        return []
-    causes = (main_cause(judgement) for _, judgement in pairs if not judgement.is_right)
-    lines.append(("",))
-    for remedy in dict.fromkeys(cause.remedy for cause in causes if cause is not None):
         lines += labelled("remedy", remedy, width)
-    if (case := _typed(result)) is not None:
-        lines.append(("  ", Cell("next    ", Tone.CONTEXT), Cell(f"xent explain {case}", Tone.COMMAND)))
+    if lines and (case := _typed(result)) is not None:
+        lines += [("",), ("  ", Cell("next    ", Tone.CONTEXT), Cell(f"xent explain {case}", Tone.COMMAND))]
     return lines
 
 
 def _explains(finding: Finding, judgement: Judgement) -> bool:
-    """Whether a finding says more of a loss than its verdict does: the gradient of a nan is nan too."""
+    """Whether a finding says why a loss is wrong, and more than its verdict: the gradient of a nan is nan."""
     is_no_news = finding.name == "nan-gradient" and judgement.verdict == "nan"
-    return finding.name in judgement.all_findings and not is_no_news
+    is_wrong = not judgement.is_right or judgement.is_right_in_part
+    return is_wrong and finding.name in judgement.all_findings and not is_no_news
 
 
 def _typed(result: Result) -> str | None:

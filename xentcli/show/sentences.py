@@ -8,14 +8,12 @@ from xentcli.digits import three
 from xentcli.errors import count
 from xentcli.judge import Result
 from xentcli.judge.findings import main_cause
+from xentcli.judge.verdicts import VERDICTS
 from xentcli.model import Judgement, Outcome
 
 _NAMED = 5  # cases that the closing sentence names
-_ADJECTIVES: Final = {
-    "accurate": "right",
-    "overflow": "infinite",
-    "collapsed": "0",
-}  # of other verdicts the word
+# What a loss or a gradient is in a sentence: the number where it says all; of other verdicts the word.
+_WORDS: Final = {"accurate": "right", "overflow": "inf", "collapsed": "0", "dead": "0"}
 
 
 def closing(results: Sequence[Result]) -> str:
@@ -49,11 +47,9 @@ def _origin(results: Sequence[Result]) -> str:
 def what_happened(result: Result) -> str:
     """Say of each method how its loss stands to the true one and why: the wrong ones, then the right ones."""
     groups: dict[tuple[str, str, str], list[str]] = {}
-    for outcome, judgement in judged(result):
-        groups.setdefault(_state(outcome, judgement), []).append(outcome.method)
-    right = groups.pop(("right", "", ""), None)
+    for outcome, judgement in sorted(judged(result), key=_badness):
+        groups.setdefault(_state(result, outcome, judgement), []).append(outcome.method)
     clauses = [_clause(names, *state) for state, names in groups.items()]
-    clauses += [_clause(right, "right", "", "")] if right else []
     raised = [f"{o.method} {o.raised.partition(':')[0]}" for o in result.outcomes if o.raised]
     if result.exact.loss is not None and result.exact.loss.is_nan():
         clauses[:0] = ["there is no true loss"]
@@ -65,7 +61,7 @@ def wrong_ones(result: Result) -> str:
     groups: dict[str, list[str]] = {}
     for outcome, judgement in judged(result):
         if not judgement.is_right and judgement.verdict != "undefined":
-            word = _ADJECTIVES.get(judgement.verdict, judgement.verdict)
+            word = _WORDS.get(judgement.verdict, judgement.verdict)
             groups.setdefault("gradient wrong" if word == "right" else word, []).append(outcome.method)
     if not groups and result.exact.loss is not None and result.exact.loss.is_nan():
         return "there is no true loss"
@@ -78,18 +74,38 @@ def judged(result: Result) -> list[tuple[Outcome, Judgement]]:
     return [(outcome, judgement) for outcome, judgement in pairs if judgement is not None]
 
 
-def _state(outcome: Outcome, judgement: Judgement) -> tuple[str, str, str]:
+def _badness(pair: tuple[Outcome, Judgement]) -> tuple[int, bool, bool]:
+    """Order what is said: the worst verdicts first, what is right last."""
+    _, judgement = pair
+    is_right = not judgement.has_wrong_gradient
+    return VERDICTS.index(judgement.verdict), is_right, is_right and not judgement.is_right_in_part
+
+
+def _state(result: Result, outcome: Outcome, judgement: Judgement) -> tuple[str, str, str]:
     """Return what a loss is, why, and what its gradient is where that is wrong."""
     cause, gradient = main_cause(judgement), judgement.gradient
     because = f" because {cause.short}" if cause is not None else ""
     if judgement.verdict == "undefined":
         return str(outcome.loss), because, ""
-    what = _ADJECTIVES.get(judgement.verdict, judgement.verdict)
+    what = _WORDS.get(judgement.verdict, judgement.verdict)
+    if judgement.is_right_in_part:
+        what = f"right in the {result.case.reduction}, but {wrong_examples(result, judgement)}"
+    elif judgement.verdict == "off" and cause is None:
+        because = f" by {three(judgement.ulps)} ulps"
     if judgement.verdict == "nan" or gradient is None or not judgement.has_wrong_gradient:
-        if judgement.verdict == "off" and cause is None:
-            because = f" by {three(judgement.ulps)} ulps"
-        return what, "" if judgement.is_right else because, ""
-    return what, because, gradient.state
+        return what, "" if what == "right" else because, ""
+    return what, because, _WORDS.get(gradient.state, gradient.state)
+
+
+def wrong_examples(result: Result, judgement: Judgement) -> str:
+    """Name the first example whose loss is worst, and how many there are: ``example 3 of 64 is off``."""
+    worst = min(judgement.verdicts, key=VERDICTS.index)
+    number, total = judgement.verdicts.count(worst), len(judgement.verdicts)
+    first = result.exact.rows[judgement.verdicts.index(worst)]
+    word = _WORDS.get(worst, worst)
+    if number == 1:
+        return f"example {first} of {total} is {word}"
+    return f"{number} of {total} examples are {word}, the first is {first}"
 
 
 def _clause(names: Sequence[str], what: str, because: str, gradient: str) -> str:

@@ -63,7 +63,7 @@ infinite_logit: Final = Finding(
     "infinite-logit",
     short="a logit is infinite",
     cause="A logit is infinite, and inf - inf or inf × 0 is nan; the loss is defined as a limit only.",
-    remedy="Find where the logit overflowed: no loss can mend it.",
+    remedy="Find the operation that made the logit infinite; no loss function can repair it.",
     source="https://github.com/pytorch/pytorch/issues/6864",
     case="infinite-logit",
     detect=lambda e: math.isnan(e.loss) and not e.exact.is_nan() and bool(e.infinite.any()),
@@ -80,7 +80,7 @@ ignored_row_leaks: Final = Finding(
 label_out_of_range: Final = Finding(
     "label-out-of-range",
     short="a label is invalid",
-    cause="The label is invalid, no class or no probability: whatever comes out is no loss.",
+    cause="The label is no class of the logits, or is no probability: the result has no meaning.",
     remedy="Check labels before the loss; libraries answer with an error, nan, 0 or another class's loss.",
     source="https://github.com/tensorflow/tensorflow/issues/8484",
     case="label-out-of-range",

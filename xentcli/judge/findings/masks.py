@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "masked-infinity",
     short="0 × inf at a masked class is nan",
     cause="A class masked with a logit of -inf has the label 0, and 0 × inf is nan in the sum over classes.",
-    remedy="Pick the label's class (sparse) instead of multiplying by a one-hot row.",
+    remedy="Pick the label's class (sparse), or multiply only where the label is not 0.",
     source="https://github.com/google-deepmind/optax/issues/896",
     case="masked-class",
 )

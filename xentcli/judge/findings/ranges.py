@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.judge.findings.finding import BLANCHARD, Finding, finding
+from xentcli.judge.findings.finding import BLANCHARD, FROM_LOGITS, Finding, finding
 from xentcli.judge.findings.masks import at_mask, is_zero_times_infinity
 from xentcli.model import EXPONENTIALS, LOGARITHMS, Operation
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     "zero-times-infinity",
     short="0 × log 0 is nan",
     cause="A probability underflowed to 0, its log is -inf, and 0 × -inf is nan.",
-    remedy="Compute the loss from the logits (dense, sparse, log1p; binary: bce_with_logits).",
+    remedy=FROM_LOGITS,
     source="https://github.com/allenai/allennlp/issues/2797",
     case="zero-times-log-zero",
 )
@@ -34,7 +34,7 @@ def zero_times_infinity(e: "Evidence") -> bool:
     "log-of-zero",
     short="log 0 is -inf",
     cause="The probability of a labelled class underflowed to 0, and log(0) is -inf.",
-    remedy="Compute the loss from the logits (dense, sparse, log1p; binary: bce_with_logits).",
+    remedy=FROM_LOGITS,
     source="https://github.com/tensorflow/tensorflow/issues/21271",
     case="log-of-zero-is-not-the-loss",
 )
@@ -78,9 +78,9 @@ exp_overflow: Final = Finding(
 
 @finding(
     "clip-active",
-    short="the clip's bound decides it",
-    cause="A probability lay outside the clip, and the clip's bound, not the logits, decided the loss.",
-    remedy="Compute the loss from the logits; a clip caps the loss at -log of its lower bound.",
+    short="the clip's bound stands in for a probability",
+    cause="A probability lay outside the clip, and the loss was computed from the clip's bound in its place.",
+    remedy="Compute the loss from the logits; a clip caps every loss at -log of its lower bound.",
     source="https://github.com/keras-team/keras/issues/7563",
     case="keras-cap",
 )

@@ -21,8 +21,8 @@ _SMALL_LOSS: Final = 1  # below it the digits come from the sum of the other exp
 
 @finding(
     "tail-collapse",
-    short="1 plus a small tail is rounded",
-    cause="1 plus the other classes' exponentials is rounded: a small loss loses digits, and at last is 0.",
+    short="rounding loses the small tail of the sum",
+    cause="The sum is 1 plus a small tail, the other classes; rounding loses the tail, and with it a small loss.",
     remedy="Use log1p of the sum without its largest term.",
     source="https://github.com/pytorch/pytorch/issues/113708",
     case="tail-collapse",
@@ -39,8 +39,8 @@ def tail_collapse(e: "Evidence") -> bool:
 
 @finding(
     "offset-cancellation",
-    short="the size of the logits cancels its digits",
-    cause="The log-sum-exp was rounded at the size of the logits before the label's logit was subtracted.",
+    short="large logits leave it no digits",
+    cause="The log-sum-exp is as large as the logits and was rounded before the label's logit was subtracted.",
     remedy="Subtract the largest logit from all logits, and keep it out of the result.",
     source="https://github.com/pytorch/pytorch/issues/11752",
     case="common-offset",
@@ -72,9 +72,9 @@ def _low_precision_reduction(r: "Reduction") -> bool:
 
 @finding(
     "low-precision-sum",
-    short="a sum in the format loses terms",
-    cause="A sum carried in the format lost more than 4 ulps of its terms, or overflowed.",
-    remedy="Carry sums in a wider format (with arithmetic numpy, accumulate: float32 or float64).",
+    short="a sum in a narrow format rounds or overflows",
+    cause="A sum kept in the format of its terms lost more than 4 ulps, or overflowed.",
+    remedy="Keep sums in a wider format (with arithmetic numpy, accumulate: float32 or float64).",
     source="https://github.com/huggingface/transformers/issues/10674",
     case="ordered-sum",
     detect_in_reduction=_low_precision_reduction,
@@ -99,8 +99,8 @@ def low_precision_sum(e: "Evidence") -> bool:
 
 @finding(
     "sigmoid-rounding",
-    short="a probability next to 1 is rounded",
-    cause="A probability next to 1 was rounded, and 1 less it keeps the rounding and not the rest.",
+    short="a probability near 1 is rounded",
+    cause="A probability p near 1 was rounded, and 1 - p is mostly the error of that rounding.",
     remedy="Compute the loss from the logit: max(x, 0) - x·y + log1p(exp(-|x|)).",
     source="https://github.com/pytorch/pytorch/issues/39435",
     case="clamp-leaps",
