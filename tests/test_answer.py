@@ -138,12 +138,12 @@ def binary(logit: float, label: float) -> Any:
         (
             set_logit(150),
             ("--method", "guarded"),
-            "guarded is infinite on 1 of 64 rows: row 21 (the probability of its label, class 5",
+            "guarded is inf on 1 of 64 rows: row 21 (the probability of its label, class 5",
         ),
         (
             set_logit(100),
             ("--method", "clipped"),
-            "clipped is off by more than 1 % on 1 of 64 rows: row 21 (a clip, and not the logits, de",
+            "clipped is off by more than 1 % on 1 of 64 rows: row 21 (its loss of 100 is beyond the clip",
         ),
         (
             shifted(1e7),
@@ -163,12 +163,12 @@ def binary(logit: float, label: float) -> Any:
         (
             binary(30, 0),
             ("--binary", "--method", "bce_naive"),
-            "bce_naive is infinite on 1 of 64 rows: row 21 (the sigmoid of 30 is rounded to 1).",
+            "bce_naive is inf on 1 of 64 rows: row 21 (the sigmoid of 30 is rounded to 1).",
         ),
         (
             binary(30, 0),
             ("--binary", "--method", "bce_clipped"),
-            "bce_clipped is off by more than 1 % on 1 of 64 rows: row 21 (a clip, and not the logits,",
+            "bce_clipped is off by more than 1 % on 1 of 64 rows: row 21 (its loss of 30 is beyond the clip",
         ),
     ],
 )
@@ -196,7 +196,7 @@ def test_confident_rows_are_no_alarm(xent: Xent, tmp_path: Path, dtype: str, siz
     run = diagnosed(xent, tmp_path, *trained(dtype, size))
 
     assert answer(run) == (
-        "Healthy: 2000 rows of 100 classes; every loss is defined, and no formula makes it nan or infinite."
+        "Healthy: 2000 rows of 100 classes; every loss is defined, and no formula makes it nan or inf."
     )
     assert (run.code, run.err) == (0, "")
     assert "remedy" not in run.out
@@ -224,7 +224,7 @@ def test_binary_and_soft_rows_are_no_alarm(xent: Xent, tmp_path: Path) -> None:
         (
             None,
             (),
-            "64 rows of 10 classes: no logit is broken, and none makes a formula nan or infinite. Labels",
+            "64 rows of 10 classes: no logit is broken, and none makes a formula nan or inf. Labels",
             0,
         ),
     ],
@@ -338,7 +338,7 @@ def raises(logits, labels):
         (
             "loss",
             set_logit(200),
-            "mine.py:loss is infinite on 1 of 64 rows: row 21 (the probability of its label, class",
+            "mine.py:loss is inf on 1 of 64 rows: row 21 (the probability of its label, class",
         ),
         (
             "loss",
@@ -379,7 +379,7 @@ def test_shards_and_ignored_rows_reach_a_loss_as_they_are(xent: Xent, tmp_path: 
 
     run = xent("diagnose", tmp_path / "0.npz", tmp_path / "1.npz", "--loss", f"{tmp_path}/mine.py:loss")
 
-    assert f"loss is infinite on 1 of 64 rows: row 8 of {tmp_path}/1.npz (" in answer(run)
+    assert f"loss is inf on 1 of 64 rows: row 8 of {tmp_path}/1.npz (" in answer(run)
 
 
 def test_what_a_loss_gives_stands_beside_the_true_loss(xent: Xent, tmp_path: Path) -> None:

@@ -98,7 +98,10 @@ def mark(method: dict[str, Any]) -> str:
     ("arguments", "sentence"),
     [
         (BLOG, "dense, sparse, log1p, unshifted and online are right in all 3 cases."),
-        (("abnormal",), "naive, by_hand and textbook are nan because 0 × log 0 is nan; clipped is capped"),
+        (
+            ("abnormal",),
+            "naive, by_hand and textbook are nan because 0 × log 0 is nan; guarded is inf because log 0 is -inf",
+        ),
         (("clipping", "binary"), "log1p is right in all 7 softmax cases; bce_with_logits is right in 7 of 9"),
         (
             ("sigmoid-underflows", "label-of-two"),

@@ -123,7 +123,7 @@ def test_what_was_raised_is_shown_with_the_version(xent: Xent, stand_in: Path) -
 
     assert run.code == 0
     assert "no loss of scipy.log_softmax 9.9: raised RuntimeError: of its own" in " ".join(run.out.split())
-    assert run.out.startswith("23 of 23 reproduced: sparse is right; scipy.log_softmax raised RuntimeError.")
+    assert run.out.startswith("sparse is right; scipy.log_softmax raised RuntimeError. 23 of 23 numbers")
     assert json.loads(document)["cases"][0]["methods"] == [
         {
             "method": "scipy.log_softmax",
@@ -140,7 +140,7 @@ def test_a_loss_without_a_known_cause_is_said_to_be_what_it_is(xent: Xent, stand
 
     run = xent("run", "abnormal", "--methods", "sparse,scipy.log_softmax")
 
-    assert run.out.startswith("23 of 23 reproduced: scipy.log_softmax is nan; sparse is right.\n")
+    assert run.out.startswith("scipy.log_softmax is nan; sparse is right. 23 of 23 numbers reproduced.\n")
 
 
 def test_no_file_beside_the_cases_is_imported(

@@ -25,7 +25,9 @@ def select(names: str, others: Sequence[str] = ()) -> tuple[Method, ...]:
     for name in filter(None, (part.strip() for part in names.split(","))):
         if name not in METHOD_NAMES and name not in GROUPS:
             known = (*METHOD_NAMES, *GROUPS, *others)
-            raise XentError(f"unknown method '{name}'" + did_you_mean(name, known, "'xent methods' lists them"))
+            raise XentError(
+                f"unknown method '{name}'" + did_you_mean(name, known, "'xent methods' lists them")
+            )
         wanted.update(GROUPS.get(name, (name,)))
     if not wanted:
         raise XentError(f"no method named; known are {', '.join((*METHOD_NAMES, *GROUPS))}")

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 _CELL: Final = 4  # columns of the screen per method: three letters and a space
 _LEGEND: Final = (
-    ("·", " right   ", Tone.RIGHT),
-    ("nan inf", " not finite   ", Tone.ALOUD),
-    ("cap off 0 neg", " finite, but wrong   ", Tone.SILENT),
+    ("·", " right  ", Tone.RIGHT),
+    ("nan inf", " not finite  ", Tone.ALOUD),
+    ("cap off 0 neg", " finite, but wrong  ", Tone.SILENT),
     ("∇", " gradient wrong", Tone.GRADIENT),
 )
 _THOUSAND, _LONG = 1e3, 1e5  # what three digits would write as 1e+03, and five digits still hold

@@ -84,10 +84,11 @@ def _case(result: Result, width: int | None, *, verbose: bool) -> list[Part]:
 def _sentence(result: Result, width: int) -> list[tuple[str, ...]]:
     """Say what the methods give, and before it that a number was not reproduced, where that is so."""
     said = f"{what_happened(result)}."
-    if result.reproduced == result.numbers or result.case.overridden:
-        return paragraph(said, width, Tone.HEADING)
-    reproduced = f"Only {result.reproduced} of {result.numbers} numbers are reproduced. "
-    return paragraph(f"{reproduced}{said}", width, Tone.SILENT)
+    reproduced = f"{result.reproduced} of {result.numbers} numbers reproduced"
+    if result.reproduced < result.numbers and not result.case.overridden:
+        return paragraph(f"Only {reproduced}: {said}", width, Tone.SILENT)
+    are_all = 0 < result.numbers == result.reproduced
+    return paragraph(f"{said} {reproduced}." if are_all else said, width, Tone.HEADING)
 
 
 def _heading(result: Result, width: int) -> list[tuple[str, ...]]:

@@ -26,7 +26,7 @@ def closing(results: Sequence[Result]) -> str:
     overridden = results[0].case.overridden
     if overridden:
         options = ", ".join(f"--{name}" for name in overridden)
-        return f"{sentence}; expectations not checked: overridden by {options}"
+        return f"{sentence}; not checked, because of {options}"
     missed = [r for r in results if r.reproduced < r.numbers]
     names = [[c.expectation.quantity for c in r.comparisons if not c.reproduced] for r in missed]
     misses = [f"{r.case.name} ({', '.join(quantities)})" for r, quantities in zip(missed, names, strict=True)]
@@ -74,11 +74,10 @@ def judged(result: Result) -> list[tuple[Outcome, Judgement]]:
     return [(outcome, judgement) for outcome, judgement in pairs if judgement is not None]
 
 
-def _badness(pair: tuple[Outcome, Judgement]) -> tuple[int, bool, bool]:
+def _badness(pair: tuple[Outcome, Judgement]) -> tuple[int, bool]:
     """Order what is said: the worst verdicts first, what is right last."""
     _, judgement = pair
-    is_right = not judgement.has_wrong_gradient
-    return VERDICTS.index(judgement.verdict), is_right, is_right and not judgement.is_right_in_part
+    return VERDICTS.index(judgement.verdict), judgement.is_right and not judgement.is_right_in_part
 
 
 def _state(result: Result, outcome: Outcome, judgement: Judgement) -> tuple[str, str, str]:

@@ -32,7 +32,7 @@ _WHY: Final = {
     "masked-infinity": "class {lowest} is masked by -inf",
     "tail-collapse": "its loss of {loss:.3g} is lost beside 1",
     "offset-cancellation": "its logits near {max:.3g} cancel the loss of {loss:.3g}",
-    "clip-active": "a clip, and not the logits, decides its loss of {loss:.3g}",
+    "clip-active": "its loss of {loss:.3g} is beyond the clip",
     "sigmoid-rounding": "the sigmoid of {max:g} is rounded to {sigmoid}",
 }
 _BINARY_WHY: Final = {
@@ -107,7 +107,7 @@ def _of_every_row(diagnosis: "Diagnosis") -> str | None:
 def _of_methods(diagnosis: "Diagnosis") -> str:
     """Say what xent's methods make of a dump in which no row is broken."""
     survey, findings = diagnosis.survey, {rule.finding for rule in diagnosis.rules}
-    ranks = ((Severity.NAN, "nan or infinite"), (Severity.OFF, "wrong by more than 1 %"))
+    ranks = ((Severity.NAN, "nan or inf"), (Severity.OFF, "wrong by more than 1 %"))
     said = [
         f"With {_methods(diagnosis, severity)}, {named}."
         for severity, how in ranks
@@ -123,15 +123,15 @@ def _of_methods(diagnosis: "Diagnosis") -> str:
     if survey.kind == "binary":
         read = f"{count(survey.rows, 'row')} of one logit"
     if not survey.labelled:
-        return f"{read}: no logit is broken, and none makes a formula nan or infinite."
-    return f"Healthy: {read}; every loss is defined, and no formula makes it nan or infinite."
+        return f"{read}: no logit is broken, and none makes a formula nan or inf."
+    return f"Healthy: {read}; every loss is defined, and no formula makes it nan or inf."
 
 
 def _of_response(diagnosis: "Diagnosis") -> str:
     """Say what the loss in question makes of the rows."""
     response = diagnosis.response
     assert response is not None  # noqa: S101 - the caller has looked
-    states = (("nan", response.nan), ("infinite", response.infinite), ("off by more than 1 %", response.off))
+    states = (("nan", response.nan), ("inf", response.infinite), ("off by more than 1 %", response.off))
     clauses = [f"{how} on {len(rows)}" for how, rows in states if len(rows)]
     name = printable(response.name)
     if not clauses:
