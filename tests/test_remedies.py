@@ -275,6 +275,29 @@ def test_a_check_names_the_rows_of_the_case_and_lets_healthy_ones_pass(finding: 
             execute(remedy, name, **inputs, ignore_index=-100)
 
 
+@in_every_library
+def test_the_first_end_of_a_text_counts_and_padding_does_not(name: str) -> None:
+    labels = np.array([[5, 6, 2, 2, 2], [7, 2, 2, 2, 2], [3, 4, 5, 6, 7]])
+
+    with library(name).session():
+        kept = np.asarray(execute("first-end", name, labels=labels, ignore_index=2)["labels"])
+
+    assert kept.tolist() == [[5, 6, 2, -100, -100], [7, 2, -100, -100, -100], [3, 4, 5, 6, 7]]
+
+
+@in_every_library
+def test_logits_without_their_offset_survive_rounding(name: str) -> None:
+    logits = np.array([[1000.2, 1000], [-3000.5, -3000]], np.float32)
+
+    with library(name).session():
+        stored = np.asarray(execute("shifted-logits", name, logits=logits)["stored"])
+
+    assert stored.dtype == np.float16
+    losses = [-float(np.log(np.exp(row) / np.exp(row).sum())[0]) for row in stored.astype(np.float64)]
+    # mpmath: ln(1 + exp(-0.2)) and ln(1 + exp(0.5)); float16 keeps three digits of a gap below 1
+    assert losses == pytest.approx([0.598139, 0.974077], rel=2.0**-10)
+
+
 # Methods
 
 

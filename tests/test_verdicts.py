@@ -164,6 +164,7 @@ def test_a_sampled_batch_is_judged_by_its_sample() -> None:
 
 # Findings
 
+ONLY_IN_DUMPS = {"rounded-logits"}  # a case has its logits as they are stored
 FILES = sorted(FOLDER.glob("*.yaml"))
 
 
@@ -180,7 +181,7 @@ def test_a_finding_is_told_here_and_not_there(path: Path) -> None:
 
 
 def test_every_finding_has_a_case_and_one_nearly_like_it() -> None:
-    names = {finding.name for finding in FINDINGS}
+    names = {finding.name for finding in FINDINGS} - ONLY_IN_DUMPS
 
     assert {path.stem for path in FILES} == names | {f"{name}.not" for name in names}
 

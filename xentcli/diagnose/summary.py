@@ -33,7 +33,6 @@ _ALL_IGNORED: Final = RowRule(
     lambda f: f.ignored,
     severity=Severity.BROKEN,
 )
-# Source: https://github.com/huggingface/trl/pull/6357, where pad is eos and no end is ever learned.
 _FREQUENT_IGNORED: Final = RowRule(
     "ignored-class-is-frequent",
     "ignored-class-is-frequent",

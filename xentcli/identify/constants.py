@@ -339,9 +339,7 @@ def related(typed: str, true: str, definition: str, *, is_larger: bool) -> Const
     else:
         cause = "a mean was divided once more by a number of ranks, chunks or accumulated steps"
         thread = "ByteDance-Seed/VeOmni/pull/338"
-    remedy = (
-        "Add up sums and counts separately, and divide once, by the number of labels that are not ignored."
-    )
+    remedy = "Add up sums and counts separately, and divide once, by the number of labels not ignored."
     return Constant(
         float(typed), definition, cause, remedy, f"training where {true} is the true loss", _GITHUB + thread
     )

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from xentcli.diagnose.summary import WorstRow
 
 _TONES: Final = {Severity.BROKEN: Tone.ALOUD, Severity.NAN: Tone.ALOUD, Severity.OFF: Tone.SILENT}
-_EOS_REMEDY: Final = "Pad with an id of its own, or ignore what lies beyond the first eos only."
 
 
 def parts(diagnosis: Diagnosis, observed: str | None, after: str, width: int) -> list[Part]:
@@ -51,8 +50,7 @@ def _rank(diagnosis: Diagnosis, rule: RowRule) -> Severity:
 
 
 def _finding(rule: RowRule, rows: int, tone: Tone) -> tuple[str, ...]:
-    name = Cell(rule.finding, Tone.COMMAND) if remedy(rule) else rule.finding
-    return name, Cell(str(rows), is_number=True), Cell(rule.says, tone)
+    return Cell(rule.finding, Tone.COMMAND), Cell(str(rows), is_number=True), Cell(rule.says, tone)
 
 
 def _remedies(
@@ -60,7 +58,7 @@ def _remedies(
 ) -> "Iterator[tuple[str, ...]]":
     """Return each remedy once, and what to type next; a command stays on one line, to be copied."""
     for sentence in dict.fromkeys(map(remedy, rules)):
-        yield from labelled("remedy", sentence or _EOS_REMEDY, width)
+        yield from labelled("remedy", sentence, width)
     if diagnosis.rows and diagnosis.survey.labelled:
         yield "  ", Cell("next    ", Tone.CONTEXT), Cell(after, Tone.COMMAND)
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
 from xentcli.digits import number, text
-from xentcli.errors import printable
 from xentcli.show import render as render_parts
 from xentcli.show.cells import case_heading, numerics
 from xentcli.show.json import dump
@@ -65,10 +64,9 @@ def _sentence(explanation: "Explanation") -> str:
     gradient = "" if explanation.gradient is None else f", and its gradient is {explanation.gradient}"
     verdict = "" if loss == explanation.verdict else f" ({explanation.verdict})"
     is_right = explanation.verdict == "accurate" and explanation.gradient in _RIGHT_GRADIENTS
-    sentences = [
-        f"{'Nothing is wrong: ' if is_right else ''}{outcome.method} gives {loss} "
-        f"in example {explanation.example}{verdict}{gradient}."
-    ]
+    what = "Nothing is wrong: " if is_right else ""
+    where = f"in example {explanation.example}"
+    sentences = [f"{what}{outcome.method} gives {loss} {where}{verdict}{gradient}."]
     starts = [sentence for _, sentence in explanation.births]
     sentences += [f"It starts in {', then in '.join(starts)}."] if starts else []
     if explanation.case.batch.is_ignored(explanation.example):

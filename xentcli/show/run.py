@@ -227,8 +227,8 @@ def _why(result: Result, width: int) -> list[tuple[str, ...]]:
             found.setdefault(finding.remedy, []).append((finding, ", ".join(names)))
     lines: list[tuple[str, ...]] = []
     for remedy, findings in found.items():
-        for finding, names in findings:
-            lines.append(("  ", Cell(finding.name, Tone.COMMAND), Cell(f"  {names}", Tone.HEADING)))
+        for finding, wrong in findings:
+            lines.append(("  ", Cell(finding.name, Tone.COMMAND), Cell(f"  {wrong}", Tone.HEADING)))
             lines += paragraph(finding.cause, width, indent=4)
         lines += labelled("remedy", remedy, width)
     if lines and (case := _typed(result)) is not None:

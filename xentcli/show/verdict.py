@@ -76,9 +76,9 @@ def why(row: "WorstRow", rule: RowRule, diagnosis: "Diagnosis") -> str:
     return words[rule.finding].format(**fields)
 
 
-def remedy(rule: RowRule) -> str | None:
+def remedy(rule: RowRule) -> str:
     """Return the remedy of the catalogue."""
-    return _CATALOGUE[rule.finding].remedy if rule.finding in _CATALOGUE else None
+    return _CATALOGUE[rule.finding].remedy
 
 
 def _said(diagnosis: "Diagnosis", observed: str | None) -> str:
@@ -172,7 +172,7 @@ def _of_abnormal(diagnosis: "Diagnosis", word: str, by: str) -> str:
     because = why(rows[0], rule, diagnosis) if rule else f"so{by}, though no rule says why"
     others = " and others" if len(rows) > 1 else ""
     loss = f"our loss is {word} because of {_place(rows[0], diagnosis)}{others}: {because}."
-    mend = (rule and remedy(rule)) or ""
+    mend = remedy(rule) if rule else ""
     if response is None and Severity.BROKEN not in diagnosis.harmed:
         return f"No row is broken. With {_methods(diagnosis, Severity.NAN)} y{loss} {mend}".rstrip()
     return f"Y{loss} {mend}".rstrip()

@@ -8,7 +8,8 @@ from xentcli.judge.findings.inputs import labels_not_normalised
 dead_gradient: Final = Finding(
     "dead-gradient",
     short="the gradient is 0",
-    cause="Every entry of the gradient is 0 although the true gradient is not: the model learns nothing from it.",
+    cause="Every entry of the gradient is 0 although the true gradient is not: the model learns nothing from "
+    "it.",
     remedy="Compute the loss from the logits, without a clip; where the gradient underflows, in a wider "
     "format.",
     source="https://github.com/tensorflow/tensorflow/issues/44333",
@@ -18,7 +19,8 @@ dead_gradient: Final = Finding(
 nan_gradient: Final = Finding(
     "nan-gradient",
     short="the gradient has a nan",
-    cause="The gradient has a nan although the true gradient is defined; one step of training spreads it to the weights.",
+    cause="The gradient has a nan although the true gradient is defined; one step of training spreads it to "
+    "the weights.",
     remedy="Use a loss whose gradient is softmax - y, of finite logits; guarding the value is not enough.",
     source="https://github.com/google-deepmind/optax/pull/1786",
     case="where-guards-only-the-value",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.formats import FORMATS, exact_sum, nearest
-from xentcli.judge.findings.finding import WRONG_VERDICTS, Finding, finding
+from xentcli.judge.findings.finding import BLANCHARD, WRONG_VERDICTS, Finding, finding
 
 if TYPE_CHECKING:
     from xentcli.judge.evidence import Evidence, Reduction
@@ -121,6 +121,34 @@ empty_mean: Final = Finding(
     case="every-label-ignored",
     detect_in_reduction=lambda r: r.divisor == 0,
 )
+
+
+@finding(
+    "ignored-class-is-frequent",
+    short="the ignored label is the most frequent class",
+    cause="The ignored label is a class, and the most frequent one: where padding has the id of the end of a "
+    "text, no end is ever learned.",
+    remedy="Pad with an id of its own, or ignore only what lies beyond the first end of a text.",
+    source="https://github.com/huggingface/trl/pull/6357",
+    case="pad-is-eos",
+)
+def ignored_class_is_frequent(e: "Evidence") -> bool:
+    """Detect an ignored example whose label is a class, and no other label is more frequent."""
+    labels, classes = e.batch.class_labels, e.batch.logits.shape[1]
+    if labels is None or not e.batch.is_ignored(e.row) or not 0 <= labels[e.row] < classes:
+        return False
+    counts = np.bincount(labels[(labels >= 0) & (labels < classes)])
+    return any(labels != labels[e.row]) and counts[labels[e.row]] == counts.max()
+
+
+rounded_logits: Final = Finding(  # a case has its logits as they are stored: only in a dump is it detected
+    "rounded-logits",
+    short="logits rounded to a narrow format have another loss",
+    cause="Rounded to float16 or bfloat16 the logits have a loss that differs by more than 1 %.",
+    remedy="Keep logits in float32, or subtract the largest of each row before they are rounded.",
+    source=BLANCHARD,
+    case="rounded-logits",
+)
 FINDINGS: Final = (
     labels_not_normalised,
     value_overflows_dtype,
@@ -130,4 +158,6 @@ FINDINGS: Final = (
     label_out_of_range,
     other_probabilities,
     empty_mean,
+    ignored_class_is_frequent,
+    rounded_logits,
 )

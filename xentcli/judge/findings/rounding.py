@@ -22,7 +22,7 @@ _SMALL_LOSS: Final = 1  # below it the digits come from the sum of the other exp
 @finding(
     "tail-collapse",
     short="rounding loses the small tail of the sum",
-    cause="The sum is 1 plus a small tail, the other classes; rounding loses the tail, and with it a small loss.",
+    cause="The sum is 1 plus a tail, the other classes; rounding loses the tail, and a small loss with it.",
     remedy="Use log1p of the sum without its largest term.",
     source="https://github.com/pytorch/pytorch/issues/113708",
     case="tail-collapse",
@@ -40,7 +40,7 @@ def tail_collapse(e: "Evidence") -> bool:
 @finding(
     "offset-cancellation",
     short="large logits leave it no digits",
-    cause="The log-sum-exp is as large as the logits and was rounded before the label's logit was subtracted.",
+    cause="The log-sum-exp, as large as the logits, was rounded before the label's logit was subtracted.",
     remedy="Subtract the largest logit from all logits, and keep it out of the result.",
     source="https://github.com/pytorch/pytorch/issues/11752",
     case="common-offset",
