@@ -8,7 +8,7 @@ import pytest
 from conftest import Xent, assert_golden, program
 
 from xentcli import load
-from xentcli.digits import text
+from xentcli.digits import format_number
 from xentcli.judge import Result
 from xentcli.load import sources
 from xentcli.methods.table import METHODS
@@ -55,7 +55,7 @@ def test_the_blogs_cases_stand_side_by_side_with_their_numbers(xent: Xent) -> No
 
 
 def drawn(results: list[Result], width: int = 80, *, verbose: bool = False) -> list[str]:
-    return render_compare(results, "table", Screen(width, boxes=True), verbose=verbose).splitlines()
+    return render_compare(results, "table", Screen(width, is_terminal=True), verbose=verbose).splitlines()
 
 
 def test_all_cases_fit_110_lines_of_80_columns(everything: list[Result]) -> None:
@@ -135,7 +135,8 @@ def test_no_line_is_wider_than_the_terminal(everything: list[Result], width: int
 def test_verbose_has_every_digit_of_many_cases(everything: list[Result]) -> None:
     shown = set(" ".join(drawn(everything, verbose=True)).split())
 
-    losses = {text(o.loss, o.dtype) for result in everything for o in result.outcomes if o.loss is not None}
+    outcomes = [o for result in everything for o in result.outcomes if o.loss is not None]
+    losses = {format_number(o.loss, o.dtype) for o in outcomes}
     assert losses - shown == set()
 
 

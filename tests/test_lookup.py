@@ -65,7 +65,7 @@ def test_a_docstring_says_how_a_method_behaves_and_where_it_is_from() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_fits_and_cuts_nothing(kind: str, width: int) -> None:
     for page in pages(kind):
-        text = render([page], "table", Screen(width, boxes=True, colour=True))
+        text = render([page], "table", Screen(width, is_terminal=True, colour=True))
         bare = re.sub(r"\x1b\[\d+m", "", text)
         values = [value for block in page.blocks for value in block.values() if value]
         items = [item for value in values for item in ((value,) if isinstance(value, str) else value)]
@@ -85,12 +85,12 @@ def test_a_page_fits_and_cuts_nothing(kind: str, width: int) -> None:
 def test_colours_say_what_can_be_typed_and_what_is_context() -> None:
     (page,) = (page for page in pages("finding") if page.name == "log-of-zero")
 
-    text = render([page], "table", Screen(80, boxes=True, colour=True))
+    text = render([page], "table", Screen(80, is_terminal=True, colour=True))
 
     assert text.startswith("\x1b[1mlog-of-zero:\x1b[0m The probability of a labelled class")
     assert "\x1b[36mxent explain log-of-zero-is-not-the-loss\x1b[0m\n" in text
     assert "\x1b[2m  no fault" in text
-    assert "\x1b" not in render([page], "plain", Screen(80, boxes=True, colour=True))
+    assert "\x1b" not in render([page], "plain", Screen(80, is_terminal=True, colour=True))
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_many_cases_are_a_line_each_with_details_where_something_differs(xent: X
 def test_markup_in_a_title_is_text(form: str) -> None:
     sheet = Sheet("[bold]x[/] [/naive] :smile:", ("case", "a|b"), (("[naive] x", "1 | 2"), ("*c*", "")))
 
-    text = render([sheet], form, Screen(80, boxes=True))
+    text = render([sheet], form, Screen(80, is_terminal=True))
 
     assert "[naive] x" in text.replace("\\", "")
     assert ":smile:" in text or form == "csv"
@@ -189,4 +189,4 @@ def test_markup_in_a_title_is_text(form: str) -> None:
     ],
 )
 def test_the_shortest_digits_that_read_back(value: float | None, dtype: str, text: str) -> None:
-    assert digits.text(value, dtype) == text
+    assert digits.format_number(value, dtype) == text

@@ -12,7 +12,7 @@ _SMALLEST_ERROR = Decimal("0.001")
 _NO_ERROR = Decimal("1e-20")  # ulps: a truth that is a number of the format and a tail
 
 
-def text(value: float | None, dtype: str) -> str:
+def format_number(value: float | None, dtype: str) -> str:
     """Write a number of that dtype; zero without its sign, nothing for None."""
     if value is None:
         return ""
@@ -21,7 +21,7 @@ def text(value: float | None, dtype: str) -> str:
     return str(np.dtype(dtype).type(value) + np.dtype(dtype).type(0))
 
 
-def three(value: Decimal | None) -> str:
+def format_ulps(value: Decimal | None) -> str:
     """Write an error to three digits, rounded up."""
     if value is None:
         return "-"
@@ -31,7 +31,7 @@ def three(value: Decimal | None) -> str:
     return f"{up.normalize():e}" if up > 1 else f"{_SMALLEST_ERROR}"
 
 
-def error(value: Decimal | None) -> float | str | None:
+def json_ulps(value: Decimal | None) -> float | str | None:
     """Return an error in ulps as JSON holds it; one that no float64 holds is text."""
     if value is None or math.isfinite(float(value)):
         return None if value is None else float(value)
@@ -47,10 +47,10 @@ def _shortest(value: float) -> str:
     return repr(value)  # nan and infinities
 
 
-def number(value: float | None, dtype: str) -> float | int | str | None:
+def json_number(value: float | None, dtype: str) -> float | int | str | None:
     """Return what JSON holds for a number of that dtype: nan and infinities are strings."""
     if value is None:
         return None
     if not math.isfinite(value):
-        return text(value, dtype)
-    return int(value) if dtype == "int64" else float(text(value, dtype))
+        return format_number(value, dtype)
+    return int(value) if dtype == "int64" else float(format_number(value, dtype))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xentcli.digits import text
+from xentcli.digits import format_number
 from xentcli.errors import XentError, count
 from xentcli.judge import Result
 from xentcli.judge.findings import FINDINGS
@@ -169,4 +169,4 @@ def _operand_text(step: "Step", number: int, row: int, entry: int, by_name: "dic
 
 def _short(value: float, step: "Step") -> str:
     """Write a number of a step within a sentence: 0, not 0.0."""
-    return text(float(value), str(step.result.dtype)).removesuffix(".0")
+    return format_number(float(value), str(step.result.dtype)).removesuffix(".0")

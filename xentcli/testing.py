@@ -61,5 +61,5 @@ def check_loss(  # noqa: PLR0913 - each is an option of xent check too
         raise AssertionError(f"{name} was not judged: {trial.problem}")
     report = check(subject, options, name, end, ordinary=trial.ordinary)
     if not report.passed:
-        screen = Screen(100, boxes=False, colour=False, unicode=True)
+        screen = Screen(100, is_terminal=False, colour=False, unicode=True)
         raise AssertionError(render(report, "plain", screen, verbose=True))

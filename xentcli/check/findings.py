@@ -10,7 +10,7 @@ import numpy as np
 
 from xentcli.check.probes import Probe
 from xentcli.check.report import CheckFinding, Place
-from xentcli.digits import text, three
+from xentcli.digits import format_number, format_ulps
 from xentcli.formats import FORMATS, nearest, ulp, ulps
 from xentcli.judge.verdicts import judge_gradient, verdict
 
@@ -61,7 +61,7 @@ def compare_rows(message: str, one: Row, other: Row, max_ulps: float) -> list[Ch
         same = abs(Fraction(a) - Fraction(b)) <= allowed
     if same:
         return []
-    numbers = f"{text(a, probe.dtype)} and {text(b, probe.dtype)}"
+    numbers = f"{format_number(a, probe.dtype)} and {format_number(b, probe.dtype)}"
     places = (Place(other[0], row, b, true), Place(one[0], one[2], a, _true(one[0], one[2])))
     worse = max(places, key=lambda place: math.inf if place.error is None else place.error)
     return [CheckFinding("differs", f"{message}: {numbers}", worse.probe.describe(worse.row), worse)]
@@ -93,7 +93,7 @@ def _loss_findings(
 ) -> Iterator[CheckFinding]:
     """Judge one loss by its verdict, but with the example's allowance in the place of 4 ulps."""
     word, form = verdict(loss, true, probe.dtype, capped=False), FORMATS[probe.dtype]
-    shown, error = f"example {row} is {text(loss, probe.dtype)}", ulps(loss, true, form)
+    shown, error = f"example {row} is {format_number(loss, probe.dtype)}", ulps(loss, true, form)
     place = Place(probe, row, loss, true)
     if word == "undefined":
         if math.isfinite(loss):
@@ -107,8 +107,8 @@ def _loss_findings(
         right = word == "nan" and probe.is_poisoned(row)
         right |= word == "collapsed" and _may_collapse(probe, true, error)
     if not right:
-        distance = f", {three(error)} ulps off" if word == "off" and error is not None else ""
-        truth = text(nearest(true, form), probe.dtype)
+        distance = f", {format_ulps(error)} ulps off" if word == "off" and error is not None else ""
+        truth = format_number(nearest(true, form), probe.dtype)
         statement = f"{word}: {shown}, where the loss is {truth}{distance}"
         yield CheckFinding(word, statement, probe.describe(row), place)
 
@@ -156,8 +156,8 @@ def _reduction_findings(
     error = ulps(loss, true, form)
     if error is not None and float(error) <= allowance:
         return []
-    truth = text(nearest(true, form), probe.dtype)
-    statement = f"the {reduction} is {text(loss, probe.dtype)}, where it is {truth}"
+    truth = format_number(nearest(true, form), probe.dtype)
+    statement = f"the {reduction} is {format_number(loss, probe.dtype)}, where it is {truth}"
     return [CheckFinding(reduction, statement, place=Place(probe, 0, loss, true))]
 
 

@@ -1,4 +1,4 @@
-"""What results are read on: a terminal, or a file or pipe that takes neither boxes nor colours."""
+"""What results are read on: a terminal, or a file or pipe that takes no colours."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ _DIGITS = 6  # at most of a terminal's width
 
 
 def screen(output: str | None) -> "Screen":
-    """Say what the results are read on: the terminal, or a file or pipe that takes no boxes and colours."""
+    """Say what the results are read on: the terminal, or a file or pipe that takes no colours."""
     from xentcli.show.screen import Screen
 
     forced = bool(os.environ.get("FORCE_COLOR"))
@@ -20,7 +20,7 @@ def screen(output: str | None) -> "Screen":
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
     return Screen(
         width=width(),
-        boxes=terminal,
+        is_terminal=terminal,
         colour=terminal and not os.environ.get("NO_COLOR"),
         unicode=encoding.startswith("utf"),
     )

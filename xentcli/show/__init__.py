@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def render(parts: Sequence["Part"], form: str, screen: Screen) -> str:
     """Render parts in a format; a table that is not for a terminal is plain; csv and json have sheets."""
-    if form == "table" and screen.boxes:
+    if form == "table" and screen.is_terminal:
         from xentcli.show import table
 
         return table.render(parts, screen)

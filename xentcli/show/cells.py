@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from xentcli.digits import text
+from xentcli.digits import format_number
 from xentcli.errors import printable
 from xentcli.formats import FORMATS, nearest
 from xentcli.judge.verdicts import VERDICTS
@@ -91,7 +91,7 @@ def exact_cell(result: "Result") -> Cell:
 def losses_text(outcome: "Outcome") -> str:
     """Return the loss, or the losses where they are not reduced, with every digit."""
     values = outcome.losses if outcome.loss is None else (outcome.loss,)
-    return " ".join(text(value, outcome.dtype) for value in values)
+    return " ".join(format_number(value, outcome.dtype) for value in values)
 
 
 def numerics(case: "Case") -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from xentcli.digits import text
+from xentcli.digits import format_number
 from xentcli.errors import count, printable
 from xentcli.formats import FORMATS, nearest
 from xentcli.show.sheet import Cell, Lines, Part, Tone, labelled, paragraph
@@ -120,8 +120,8 @@ def _example(finding: "CheckFinding") -> str:
     ):
         return finding.message
     dtype = place.probe.dtype
-    true = "none" if place.true.is_nan() else text(nearest(place.true, FORMATS[dtype]), dtype)
-    return f"{finding.example}: {text(place.value, dtype)}, truth {true}"
+    true = "none" if place.true.is_nan() else format_number(nearest(place.true, FORMATS[dtype]), dtype)
+    return f"{finding.example}: {format_number(place.value, dtype)}, truth {true}"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from xentcli.digits import three
+from xentcli.digits import format_ulps
 from xentcli.judge import Result
 from xentcli.model import Judgement, Outcome
 from xentcli.show import matrix, render, render_results
@@ -146,4 +146,4 @@ def _digits(outcome: Outcome, judgement: Judgement | None) -> str:
         return f"{loss} {verdict}"
     if word == loss:
         return loss
-    return f"{loss} {word} {three(judgement.ulps)}" if word in {"accurate", "off"} else f"{loss} {word}"
+    return f"{loss} {word} {format_ulps(judgement.ulps)}" if word in {"accurate", "off"} else f"{loss} {word}"

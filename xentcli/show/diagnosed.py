@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from xentcli import __version__
 from xentcli.diagnose.rules import RowRule, Severity
 from xentcli.diagnose.summary import QUANTILES, Diagnosis
-from xentcli.digits import error, number, three
+from xentcli.digits import format_ulps, json_number, json_ulps
 from xentcli.errors import count, printable
 from xentcli.show.json import dump
 from xentcli.show.sheet import Cell, Lines, Part, Sheet, Tone, labelled, paragraph
@@ -91,7 +91,7 @@ def _facts(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
         shares = " ".join(f"{100 * share:g}" for share in QUANTILES)
         facts += [f"mean loss {loss.mean:.6g} of {count(loss.number, 'row')}"]
         if loss.sampled:
-            facts[-1] += f" · to {three(loss.ulps)} ulps in {count(loss.sampled, 'row')} sampled"
+            facts[-1] += f" · to {format_ulps(loss.ulps)} ulps in {count(loss.sampled, 'row')} sampled"
         facts += [f"percentiles {shares}: {quantiles}"]
     for fact in facts:
         yield from paragraph(fact, width, Tone.CONTEXT, indent=2)
@@ -144,17 +144,17 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
             "labelled": survey.labelled,
             "labels": survey.kind,
             "ignored": columns.ignored,
-            "smallest": number(columns.min, "float64"),
-            "largest": number(columns.max, "float64"),
-            "offset": number(diagnosis.offset, "float64"),
-            "spread": number(diagnosis.spread, "float64"),
+            "smallest": json_number(columns.min, "float64"),
+            "largest": json_number(columns.max, "float64"),
+            "offset": json_number(diagnosis.offset, "float64"),
+            "spread": json_number(diagnosis.spread, "float64"),
             "losses": None
             if loss is None
             else {
                 "number": loss.number,
-                "mean": number(loss.mean, "float64"),
+                "mean": json_number(loss.mean, "float64"),
                 "quantiles": [list(pair) for pair in zip(QUANTILES, loss.quantiles, strict=True)],
-                "ulps": error(loss.ulps),
+                "ulps": json_ulps(loss.ulps),
                 "sampled": loss.sampled,
             },
             "response": None
@@ -164,7 +164,7 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
                 "nan": len(response.nan),
                 "infinite": len(response.infinite),
                 "off": len(response.off),
-                "mean": number(response.mean, "float64"),
+                "mean": json_number(response.mean, "float64"),
             },
             "findings": [
                 {
@@ -183,13 +183,13 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
                 {
                     "file": row.path,
                     "row": row.row,
-                    "label": number(row.label, "float64") if isinstance(row.label, float) else row.label,
-                    "loss": number(row.loss, "float64"),
-                    "smallest": number(row.min, "float64"),
-                    "largest": number(row.max, "float64"),
+                    "label": json_number(row.label, "float64") if isinstance(row.label, float) else row.label,
+                    "loss": json_number(row.loss, "float64"),
+                    "smallest": json_number(row.min, "float64"),
+                    "largest": json_number(row.max, "float64"),
                     "findings": list(row.findings),
                     "rules": [rule.name for rule in row.rules],
-                    "response": number(row.response, "float64"),
+                    "response": json_number(row.response, "float64"),
                 }
                 for row in diagnosis.rows
             ],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
-from xentcli.digits import number, text
+from xentcli.digits import format_number, json_number
 from xentcli.show import render as render_parts
 from xentcli.show.cells import case_heading, numerics
 from xentcli.show.json import dump
@@ -60,7 +60,7 @@ def _sheet(explanation: "Explanation") -> Sheet:
 def _sentence(explanation: "Explanation") -> str:
     """Say what the loss is, then where its infinity or nan starts."""
     outcome = explanation.outcome
-    loss = text(outcome.losses[explanation.example], outcome.dtype)
+    loss = format_number(outcome.losses[explanation.example], outcome.dtype)
     gradient = "" if explanation.gradient is None else f", and its gradient is {explanation.gradient}"
     verdict = "" if loss == explanation.verdict else f" ({explanation.verdict})"
     is_right = explanation.verdict == "accurate" and explanation.gradient in _RIGHT_GRADIENTS
@@ -72,7 +72,7 @@ def _sentence(explanation: "Explanation") -> str:
     if explanation.case.batch.is_ignored(explanation.example):
         sentences.append("The example is ignored.")
     if (outcome.loss is not None and len(outcome.losses) > 1) or str(outcome.loss) == "nan":
-        sentences.append(f"The {explanation.case.reduction} is {text(outcome.loss, outcome.dtype)}.")
+        sentences.append(f"The {explanation.case.reduction} is {format_number(outcome.loss, outcome.dtype)}.")
     return " ".join(sentences)
 
 
@@ -84,11 +84,11 @@ def _fields(explanation: "Explanation") -> dict[str, Any]:
         "arithmetic": case.numerics.arithmetic,
         "method": outcome.method,
         "example": explanation.example,
-        "loss": number(outcome.losses[explanation.example], outcome.dtype),
+        "loss": json_number(outcome.losses[explanation.example], outcome.dtype),
         "verdict": explanation.verdict,
         "gradient": explanation.gradient,
         "steps": [
-            {"step": s.name, "is": s.formula, "values": [number(v, s.dtype) for v in s.values]}
+            {"step": s.name, "is": s.formula, "values": [json_number(v, s.dtype) for v in s.values]}
             for s in explanation.steps
         ],
         "born": [{"step": step, "sentence": sentence} for step, sentence in explanation.births],
@@ -102,4 +102,4 @@ def _values_cell(step: "StepValues") -> str:
         return number_cell(step.values[0], step.dtype)
     shown = step.values if len(step.values) <= _FEW else step.values[: _FEW - 1]
     more = f" … {len(step.values) - len(shown)} more" if len(shown) < len(step.values) else ""
-    return " ".join(text(value, step.dtype) for value in shown) + more
+    return " ".join(format_number(value, step.dtype) for value in shown) + more

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xentcli import __version__
-from xentcli.digits import error, number
+from xentcli.digits import json_number, json_ulps
 from xentcli.formats import FORMATS, nearest
 from xentcli.words import SEQUENTIAL
 
@@ -69,7 +69,7 @@ def _particulars(case: "Case") -> dict[str, Any]:
         "flush_subnormals": how.flush_subnormals,
     }
     if weighting.class_weights is not None:
-        fields["class_weights"] = [number(w, case.dtype) for w in weighting.class_weights.tolist()]
+        fields["class_weights"] = [json_number(w, case.dtype) for w in weighting.class_weights.tolist()]
     fields["label_smoothing"] = weighting.smoothing
     if weighting.ignored is not None:
         fields["ignored"] = np.flatnonzero(weighting.ignored).tolist()
@@ -84,9 +84,9 @@ def _exact(result: "Result") -> dict[str, Any]:
     form = FORMATS[result.case.numerics.loss_dtype]
     exact = result.exact
     fields: dict[str, Any] = {
-        "loss": None if exact.loss is None else number(nearest(exact.loss, form), form.name),
-        "losses": [number(nearest(loss, form), form.name) for loss in exact.losses],
-        "gradient": [[number(value, form.name) for value in row.tolist()] for row in exact.gradients],
+        "loss": None if exact.loss is None else json_number(nearest(exact.loss, form), form.name),
+        "losses": [json_number(nearest(loss, form), form.name) for loss in exact.losses],
+        "gradient": [[json_number(value, form.name) for value in row.tolist()] for row in exact.gradients],
     }
     if len(exact.rows) < len(result.case.batch.logits):
         fields["sampled"] = list(exact.rows)
@@ -97,14 +97,14 @@ def _method(outcome: "Outcome", judgement: "Judgement | None") -> dict[str, Any]
     fields: dict[str, Any] = {
         "method": outcome.method,
         **({} if outcome.version is None else {"version": outcome.version}),
-        "loss": number(outcome.loss, outcome.dtype),
-        "losses": [number(loss, outcome.dtype) for loss in outcome.losses],
+        "loss": json_number(outcome.loss, outcome.dtype),
+        "losses": [json_number(loss, outcome.dtype) for loss in outcome.losses],
     }
     if judgement is None:
         reasons = {"inapplicable": outcome.inapplicable, "raised": outcome.raised}
         return fields | {name: reason for name, reason in reasons.items() if reason is not None}
     fields |= {
-        "ulps": error(judgement.ulps),
+        "ulps": json_ulps(judgement.ulps),
         "verdict": judgement.verdict,
         "verdicts": list(judgement.verdicts),
         "findings": list(judgement.all_findings),
@@ -113,16 +113,16 @@ def _method(outcome: "Outcome", judgement: "Judgement | None") -> dict[str, Any]
         fields["gradient"] = {
             "state": judgement.gradient.state,
             "states": list(judgement.gradient.states),
-            "error": number(judgement.gradient.error, "float64"),
-            "residual": number(judgement.gradient.residual, "float64"),
-            "values": [[number(value, outcome.dtype) for value in row] for row in outcome.gradient.tolist()],
+            "error": json_number(judgement.gradient.error, "float64"),
+            "residual": json_number(judgement.gradient.residual, "float64"),
+            "values": [[json_number(x, outcome.dtype) for x in row] for row in outcome.gradient.tolist()],
         }
     return fields
 
 
 def _expectation(check: "Comparison") -> dict[str, Any]:
-    expected = [number(float(text), "float64") for text in check.expectation.texts]
-    got = [number(value, check.dtype) for value in check.values]
+    expected = [json_number(float(text), "float64") for text in check.expectation.texts]
+    got = [json_number(value, check.dtype) for value in check.values]
     return {
         "quantity": check.expectation.quantity,
         **({"derived": True} if check.expectation.derived else {}),

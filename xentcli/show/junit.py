@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from xentcli.digits import text
+from xentcli.digits import format_number
 
 if TYPE_CHECKING:
     from xentcli.judge import Result
@@ -49,7 +49,7 @@ def _suite(root: ET.Element, result: "Result") -> None:
 
 
 def _message(check: "Comparison") -> str:
-    got = [text(value, check.dtype) for value in check.values]
+    got = [format_number(value, check.dtype) for value in check.values]
     differing = [
         f"expected {expected}, got {value}"
         for expected, value, hit in zip(check.expectation.texts, got, check.hits, strict=True)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xentcli.digits import text
+from xentcli.digits import format_number
 from xentcli.formats import FORMATS, nearest
 from xentcli.frameworks import FrameworkMethod
 from xentcli.show.cells import numerics
@@ -120,8 +120,8 @@ def case_page(result: "Result", folder: str) -> Page:
     """Make the page of a bundled case: ``result`` is that of the methods which it runs by default."""
     case, about, exact = result.case, result.case.about, result.exact
     form = FORMATS[case.numerics.loss_dtype]
-    losses = [text(nearest(loss, form), form.name) for loss in exact.losses]
-    truth = "" if exact.loss is None else text(nearest(exact.loss, form), form.name)
+    losses = [format_number(nearest(loss, form), form.name) for loss in exact.losses]
+    truth = "" if exact.loss is None else format_number(nearest(exact.loss, form), form.name)
     facts: Facts = {
         "numerics": f"{', '.join(numerics(case))}, {'×'.join(map(str, case.batch.sizes))}",
         "truth": f"{truth}, {case.reduction} of {', '.join(losses)}" if 1 < len(losses) <= _FEW else truth,

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 from xentcli import __version__
 from xentcli.check.plan import plan
-from xentcli.digits import error, three
+from xentcli.digits import format_ulps, json_ulps
 from xentcli.errors import printable
 from xentcli.frameworks.conventions import CONVENTIONS, NAMES
 from xentcli.show import Screen
@@ -116,7 +116,7 @@ def _by_category(report: "Report") -> "dict[str, list[CheckResult]]":
 
 def _row(name: str, checks: "Sequence[CheckResult]") -> tuple[str, ...]:
     failing = [check.name for check in checks if check.status == "failed"]
-    return name, str(len(checks)), str(len(failing)), three(_worst(checks)), " ".join(failing)
+    return name, str(len(checks)), str(len(failing)), format_ulps(_worst(checks)), " ".join(failing)
 
 
 def _worst(checks: "Sequence[CheckResult]") -> Decimal | None:
@@ -138,7 +138,7 @@ def _fields(check: "CheckResult") -> dict[str, Any]:
         "asserts": check.asserts,
         "status": check.status,
         "batches": check.batches,
-        "ulps": error(check.ulps),
+        "ulps": json_ulps(check.ulps),
         "severity": check.severity,
         "findings": [
             {"name": finding.name, "message": finding.message, "severity": finding.severity}

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from xentcli import digits
-from xentcli.digits import text, three
+from xentcli.digits import format_number, format_ulps
 from xentcli.errors import printable
 from xentcli.formats import FORMATS, nearest
 from xentcli.judge import Result
@@ -146,7 +146,7 @@ def _method_row(
         "expected": expected,
         "reproduced": reproduced,
         "verdict": verdict,
-        "ulps": Cell(three(judgement.ulps), Tone.CONTEXT, is_number=True),
+        "ulps": Cell(format_ulps(judgement.ulps), Tone.CONTEXT, is_number=True),
         "gradient": gradient_cell(judgement),
         "residual": "-" if residual is None else word_cell(f"{residual:.2g}"),
         "findings": Cell(" ".join(judgement.all_findings), Tone.COMMAND),
@@ -206,10 +206,10 @@ def _counted(comparison: Comparison) -> str:
 
 def _missed(comparison: Comparison) -> str:
     """Name the first numbers that were not reproduced, by their indices from 0."""
-    places = np.ndindex(comparison.expectation.shape)
+    places, dtype = np.ndindex(comparison.expectation.shape), comparison.dtype
     triples = zip(places, comparison.expectation.texts, comparison.values, strict=True)
     missed = [
-        f"{list(index) if index else ''} expected {expected}, got {text(value, comparison.dtype)}".lstrip()
+        f"{f'{list(index)} ' if index else ''}expected {expected}, got {format_number(value, dtype)}"
         for (index, expected, value), hit in zip(triples, comparison.hits, strict=True)
         if not hit
     ]
@@ -267,7 +267,8 @@ def _long_table(results: Sequence[Result]) -> Sheet:
         comparisons = {comparison.expectation.quantity: comparison for comparison in result.comparisons}
         for outcome, judgement in zip(result.outcomes, result.judgements, strict=True):
             expected = _expected(comparisons.pop(outcome.method, None))
-            loss, losses = text(outcome.loss, outcome.dtype), numbers_cell(outcome.losses, outcome.dtype)
+            loss = format_number(outcome.loss, outcome.dtype)
+            losses = numbers_cell(outcome.losses, outcome.dtype)
             rows.append((*about, label(outcome), loss, losses, *expected, *_truth(result, judgement)))
         for quantity, comparison in comparisons.items():
             values = numbers_cell(comparison.values, comparison.dtype)
@@ -288,6 +289,6 @@ def _truth(result: Result, judgement: Judgement | None) -> tuple[str, ...]:
     if judgement is None:
         return ("",) * 5
     gradient = "" if judgement.gradient is None else judgement.gradient.state
-    error, findings = digits.error(judgement.ulps), " ".join(judgement.all_findings)
+    error, findings = digits.json_ulps(judgement.ulps), " ".join(judgement.all_findings)
     ulps = "" if error is None else str(error)
     return exact_cell(result), ulps, verdict_cell(judgement), gradient, findings

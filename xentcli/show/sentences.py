@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from xentcli.digits import three
+from xentcli.digits import format_ulps
 from xentcli.errors import count
 from xentcli.judge import Result
 from xentcli.judge.findings import main_cause
@@ -90,7 +90,7 @@ def _state(result: Result, outcome: Outcome, judgement: Judgement) -> tuple[str,
     if judgement.is_right_in_part:
         what = f"right in the {result.case.reduction}, but {wrong_examples(result, judgement)}"
     elif judgement.verdict == "off" and cause is None:
-        because = f" by {three(judgement.ulps)} ulps"
+        because = f" by {format_ulps(judgement.ulps)} ulps"
     if judgement.verdict == "nan" or gradient is None or not judgement.has_wrong_gradient:
         return what, "" if what == "right" else because, ""
     return what, because, _WORDS.get(gradient.state, gradient.state)

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from itertools import groupby
 from typing import Final, Self
 
-from xentcli.digits import text
+from xentcli.digits import format_number
 from xentcli.show.prose import broken
 
 GAP: Final = 2  # columns of the screen between two columns of text, and before the first
@@ -116,14 +116,14 @@ def word_cell(word: str) -> Cell:
 def number_cell(value: float | None, dtype: str) -> Cell:
     """Write one number, nothing for None."""
     abnormal = value is not None and not math.isfinite(value)
-    return Cell(text(value, dtype), Tone.ALOUD if abnormal else Tone.PLAIN, is_number=True)
+    return Cell(format_number(value, dtype), Tone.ALOUD if abnormal else Tone.PLAIN, is_number=True)
 
 
 def numbers_cell(values: Sequence[float], dtype: str, most: int | None = None) -> Cell:
     """Write numbers; of more than ``most`` the first two and how many more there are."""
     if len(values) == 1:
         return number_cell(values[0], dtype)
-    return Cell(shortened([text(value, dtype) for value in values], most))
+    return Cell(shortened([format_number(value, dtype) for value in values], most))
 
 
 def shortened(texts: Sequence[str], most: int | None = None) -> str:
