@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Where a table is read: ``width`` in columns; on what is no terminal (a pipe, a file) it comes out plain."""
+    """Where a table is read: ``width`` in columns; not on a terminal (a pipe, a file) it comes out plain."""
 
     width: int = 80
     is_terminal: bool = False
