@@ -11,6 +11,7 @@ has called the function on 128 rows; ulps are of those rows.
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from xentcli import bulk, formats
-from xentcli.process import Fields, Process, serve
+from xentcli.process import Fields, Process
 from xentcli.threads import for_each, processors
 
 SIZES = "4096x32000:float32,1024x131072:float32,16384x1000:float32,4096x32000:float16"
@@ -79,7 +80,7 @@ def measure(size: str, folder: Path, names: list[str], rounds: int) -> None:
     rows: dict[str, dict[Any, Any]] = {name: {} for name in names}
     for gradient in (False, True):
         peers = {
-            name: Process(__file__, "--answer", name, str(folder), "gradient" * gradient)
+            name: Process("bulk", name, str(folder), "gradient" * gradient)
             for name in names
             if not (gradient and name in NO_GRADIENT)
         }
@@ -125,9 +126,9 @@ def show(rows: dict[str, dict[Any, Any]]) -> None:
 # What runs in a process of its own
 
 
-def answered(question: Fields) -> Fields:
+def handle(request: Fields) -> Fields:
     """Call once; the first time, be ready for it and judge the losses."""
-    if question:
+    if request:
         state.append(Competitor(*sys.argv[2:]))
         return state[0].judged()
     return state[0].timed()
@@ -287,7 +288,5 @@ COMPETITORS: dict[str, Callable[[Any, Any, bool], Call]] = {
 state: list[Competitor] = []
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--answer"]:
-        serve(answered)
-    else:
-        main()
+    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent)  # the processes import this file
+    main()

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from conftest import Xent
+from conftest import ROOT, Xent
 from losses import right, wrong
 from test_check import Loss, report
 
@@ -180,7 +180,7 @@ def test_little_time_is_shared_by_all_categories_and_fails_nothing(monkeypatch: 
 
 
 def test_a_loss_of_a_file_runs_as_a_method(xent: Xent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", "tests")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
     methods = ["tests/losses/wrong.py:offset_cancels", "tests/losses/right.py:mean", "losses.rude:a_list"]
 
     run = xent("run", "cases/cancellation/common-offset.yaml", "--methods", ",".join(["sparse", *methods]))

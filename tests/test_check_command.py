@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import Xent, assert_golden
+from conftest import ROOT, Xent, assert_golden
 from test_docs import masked
 
 from xentcli.check import run
@@ -20,7 +20,7 @@ RIGHT, RUDE, WRONG = (f"tests/losses/{name}.py" for name in ("right", "rude", "w
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let wrong.py find right.py, as a package of the user's own would be found."""
-    monkeypatch.setenv("PYTHONPATH", "tests")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
 
 
 def test_a_right_loss_passes(xent: Xent) -> None:

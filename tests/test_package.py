@@ -39,7 +39,7 @@ FLOORS = (
     {"check", "diagnose", "explain", "identify", "atlas", "new"},
     {"load", "run", "judge"},
     {"methods", "frameworks", "bulk"},
-    {"model", "formats", "digits", "words", "errors", "process", "threads"},
+    {"model", "formats", "digits", "words", "errors", "process", "threads", "streams"},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 GRAPH = {

@@ -3,8 +3,11 @@
 import gc
 import sys
 
+from xentcli import streams
+
 # Objects before the first collection of garbage: imports make tens of thousands, none of them garbage.
 _COLLECT_FROM = 1_000_000
+_EXIT_INTERRUPTED, _EXIT_SIGNAL = 130, 128  # the latter and the signal's number, as shells count
 
 
 def main() -> int:
@@ -16,8 +19,25 @@ def main() -> int:
         return cli.main()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        return 130
+        return _EXIT_INTERRUPTED
+
+
+def program() -> None:
+    """Run the command line as a program: with signals and standard streams of its own."""
+    streams.open_standard_streams()
+    streams.keep_standard_streams()
+    try:
+        from xentcli.cli import signals
+    except KeyboardInterrupt:
+        sys.exit(_EXIT_INTERRUPTED)
+    signals.install()
+    try:
+        code = main()
+    except signals.Ended as ended:
+        code = _EXIT_SIGNAL + ended.number
+    signals.ignore()
+    sys.exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

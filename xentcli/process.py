@@ -1,35 +1,45 @@
 """A Python process that handles requests; one that aborts, hangs or prints costs a response, not the run.
 
-A request and its response are a line of JSON each. ``Process`` sends requests, and ``serve`` handles
-them in the other process, where what is printed is discarded and standard input is empty.
+A request and its response are a line of JSON each. ``Process`` sends requests; in the other process this file
+is the program, which hands them to a module. What is printed there is discarded, and standard input is empty.
 """
 
+import importlib
 import json
 import os
 import queue
+import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, Any, cast
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from xentcli.streams import open_standard_streams
 
 Fields = dict[str, Any]
-_LONGEST = 300  # characters of an exception that are shown: four lines of a terminal
-_TO_END = 1.0  # seconds that a process has to end in, once its output is closed or it was killed
+_LONGEST: Final = 300  # characters of an exception that are shown: four lines of a terminal
+_LONGEST_LINE: Final = 64 * 2**20  # characters of a response: 2**20 numbers of 20 take a third of it
+_TO_END: Final = 1.0  # seconds that a process has to end in, once its output is closed or it was killed
+_LOOK: Final = 500  # milliseconds between two looks of the guard whether the process it guards is alive
 
 
 class Process:
     """A Python process that handles requests; started by the first and again after it ended.
 
-    ``arguments`` are those of the interpreter: ``-m`` and a module, or a file, and its own.
+    ``module`` has the function ``handle``, and finds ``arguments`` from ``sys.argv[2]`` on. Nothing of the
+    current folder is imported: of PYTHONPATH only what lies elsewhere is kept.
     """
 
-    def __init__(self, *arguments: str) -> None:
-        self._command = [sys.executable, *arguments]
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._command = [sys.executable, "-P", "-m", __name__, module, *arguments]
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str] = queue.Queue()
+        self._number = 0
 
     @property
     def is_running(self) -> bool:
@@ -39,9 +49,10 @@ class Process:
     def request(self, fields: Fields, seconds: float) -> Fields:
         """Return the response; where the process ``ended``, ``raised`` says how."""
         process = self._process or self._start()
+        self._number += 1
         try:
             requests = cast("IO[str]", process.stdin)
-            requests.write(json.dumps(fields) + "\n")
+            requests.write(json.dumps({"number": self._number, "fields": fields}) + "\n")
             requests.flush()
             line = self._lines.get(timeout=seconds)
         except queue.Empty:
@@ -51,7 +62,10 @@ class Process:
             line = ""
         if not line:
             return {"raised": self._end(process), "ended": True}
-        response: Fields = json.loads(line)
+        response = _response(line, self._number)
+        if response is None or not self._lines.empty():
+            self.stop()
+            return {"raised": "it wrote into the pipe of its responses", "ended": True}
         return response
 
     def stop(self) -> None:
@@ -62,7 +76,10 @@ class Process:
         with suppress(ProcessLookupError, PermissionError):  # it ended by itself
             os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
         process.wait()
-        self._reader.join(timeout=_TO_END)
+        deadline = time.monotonic() + _TO_END
+        while self._reader.is_alive() and time.monotonic() < deadline:
+            with suppress(queue.Empty):  # the reader waits for room where nobody reads
+                self._lines.get(timeout=_TO_END / 50)
         if not self._reader.is_alive():  # else a process of its own session holds the pipe, and would hold us
             for pipe in (process.stdin, process.stdout):
                 with suppress(OSError):  # what was still to be written has no reader
@@ -79,18 +96,41 @@ class Process:
         return f"the process ended with signal {-code}" if code < 0 else f"the process ended with code {code}"
 
     def _start(self) -> "subprocess.Popen[str]":
-        self._lines = queue.Queue()
+        self._lines, self._number = queue.Queue(maxsize=2), 0  # who writes more waits until it is ended
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of xent's own
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            errors="replace",
+            env=_environment(),
             start_new_session=True,  # so that what it starts can be ended with it
         )
         self._reader = threading.Thread(target=_read, args=(self._process, self._lines), daemon=True)
         self._reader.start()
         return self._process
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without the entries of PYTHONPATH that are the current folder, or relative."""
+    kept = []
+    for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        is_here = not Path(entry).is_absolute() or os.path.realpath(entry) == os.path.realpath(os.curdir)
+        kept += [] if is_here else [entry]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(kept)}
+
+
+def _response(line: str, number: int) -> Fields | None:
+    """Read the response to the request of that number; None where the line is something else."""
+    try:
+        response = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(response, dict) or response.get("number") != number:
+        return None
+    fields = response.get("fields")
+    return fields if isinstance(fields, dict) else None
 
 
 def serve(handle: Callable[[Fields], Fields]) -> None:
@@ -101,8 +141,29 @@ def serve(handle: Callable[[Fields], Fields]) -> None:
     for descriptor in range(3):
         os.dup2(nowhere, descriptor)
     for line in requests:
-        responses.write(json.dumps(handle(json.loads(line))) + "\n")
+        request = json.loads(line)
+        response = {"number": request["number"], "fields": handle(request["fields"])}
+        responses.write(json.dumps(response) + "\n")
         responses.flush()
+
+
+def _guard() -> None:
+    """Fork a guard, which ends this process and what it starts once the one that started it is gone.
+
+    It holds neither the interpreter's lock nor memory of what is imported later, so that nothing that a loss
+    does delays it.
+    """
+    guarded = os.getpid()
+    if not hasattr(os, "fork") or os.fork():
+        return
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    requests = select.poll()
+    requests.register(0, 0)  # no event but that the other end is closed
+    while os.getppid() == guarded and not requests.poll(_LOOK):
+        pass
+    os.killpg(0, signal.SIGKILL)
 
 
 def describe(error: BaseException) -> str:
@@ -116,9 +177,14 @@ def describe(error: BaseException) -> str:
 
 def _read(process: "subprocess.Popen[str]", lines: "queue.Queue[str]") -> None:
     """Pass lines on; an empty one at the end."""
-    try:
-        for line in cast("IO[str]", process.stdout):
+    stream = cast("IO[str]", process.stdout)
+    with suppress(ValueError):  # closed while it was read
+        while line := stream.readline(_LONGEST_LINE):
             lines.put(line)
-    except ValueError:  # closed while it was read
-        pass
     lines.put("")
+
+
+if __name__ == "__main__":
+    open_standard_streams()
+    _guard()
+    serve(importlib.import_module(sys.argv[1]).handle)

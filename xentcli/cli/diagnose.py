@@ -100,6 +100,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
 
     from xentcli import show
     from xentcli.cli import output as outputs
+    from xentcli.cli import signals
     from xentcli.diagnose.answer import is_wrong
     from xentcli.diagnose.dumps import Layout
     from xentcli.diagnose.extract import extracted
@@ -114,6 +115,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         write = stack.enter_context(outputs.opened(output))
         keep = None if extract is None else stack.enter_context(outputs.opened(extract))
         survey, clip = _surveyed(files, labels, layout, ignore_index, case)
+        signals.listen()  # what was read until Ctrl-C is shown, unless it comes again
         response = _response(survey, own, loss, convention, clip)
         diagnosis = summarise(survey, most, response)
         after = _after(extract, method)

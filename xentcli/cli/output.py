@@ -48,16 +48,14 @@ def is_input(path: str | None, inputs: Collection[str]) -> bool:
 
 
 def to_stdout(text: str) -> None:
-    """Write to standard output; a reader that left (``| head``) is no error."""
+    """Write to standard output."""
     if sys.stdout is None:  # closed by who started this: nobody listens
         return
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        _silence_stdout()
     except OSError as error:
-        _silence_stdout()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains
         raise XentError(f"standard output: cannot be written: {error.strerror}") from error
 
 
@@ -94,8 +92,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _silence_stdout() -> None:
-    """Send what is still buffered nowhere, or the interpreter complains when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

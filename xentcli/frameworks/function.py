@@ -57,16 +57,27 @@ def load(target: str) -> Function:
 
 def _import(where: str) -> Any:
     if not where.endswith(".py"):
+        if importlib.util.find_spec(where.partition(".")[0]) is None:  # what is installed needs no folder
+            sys.path.append(str(Path.cwd()))
         return importlib.import_module(where)
     path = Path(where)
     if not path.is_file():
         raise XentError(f"{where}: {'is a folder' if path.is_dir() else 'no such file'}")
     sys.path.insert(0, str(path.parent.resolve()))
+    sys.path.append(str(Path.cwd()))
     spec: Any = importlib.util.spec_from_file_location(path.stem, path)  # not None: the name ends in .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
+
+
+def import_adapter(convention: Convention) -> "Adapter":
+    """Import the adapter of a convention's library; raises XentError where that is not installed."""
+    try:
+        return cast("Adapter", importlib.import_module(f"xentcli.frameworks.{convention.library}"))
+    except ImportError as error:
+        raise XentError(f"convention {convention.name}: {convention.library} is not installed") from error
 
 
 class _Unusable(Exception):  # noqa: N818 - it never leaves this file
@@ -88,17 +99,13 @@ class LossFunction:
 
     @classmethod
     def build(cls, loss: Function, gradient: Function | None, convention: Convention) -> "LossFunction":
-        """Import the library and complete the convention; raises XentError where it is not installed.
+        """Complete the convention: a loss with a parameter ``reduction`` returns losses too.
 
-        A loss with a parameter ``reduction`` returns losses too; whether a library has subnormal numbers is
-        tried.
+        Whether the library has subnormal numbers is tried. Raises XentError where it is not installed.
         """
+        library = import_adapter(convention)
         names = _parameters(loss)
         parameters = tuple(name for name in (*NAMES, "reduction") if convention.parameter(name) in names)
-        try:
-            library = cast("Adapter", importlib.import_module(f"xentcli.frameworks.{convention.library}"))
-        except ImportError as error:
-            raise XentError(f"convention {convention.name}: {convention.library} is not installed") from error
         with library.session():
             flushes = not library.to_numpy(library.array(np.array([_SUBNORMAL]), "float32"))[0].all()
         reduction = "none" if "reduction" in parameters else convention.reduction

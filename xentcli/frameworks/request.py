@@ -1,6 +1,6 @@
 """A batch as a request for its losses: plain values that travel between processes as JSON."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xentcli.model import Batch
     from xentcli.process import Fields
 
+WORKER: Final = "xentcli.frameworks.worker"  # the module that handles requests, in a process of its own
 TRIAL: "Fields" = {  # ordinary logits and labels of classes: how does a function want to be called?
     "dtype": "float32",
     "shape": (2, 3),

@@ -10,7 +10,7 @@ import numpy as np
 from xentcli.errors import XentError
 from xentcli.frameworks.conventions import CONVENTIONS, convention_of_library
 from xentcli.frameworks.function import failure
-from xentcli.frameworks.request import TRIAL, address, request
+from xentcli.frameworks.request import TRIAL, WORKER, address, request
 from xentcli.model import Case, Outcome
 from xentcli.process import Process
 
@@ -36,8 +36,7 @@ def run(
     for (is_target, _), same_library in groupby(
         methods, key=lambda method: (method.is_target, method.library)
     ):
-        # -P: a file torch.py beside the cases is not imported, unless it is one that is named.
-        process = Process(*([] if is_target else ["-P"]), "-m", "xentcli.frameworks.worker")
+        process = Process(WORKER)
         try:
             for each in same_library:
                 method = _described(process, each, seconds) if is_target else each

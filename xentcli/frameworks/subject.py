@@ -6,7 +6,7 @@ from dataclasses import replace
 from xentcli.errors import XentError
 from xentcli.frameworks.conventions import Convention
 from xentcli.frameworks.function import LossFunction
-from xentcli.frameworks.request import address
+from xentcli.frameworks.request import WORKER, address
 from xentcli.process import Fields, Process
 
 _TO_IMPORT = 120.0  # seconds; TensorFlow alone may take ten
@@ -23,8 +23,12 @@ class InSubprocess:
 
     def __init__(self, target: str, gradient: str | None, convention: Convention, deadline: float) -> None:
         self._address, self._deadline = address(target, gradient, convention), deadline
-        self._process = Process("-m", "xentcli.frameworks.worker")
-        described = self._start()
+        self._process = Process(WORKER)
+        try:
+            described = self._start()
+        except BaseException:  # interrupted while the loss is imported
+            self.stop()
+            raise
         self.parameters, self.has_gradient = tuple(described["parameters"]), bool(described["has_gradient"])
         self.is_class, self.libraries = bool(described.get("is_class")), described.get("libraries", ())
         self.convention = replace(convention, reduction=described["reduction"], flushes=described["flushes"])

@@ -6,8 +6,8 @@ from typing import Final
 
 from xentcli.errors import XentError
 from xentcli.frameworks.conventions import find_convention
-from xentcli.frameworks.function import LossFunction, load
-from xentcli.process import Fields, serve
+from xentcli.frameworks.function import LossFunction, import_adapter, load
+from xentcli.process import Fields
 
 ARRAYS: Final = ("torch", "jax", "tensorflow")  # whose arrays a loss may expect whose file imports them
 
@@ -36,9 +36,7 @@ def handle(request: Fields) -> Fields:
 
 @cache  # a function is imported at its first request
 def _function(target: str, gradient: str | None, convention: str, reduction: str) -> LossFunction:
+    called = find_convention(convention, target, reduction)
+    import_adapter(called)  # before what lies beside the target can stand in for the library
     loss, theirs = load(target), load(gradient) if gradient else None
-    return LossFunction.build(loss, theirs, find_convention(convention, target, reduction))
-
-
-if __name__ == "__main__":
-    serve(handle)
+    return LossFunction.build(loss, theirs, called)

@@ -1,0 +1,101 @@
+"""Processes that call losses: none outlives the command, and nothing of the current folder runs in them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from xentcli.process import Process
+
+NAMES = "import os, time, pathlib\ndef tell(): pathlib.Path('pid').write_text(str(os.getpid()))\n"
+HANGS = f"{NAMES}tell()\n{{}}\ndef loss(x, y): return x"
+CALLED = f"{NAMES}def loss(x, y):\n    tell()\n    {{}}\n"
+FOREVER = {
+    "sleeping": "time.sleep(60)",
+    "busy": "while True: pass",
+    "holding the lock": "import ctypes; ctypes.PyDLL(None).sleep(60)",
+}
+
+
+def seen(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    """Wait for a condition."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+@pytest.mark.parametrize("how", FOREVER)
+@pytest.mark.parametrize("file", [HANGS, CALLED])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGKILL"])
+def test_a_loss_that_hangs_ends_with_the_command(tmp_path: Path, file: str, how: str, name: str) -> None:
+    if (file, how) != (HANGS, "busy") and name not in {"SIGTERM", "SIGKILL"}:
+        pytest.skip("one place to hang in is enough for the other signals")
+    (tmp_path / "mine.py").write_text(file.format(FOREVER[how]), encoding="utf-8")
+    command = [sys.executable, "-m", "xentcli", "check", "mine.py:loss", "-o", "report.txt"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as xent:
+        pid = tmp_path / "pid"
+        assert seen(lambda: pid.exists() and pid.read_text(encoding="utf-8") != "")
+        loss = int(pid.read_text(encoding="utf-8"))
+
+        xent.send_signal(getattr(signal, name))
+
+        _, said = xent.communicate(timeout=10)
+    assert seen(lambda: not is_alive(loss), 3)
+    if name == "SIGKILL":
+        return
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix not in {"", ".py"}) == []
+    assert "Traceback" not in said
+    assert xent.returncode == 128 + getattr(signal, name)
+
+
+@pytest.mark.parametrize("entry", ["", ".", "here", "relative"])
+def test_nothing_of_the_current_folder_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path) if entry == "here" else entry)
+    for module in ("json", "numpy", "queue", "select", "xentcli", "decimal"):
+        (tmp_path / f"{module}.py").write_text("open('OWNED', 'w')", encoding="utf-8")
+    (tmp_path / "relative").mkdir()
+    process = Process("xentcli.frameworks.worker")
+
+    response = process.request(
+        {"target": "os:getcwd", "gradient": None, "convention": "numpy", "returns": "none"}, 20
+    )
+    process.stop()
+
+    assert not (tmp_path / "OWNED").exists()
+    assert response["has_gradient"] is False
+
+
+def test_other_entries_of_the_path_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "current").mkdir()
+    monkeypatch.chdir(tmp_path / "current")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", str(tmp_path), "tests"]))
+    (tmp_path / "answers.py").write_text(
+        "import sys\ndef handle(_): return {'path': sys.path}", encoding="utf-8"
+    )
+    process = Process("answers")
+
+    path = process.request({}, 20)["path"]
+    process.stop()
+
+    assert str(tmp_path) in path
+    assert not {"", "tests", str(Path.cwd())} & {*path}
