@@ -1,6 +1,6 @@
 """xent check: wrong losses kept aside are all caught, right ones of several styles all pass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from losses import right, rude, wrong
 
 from xentcli.check.probes import Probe
 from xentcli.check.properties import PROPERTIES
-from xentcli.check.report import Report
+from xentcli.check.report import CheckFinding, Report
 from xentcli.check.run import Options, check, deadline
 from xentcli.frameworks.conventions import find_convention
 from xentcli.frameworks.function import LossFunction
@@ -22,7 +22,7 @@ def report(
     convention: str = "numpy",
     gradient: Loss | None = None,
     reduction: str | None = None,
-    ordinary: str | None = None,
+    ordinary: Sequence[CheckFinding] = (),
     **options: Any,
 ) -> Report:
     subject = LossFunction.build(loss, gradient, find_convention(convention, "", reduction))

@@ -48,6 +48,29 @@ def test_optax_loses_ln_2_to_an_offset_and_takes_minus_1_for_a_class() -> None:
     assert names["untouched"] == names["shape"] == names["dtype"] == names["differentiable"] == set()
 
 
+@pytest.mark.parametrize(
+    ("name", "reduction", "cause"),
+    [
+        ("ignores_upstream", None, "its backward pass ignores the gradient that comes in"),
+        ("mean_of_sum", "mean", "the gradient of the mean is that of the sum"),
+        ("detached", None, "it has no gradient: nothing can be learned from it"),
+    ],
+)
+def test_a_wrong_backward_pass_is_named_first(
+    xent: Xent, name: str, reduction: str | None, cause: str
+) -> None:
+    pytest.importorskip("torch", reason="is not installed; .ci/run tests with it")
+    options = [] if reduction is None else ["--reduction", reduction]
+
+    run = xent(
+        "check", f"{OURS}:{name}", *options, "--only", "blog", "--only", "clipping", "--only", "contract"
+    )
+
+    first = " ".join(run.out.split("\n\n")[0].split())
+    assert "is wrong on ordinary logits too" in first
+    assert cause in first
+
+
 def test_torch_loses_a_tail_and_its_gradient() -> None:
     names = findings(TORCH)
 

@@ -59,7 +59,7 @@ def check_loss(  # noqa: PLR0913 - each is an option of xent check too
     trial = try_loss(subject, max_ulps)
     if trial.problem is not None:
         raise AssertionError(f"{name} was not judged: {trial.problem}")
-    report = check(subject, options, name, end, ordinary=trial.ordinary)
+    report = check(subject, options, name, end, ordinary=trial.findings)
     if not report.passed:
         screen = Screen(100, is_terminal=False, colour=False, unicode=True)
         raise AssertionError(render(report, "plain", screen, verbose=True))

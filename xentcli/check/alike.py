@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.check.symptoms import MISTAKES, mistakes
+from xentcli.check.symptoms import GRADIENT_MISTAKES, MISTAKES, gradient_mistakes, mistakes
 from xentcli.formats import FORMATS, nearest, stored
+from xentcli.frameworks.function import upstream_of
 from xentcli.judge.findings.finding import WRONG
 from xentcli.methods.kernels import pick_losses
 from xentcli.methods.method import Method
@@ -19,7 +20,7 @@ from xentcli.run import run
 
 if TYPE_CHECKING:
     from xentcli.check.probes import Probe
-    from xentcli.check.report import CheckFinding
+    from xentcli.check.report import CheckFinding, Place
     from xentcli.formats import FloatArray
     from xentcli.model import Outcome
 
@@ -51,6 +52,8 @@ Model = tuple[str, str]  # a mistake and "", or a method and where it computes: 
 def models(finding: "CheckFinding") -> Iterator[Model]:
     """Yield what returns the same as the loss for the example of a finding, and not the truth."""
     place = finding.place
+    if place is not None and place.gradient is not None:
+        yield from _gradient_models(finding, place)
     if place is None or place.value is None or place.true is None or place.true.is_nan():
         return
     probe, row, value, true = place.probe, place.row, place.value, float(place.true)
@@ -73,18 +76,40 @@ def models(finding: "CheckFinding") -> Iterator[Model]:
                     yield model
 
 
-def choose(options: Sequence[Sequence[Model]], values: int, right: "Sequence[Probe]") -> list[Model]:
+def _gradient_models(finding: "CheckFinding", place: "Place") -> Iterator[Model]:
+    """Yield the mistakes that make the gradient of a finding from the true one."""
+    probe, row, values = place.probe, place.row, place.gradient
+    batch, truth = probe.batch, probe.truth
+    is_reduced = finding.name == "gradient reduced"
+    if values is None or row not in truth.rows or batch.is_invalid(row) or batch.is_ignored(row):
+        return
+    label = int(batch.indices[row]) if batch.indices is not None and batch.weighting.is_plain else None
+    examples = len(batch.logits)
+    true = truth.gradients[truth.rows.index(row)] / (examples if is_reduced else 1)
+    alone = is_reduced or probe.convention.reduction != "none"
+    upstream = upstream_of(examples)[0 if alone else row]
+    allowed = _SAME * np.abs(values).max()
+    for name, made in gradient_mistakes(true, label, examples if is_reduced else 1, upstream).items():
+        if (np.abs(made - values) <= allowed).all() and not (np.abs(made - true) <= allowed).all():
+            yield name, ""
+
+
+def choose(
+    options: Sequence[Sequence[Model]], values: int, gradients: int, right: "Sequence[Probe]"
+) -> list[Model]:
     """Return models in the order in which they explain most of what is left; an option per sample.
 
-    A mistake shows everywhere: it has to explain half of the ``values`` that are wrong. A method has to
-    explain more samples than there are batches in ``right``, where the loss is right, that it is wrong of.
+    A mistake shows everywhere: it has to explain half of the ``values``, or ``gradients``, that are wrong. A
+    method has to explain more samples than there are batches in ``right``, where the loss is right, that it
+    is wrong of.
     """
     names = [*MISTAKES, *_METHODS]
     against = {m: _contradictions(m, right) for m in {m for each in options for m in each if m[1]}}
     chosen: list[Model] = []
     while left := [each for each in options if not set(each) & set(chosen)]:
         counts = Counter(model for each in left for model in each)
-        score = {m: n - against[m] if m[1] else 2 * n - values + 1 for m, n in counts.items()}
+        wrong = {name: gradients if name in GRADIENT_MISTAKES else values for name in MISTAKES}
+        score = {m: n - against[m] if m[1] else 2 * n - wrong[m[0]] + 1 for m, n in counts.items()}
         best = max(score, key=lambda m: (score[m], counts[m], -names.index(m[0])), default=None)
         if best is None or score[best] <= 0:
             break

@@ -15,7 +15,15 @@ import numpy as np
 
 from xentcli.check.alike import OWN, Model, choose, models, outcome, supports
 from xentcli.check.plan import CASES_CATEGORY, CONTRACT_CATEGORY, PROPERTY
-from xentcli.check.report import SEARCH, SEVERITIES, Cause, CheckFinding, Place, worst_severity
+from xentcli.check.report import (
+    SEARCH,
+    SEVERITIES,
+    Cause,
+    CheckFinding,
+    CheckResult,
+    Place,
+    worst_severity,
+)
 from xentcli.check.symptoms import INVALID_LABEL, LABEL_ENTRY, MISTAKES, Symptom, symptom_of
 from xentcli.formats import FORMATS
 from xentcli.judge.evidence import Evidence, Reduction
@@ -30,12 +38,13 @@ from xentcli.model import Judgement, Step
 
 if TYPE_CHECKING:
     from xentcli.check.probes import Probe
-    from xentcli.check.report import CheckResult
 
 _PER_KIND: Final = 3  # findings of one kind, dtype and check that are looked into, the smallest
 _CAPPED: Final = 3  # examples whose losses are the same, to three digits, are no chance
+_NEAR: Final = 1e-3  # relative: the first digits tell a mean from a sum
 _SMALL: Final = 0.5  # a loss below comes from the other classes, and ln 2 of a tie does not
 _NO_LOSS: Final = frozenset({"raised", "ended", "returned", "shape"})  # kinds of findings
+_TRIAL: Final = "ordinary logits"  # the call before all checks
 _NO_CASES: Final = frozenset({PROPERTY, SEARCH, CONTRACT_CATEGORY, CASES_CATEGORY})  # categories
 
 Words = Finding | Symptom
@@ -69,17 +78,23 @@ class _Sample:
         return SEVERITIES.index(self.finding.severity), classes, len(self.finding.example)
 
 
-def causes(checks: "Sequence[CheckResult]", right: "Sequence[Probe]", *, is_known: bool) -> tuple[Cause, ...]:
-    """Group the findings of all checks by cause: the worst first, then by how many checks fail by it.
+def causes(
+    checks: "Sequence[CheckResult]", right: "Sequence[Probe]", ordinary: Sequence[CheckFinding] | None
+) -> tuple[Cause, ...]:
+    """Group the findings of all checks by cause.
 
+    First comes what is wrong with ``ordinary`` logits, then the worst, then what most checks fail by.
     ``right`` are batches of which the loss is right: what is wrong of them is not what it does. A loss that
-    is wrong of ordinary logits has a mistake; one that is not may be ``is_known``, a method of xent's.
+    is wrong of ordinary logits has a mistake; another one may be a method of xent's.
     """
-    samples = [sample for check in checks for sample in _samples(check)]
+    trial = CheckResult(_TRIAL, _TRIAL, "", findings=tuple(ordinary or ()))
+    is_known = worst_severity(trial.findings) != "wrong"
+    samples = [sample for check in (*checks, trial) for sample in _samples(check)]
     for sample in samples:
         sample.options = tuple(model for model in models(sample.finding) if is_known == bool(model[1]))
     values = sum(s.finding.place is not None and s.finding.place.value is not None for s in samples)
-    chosen = choose([sample.options for sample in samples], values, right)
+    gradients = sum(s.finding.place is not None and s.finding.place.gradient is not None for s in samples)
+    chosen = choose([sample.options for sample in samples], values, gradients, right)
     for sample in samples:
         sample.model = next((model for model in chosen if model in sample.options), None)
     usual = next((model for model in chosen if model[1]), None)
@@ -92,9 +107,21 @@ def causes(checks: "Sequence[CheckResult]", right: "Sequence[Probe]", *, is_know
     groups: dict[str, list[_Sample]] = defaultdict(list)
     for sample, word in words.items():
         groups[word.name].append(sample)
-    found = [_cause(words[group[0]], group) for group in groups.values()]
+    found = [
+        (all(sample.check is not trial for sample in group), _cause(words[group[0]], others))
+        for group in groups.values()
+        if (others := [sample for sample in group if sample.check is not trial])
+    ]
     outcome.cache_clear()
-    return tuple(sorted(found, key=lambda cause: (SEVERITIES.index(cause.severity), -len(cause.checks))))
+    return tuple(cause for _, cause in sorted(found, key=_badness))
+
+
+def _badness(pair: tuple[bool, Cause]) -> tuple[bool, int, bool, int]:
+    """Order causes: of ordinary logits, by severity, losses before gradients, by how many checks fail."""
+    is_other, cause = pair
+    is_of_gradient = cause.example.name.startswith("gradient")
+    is_worst = cause.severity == SEVERITIES[0]
+    return is_other, SEVERITIES.index(cause.severity), is_worst and is_of_gradient, -len(cause.checks)
 
 
 def _samples(check: "CheckResult") -> Iterator[_Sample]:
@@ -135,6 +162,8 @@ def _words(sample: _Sample, usual: Model | None) -> Words:
         return MISTAKES[model[0]]
     if place is None or finding.name in _NO_LOSS or place.row not in place.probe.truth.rows:
         return symptom_of(finding.name, finding.severity)
+    if (other := _other_reduction(finding.name, place)) is not None:
+        return symptom_of(other, finding.severity)
     if _has_lost_label_entry(place):
         return LABEL_ENTRY
     found = _finding_in(finding, place, model)
@@ -145,23 +174,35 @@ def _words(sample: _Sample, usual: Model | None) -> Words:
     return found or symptom_of(finding.name, finding.severity)
 
 
+def _other_reduction(name: str, place: Place) -> str | None:
+    """Name the kind of a mean that is the sum, or the other way round; None of everything else."""
+    if name not in {"mean", "sum"} or not place.value or place.true is None or not place.true.is_finite():
+        return None
+    wanted = float(place.true) * float(place.probe.batch.divisor) ** (1 if name == "mean" else -1)
+    if abs(place.value - wanted) > _NEAR * abs(wanted) or place.probe.batch.divisor == 1:
+        return None
+    return "sum for mean" if name == "mean" else "mean for sum"
+
+
 def _has_lost_tail(place: Place) -> bool:
     """Whether a small loss is off as after rounding 1 plus the other classes' exponentials, or is 0."""
     eps = FORMATS[place.probe.dtype].eps
-    if place.value is None or place.true is None or not 0 < place.true < _SMALL:
+    if place.value is None or place.true is None or place.true.is_nan() or not 0 < place.true < _SMALL:
         return False
     on_grid = place.value == 0 or abs(place.value) >= eps / 4
     return on_grid and abs(place.value - float(place.true)) <= ACCURATE * eps
 
 
 def _has_lost_label_entry(place: Place) -> bool:
-    """Whether the gradient of an example is right in every entry but the label's."""
+    """Whether the gradient of an example is off in the label's entry alone, p - 1, by a rounding of 1."""
     indices, truth = place.probe.batch.indices, place.probe.truth
     if place.gradient is None or indices is None or not np.isfinite(place.gradient).all():
         return False
     true = truth.gradients[truth.rows.index(place.row)]
-    wrong = np.abs(place.gradient - true) > WRONG * np.abs(true).max()
-    return bool(np.flatnonzero(wrong).tolist() in ([], [indices[place.row]]))
+    errors = np.abs(place.gradient - true)
+    is_rounding = errors.max() <= ACCURATE * FORMATS[place.probe.dtype].eps
+    wrong = errors > WRONG * np.abs(true).max()
+    return bool(is_rounding and np.flatnonzero(wrong).tolist() in ([], [indices[place.row]]))
 
 
 def _finding_in(finding: CheckFinding, place: Place, model: Model | None) -> Finding | Symptom | None:

@@ -1,7 +1,8 @@
 """A response beside the truth: what is wrong with it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from xentcli.process import Fields
 
 _FEW: Final = 4  # entries of a gradient that are shown
+_SINGLE: Final = 24  # bits: in less, a share of a small gradient may be lost
 _BOTH: Final = 2  # two losses that should be equal may each be off by the allowance
 
 Row = tuple[Probe, "Fields", int]  # an example: the batch, the response, its place
@@ -135,6 +137,27 @@ def _gradient_findings(probe: Probe, response: "Fields") -> Iterator[CheckFindin
             message = f"the gradient of example {row} is {state}: {numbers}"
             place = Place(probe, row, gradient=values[row])
             yield CheckFinding(f"gradient {state}", message, probe.describe(row), place)
+    if (whole := response.get("batch_gradient")) is not None and "wrong" not in result.states:
+        yield from _batch_gradient_findings(probe, whole)
+
+
+def _batch_gradient_findings(probe: Probe, whole: "Sequence[float]") -> Iterator[CheckFinding]:
+    """Judge the gradient of the mean or sum of a batch by those of its losses, which are right."""
+    exact, examples = probe.truth, len(probe.batch.logits)
+    if examples == 1 or not probe.batch.weighting.is_plain or FORMATS[probe.dtype].precision < _SINGLE:
+        return
+    factor = 1 / examples if probe.convention.reduction == "mean" else 1.0
+    gradients = tuple(gradient * factor for gradient in exact.gradients)
+    values = np.array(whole, np.float64).reshape(probe.batch.logits.shape)
+    states = judge_gradient(values, replace(exact, gradients=gradients), binary=probe.batch.binary).states
+    for row, state, true in zip(exact.rows, states, gradients, strict=True):
+        if state == "wrong":
+            numbers = f"{_first(values[row])}, where it is {_first(true)}"
+            message = f"the gradient of the {probe.convention.reduction} is, at example {row}, {numbers}"
+            yield CheckFinding(
+                "gradient reduced", message, probe.describe(row), Place(probe, row, gradient=values[row])
+            )
+            return
 
 
 def _reduction_findings(

@@ -190,7 +190,9 @@ def _invalid_labels(setting: _Setting) -> Iterable[Probe]:
         yield setting.probe([[3, 0.5, 1], [0, 1, 2]], [1, label])
     if setting.dtype == "float32":  # indices are cut to fewer bits whatever the dtype of the logits
         wide = [sign * 2**bits + more for bits in (8, 16, 31, 32) for sign in (1, -1) for more in (0, 1)]
-        ignored = () if "ignore_index" in setting.parameters else (IGNORE_INDEX,)
+        # In torch -100 is ignored unless told otherwise.
+        is_valid = "ignore_index" in setting.parameters or setting.convention.library == "torch"
+        ignored = () if is_valid else (IGNORE_INDEX,)
         for label in (-2, -3, 4, *wide, *ignored):
             yield setting.probe([[3, 0.5, 1]], [label])
 
@@ -251,7 +253,10 @@ def _one_class(setting: _Setting) -> Iterable[Probe]:
 def _one_class_findings(called: Called, _: float) -> list[CheckFinding]:
     losses = (loss for _, response in called for loss in response.get("losses", ()))
     wrong = next((loss for loss in losses if not (loss == 0 and math.copysign(1, loss) == 1)), None)
-    return [] if wrong is None else [CheckFinding("one class", f"the loss of one class is {wrong}, not +0.0")]
+    if wrong is None:
+        return []
+    kind = "one class" if wrong == 0 else "of one class"
+    return [CheckFinding(kind, f"the loss of one class is {wrong}, not +0.0")]
 
 
 def _reduced(setting: _Setting) -> Iterable[Probe]:

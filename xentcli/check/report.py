@@ -17,7 +17,7 @@ SEARCH: Final = "search"  # the category of the one check that may end early
 SEVERITIES: Final = ("wrong", "inaccurate", "contract")  # from the worst
 # Kinds of findings that leave the loss itself as it is, and those that are as bad as their error.
 _OF_CONTRACT: Final = frozenset(
-    {"plausible", "returned", "shape", "dtype", "untouched", "quiet", "differentiable", "one class"}
+    {"plausible", "returned", "shape", "dtype", "untouched", "quiet", "one class"}
 )
 _BY_ERROR: Final = frozenset({"off", "differs", "mean", "sum"})
 

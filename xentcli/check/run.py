@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from xentcli.check.causes import causes
 from xentcli.check.findings import judge_response
 from xentcli.check.plan import CONTRACT_CATEGORY, PROPERTY, CheckSpec, case_spec, plan
-from xentcli.check.report import SEARCH, CheckFinding, CheckResult, Report
+from xentcli.check.report import SEARCH, CheckFinding, CheckResult, Report, worst_severity
 from xentcli.check.search import ROUNDS, rounds, shrink, split
 from xentcli.errors import XentError, count, did_you_mean
 from xentcli.frameworks import versions
@@ -61,12 +61,12 @@ def check(  # noqa: PLR0913, PLR0917 - the last two have defaults
     options: Options,
     target: str,
     deadline: float,
-    ordinary: str | None = None,
+    ordinary: Sequence[CheckFinding] = (),
     show: Callable[[float], None] = lambda _: None,
 ) -> Report:
     """Run the checks that suit a loss, until the deadline; raises XentError where an option names none.
 
-    ``ordinary`` goes into the report; ``show`` takes the share that is done.
+    ``ordinary`` has what is wrong with ordinary logits; ``show`` takes the share that is done.
     """
     specs = plan(subject.convention, subject.parameters, gradient=subject.has_gradient)
     if options.cases:
@@ -93,8 +93,8 @@ def check(  # noqa: PLR0913, PLR0917 - the last two have defaults
         max_ulps=options.max_ulps,
         checks=results,
         counterexamples=run.counterexamples,
-        causes=causes(results, run.right_batches(others), is_known=ordinary != "wrong"),
-        ordinary=ordinary,
+        causes=causes(results, run.right_batches(others), ordinary),
+        ordinary=worst_severity(ordinary),
     )
 
 

@@ -52,6 +52,27 @@ def mistakes(x: "FloatArray", label: int | None, true: Decimal, examples: int) -
     return {name: float(value) for name, value in values.items()}
 
 
+def gradient_mistakes(
+    true: "FloatArray", label: int | None, examples: int, upstream: float
+) -> "dict[str, FloatArray]":
+    """Return what common mistakes make of a gradient (C,), by the names of GRADIENT_MISTAKES.
+
+    ``label`` is None where the labels are spread, weighted or invalid; ``examples`` are those of the batch,
+    and ``upstream`` is what the gradient was multiplied by on its way back.
+    """
+    made = {"upstream-ignored": true / upstream, "gradient-of-sum": true * examples}
+    made |= {"gradient-negated": -true, "gradient-doubled": 2 * true, "gradient-halved": true / 2}
+    if label is not None and len(true) > 1:
+        y = np.eye(len(true))[label]
+        made |= {
+            "label-not-subtracted": true + y,
+            "label-added": true + 2 * y,
+            "gradient-next-class": true + y - np.roll(y, 1),
+            "gradient-previous-class": true + y - np.roll(y, -1),
+        }
+    return made
+
+
 def _losses(x: "FloatArray") -> "FloatArray":
     """Return the loss of every class, of an infinite logit as a limit."""
     top = x.argmax()
@@ -80,7 +101,28 @@ _MISTAKES: Final = (
     Symptom("mean-of-classes", "it divides by the number of classes", "Add the classes up."),
     Symptom("mean-of-batch", "it divides each loss by the batch's size", "Return the losses, or one mean."),
 )
-MISTAKES: Final = {symptom.name: symptom for symptom in _MISTAKES}
+_LABEL: Final = "Return softmax - y: subtract 1 from the entry of the label."
+_GRADIENT_MISTAKES: Final = (
+    Symptom(
+        "upstream-ignored",
+        "its backward pass ignores the gradient that comes in",
+        "Multiply by grad_output: row by row, where the loss is one per example.",
+    ),
+    Symptom(
+        "gradient-of-sum",
+        "the gradient of the mean is that of the sum",
+        "Divide the gradient by the number of examples.",
+    ),
+    Symptom("gradient-negated", "the gradient has the wrong sign", "Return softmax - y, not y - softmax."),
+    Symptom("gradient-doubled", "the gradient is twice the true one", "Add each part up once."),
+    Symptom("gradient-halved", "the gradient is half the true one", "Take the factor 1/2 out."),
+    Symptom("label-not-subtracted", "the gradient is the softmax, no label subtracted", _LABEL),
+    Symptom("label-added", "the gradient adds the label to the softmax", _LABEL),
+    Symptom("gradient-next-class", "the gradient takes the next class for the label", _COUNT),
+    Symptom("gradient-previous-class", "the gradient takes the class before for the label", _COUNT),
+)
+GRADIENT_MISTAKES: Final = {symptom.name: symptom for symptom in _GRADIENT_MISTAKES}
+MISTAKES: Final = {symptom.name: symptom for symptom in _MISTAKES} | GRADIENT_MISTAKES
 
 _LOGITS: Final = "Compute it from the logits: subtract the largest, take log1p of the other exponentials."
 _ROW: Final = "Subtract the largest logit of each row from the row, before anything else."
@@ -97,8 +139,21 @@ _BY_KIND: Final = {
         "no-true-loss", "it returns a number where there is no loss", "Return nan, or raise."
     ),
     "gradient sum": Symptom("gradient-sum", "the gradient does not sum to 0", "Return softmax - y."),
+    "gradient reduced": Symptom(
+        "gradient-reduced",
+        "the gradient of the batch is not that of its losses",
+        "Of a mean, divide the gradient of each loss by the number of examples; of a sum, do not.",
+    ),
     "mean": Symptom("mean", "the losses are right and their mean is not", "Divide by what the labels weigh."),
     "sum": Symptom("sum", "the losses are right and their sum is not", "Add the losses up."),
+    "sum for mean": Symptom(
+        "sum-for-mean",
+        "it returns the sum of the losses, not the mean",
+        "Divide by N, or say --reduction sum.",
+    ),
+    "mean for sum": Symptom(
+        "mean-for-sum", "it returns the mean of the losses, not the sum", "Add up, or say --reduction mean."
+    ),
     "raised": Symptom("raises", "it raises where there is a loss", "Return the loss."),
     "ended": Symptom("ends", "it ends its process or takes too long", "Find the call with --only."),
     "returned": Symptom("returned", "it returns no array", _LOSSES),
@@ -106,8 +161,13 @@ _BY_KIND: Final = {
     "dtype": Symptom("dtype", "it returns another dtype than the logits'", "Round what is returned."),
     "untouched": Symptom("untouched", "it writes into its inputs", "Work on a copy."),
     "quiet": Symptom("quiet", "it prints", "Take the print out."),
-    "differentiable": Symptom("differentiable", "it has no gradient", "Use the library's own operations."),
-    "one class": Symptom("one-class", "the loss of one class is not +0.0", "Add 0.0 to the result."),
+    "differentiable": Symptom(
+        "differentiable",
+        "it has no gradient: nothing can be learned from it",
+        "Use the library's own operations: detach() and .numpy() cut the gradient off.",
+    ),
+    "one class": Symptom("one-class", "the loss of one class is -0.0, not +0.0", "Add 0.0 to the result."),
+    "of one class": Symptom("loss-of-one-class", "the loss of one class is not 0", _LOGITS),
 }
 LABEL_ENTRY: Final = Symptom(
     "label-entry-lost",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from xentcli.check.findings import judge_response
 from xentcli.check.probes import Probe
-from xentcli.check.report import worst_severity
+from xentcli.check.report import CheckFinding
 from xentcli.errors import XentError
 from xentcli.frameworks.conventions import convention_of_library, find_convention
 from xentcli.frameworks.subject import InSubprocess
@@ -25,11 +25,11 @@ _NEAR: Final = 1e-3  # the first digits tell a mean from a sum
 class Trial:
     """What came of the first call: ``problem`` says why nothing can be judged, None where it can.
 
-    ``ordinary`` is the severity of what is wrong with the losses.
+    ``findings`` are what is wrong with the losses.
     """
 
     problem: str | None
-    ordinary: str | None = None
+    findings: tuple[CheckFinding, ...] = ()
 
 
 def try_loss(subject: "Subject", max_ulps: float) -> Trial:
@@ -39,13 +39,18 @@ def try_loss(subject: "Subject", max_ulps: float) -> Trial:
     probe = Probe.build(convention, logits, labels, "float32", convention.reduction)
     response = subject.respond(probe.request())
     problem = _problem(probe, response)
-    return Trial(problem, None if problem else worst_severity(judge_response(probe, response, max_ulps)[0]))
+    if problem is not None:
+        return Trial(problem)
+    findings, _ = judge_response(probe, response, max_ulps)
+    if "gradient" in response and response["gradient"] is None:
+        findings.append(CheckFinding("differentiable", "for autodiff the losses do not depend on the logits"))
+    return Trial(None, tuple(findings))
 
 
 def open_subject(
     target: str, gradient: str | None, convention: "Convention", deadline: float, *, is_chosen: bool
-) -> tuple[InSubprocess, str | None, str]:
-    """Start a loss in a process and call it once; return it, how bad that was, and a note on the call.
+) -> tuple[InSubprocess, tuple[CheckFinding, ...], str]:
+    """Start a loss in a process and call it once; return it, what was wrong, and a note on the call.
 
     One that fails as NumPy's is called as one of the library that its file imports, unless its convention
     ``is_chosen``. Raises XentError where the target cannot be imported, or cannot be judged.
@@ -53,18 +58,19 @@ def open_subject(
     subject = InSubprocess(target, gradient, convention, deadline)
     trial = try_loss(subject, ACCURATE)
     if (problem := trial.problem) is None:
-        return subject, trial.ordinary, ""
+        return subject, trial.findings, ""
     subject.stop()
     if subject.is_class:
-        call = f"def loss(x, y): return {target.rpartition(':')[2]}()(x, y)"
-        raise XentError(f"{target} is a class; name a function that calls an instance, such as {call}")
+        name = target.rpartition(":")[2]
+        called = f"a function that calls an instance, such as def loss(x, y): return {name}()(x, y)"
+        raise XentError(f"{target} is a class; name {f'{target}.apply' if subject.has_apply else called}")
     hint = "" if "; " in problem else f"; it was called as {convention.name} (--list has other conventions)"
     for library in () if is_chosen else subject.libraries:
         name = convention_of_library(library)
         other = InSubprocess(target, gradient, find_convention(name, target, convention.reduction), deadline)
         trial = try_loss(other, ACCURATE)
         if trial.problem is None:
-            return other, trial.ordinary, f"called as {name}: it imports {library}"
+            return other, trial.findings, f"called as {name}: it imports {library}"
         other.stop()
         problem, hint = f"called as {name}, {trial.problem}", ""
     raise XentError(f"{target} was not judged: {problem}{hint}")

@@ -22,6 +22,7 @@ from xentcli.process import Fields, describe
 from xentcli.words import IGNORE_INDEX
 
 if TYPE_CHECKING:
+    from xentcli.formats import FloatArray
     from xentcli.frameworks.adapter import Adapter
 
 Function = Callable[..., Any]
@@ -141,6 +142,14 @@ class LossFunction:
         return {**response, "printed": printed.getvalue()[:_SHOWN], "wrote": sorted(call.wrote)}
 
 
+def upstream_of(examples: int) -> "FloatArray":
+    """Return what the gradient of each loss (N,) is multiplied by on its way back: powers of two, 2 and 4.
+
+    Training hardly ever has ones there: a backward pass that takes them for granted is wrong.
+    """
+    return 2.0 ** (1 + np.arange(examples) % 2)
+
+
 def failure(response: Fields) -> str | None:
     """Say why a response has no numbers to use; None where it has."""
     if "raised" in response:
@@ -184,13 +193,18 @@ class _Call:
         return response | ({} if loss is None else {"loss": loss.ravel().tolist(), "loss_shape": loss.shape})
 
     def gradient(self) -> Fields:
-        """Return the gradient of each example's loss; None where autodiff finds none."""
-        batches = [self._batch] if self._convention.reduction == "none" else self._rows()
-        each = [self._slope(batch) for batch in batches]
+        """Return the gradient of each example's loss; None where autodiff finds none.
+
+        Of a function that only reduces ``batch_gradient`` is that of the batch, too.
+        """
+        is_reduced = self._convention.reduction != "none"
+        each = [self._slope(batch) for batch in (self._rows() if is_reduced else [self._batch])]
         if any(values is None for values, _ in each):
             return {"gradient": None}
         numbers = [number for values, _ in each for number in values.ravel().tolist()]
-        return {"gradient": numbers, "gradient_dtype": each[0][1] if each else self._request["dtype"]}
+        dtype = each[0][1] if each else self._request["dtype"]
+        whole = {"batch_gradient": self._slope(self._batch)[0].ravel().tolist()} if is_reduced else {}
+        return {"gradient": numbers, "gradient_dtype": dtype, **whole}
 
     def _rows(self) -> list[Rows]:
         """Return every example as a batch of its own."""
@@ -204,10 +218,22 @@ class _Call:
                 raise _Unusable(f"has shape {values.shape}; expected {batch[0].shape}")
             return values, dtype
         x, y = self._arguments(batch)
-        loss = self._function.loss
+        loss, dtype = self._function.loss, self._request["dtype"]
         keywords = self._keywords(loss, "none")
-        slope = self._adapter.gradient(lambda x: loss(*self._in_order(x, y), **keywords), x)
-        return slope, self._request["dtype"]
+        upstream = upstream_of(len(batch[0]))
+
+        def weighted(x: Any) -> Any:
+            losses = loss(*self._in_order(x, y), **keywords)
+            if losses.shape in {(), (len(upstream),)} and len(upstream):
+                weights = upstream if len(losses.shape) else upstream[0]
+                return losses * self._adapter.array(weights, dtype)
+            return losses
+
+        slope = self._adapter.gradient(weighted, x)
+        if slope is None:
+            return None, dtype
+        is_scalar = self._convention.reduction != "none"
+        return slope / (upstream[0] if is_scalar else upstream.reshape(-1, *[1] * (slope.ndim - 1))), dtype
 
     def _returned(self, function: Function, batch: Rows, reduction: str = "none") -> Any:
         """Call a function, and note which of its arguments it wrote into."""

@@ -18,7 +18,8 @@ class InSubprocess:
     """A loss in a process of its own, which is started again after it ended or was too slow.
 
     ``deadline`` is the time of ``time.monotonic`` to respond by. ``libraries`` are those whose arrays it may
-    expect, and ``is_class`` says that the target is one. Raises XentError where it cannot be imported.
+    expect; ``is_class`` says that the target is one, and ``has_apply`` that it is called by ``apply``. Raises
+    XentError where it cannot be imported.
     """
 
     def __init__(self, target: str, gradient: str | None, convention: Convention, deadline: float) -> None:
@@ -31,6 +32,7 @@ class InSubprocess:
             raise
         self.parameters, self.has_gradient = tuple(described["parameters"]), bool(described["has_gradient"])
         self.is_class, self.libraries = bool(described.get("is_class")), described.get("libraries", ())
+        self.has_apply = bool(described.get("has_apply"))
         self.convention = replace(convention, reduction=described["reduction"], flushes=described["flushes"])
 
     def respond(self, request: Fields) -> Fields:

@@ -30,6 +30,7 @@ def handle(request: Fields) -> Fields:
         "reduction": function.convention.reduction,
         "flushes": function.convention.flushes,
         "is_class": isinstance(function.loss, type),
+        "has_apply": hasattr(function.loss, "apply"),
         "libraries": [name for name in ARRAYS if name in sys.modules],
     }
 

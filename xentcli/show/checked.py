@@ -1,5 +1,6 @@
 """What came of a check as a person reads it: the verdict, then causes, the worst first, with what to do."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ from xentcli.show.sheet import Cell, Lines, Part, Tone, labelled, paragraph
 if TYPE_CHECKING:
     from xentcli.check.report import Cause, CheckFinding, Report
 
+_FULL: Final = 2  # causes that are shown in full whatever the first one is
 _NAMED: Final = 6  # checks that a line names; --verbose shows all
 _ALOUD: Final = frozenset({"nan", "overflow", "raised", "ended"})  # kinds of findings that one sees
 
@@ -50,8 +52,11 @@ def _nothing_failed(report: "Report", target: str) -> str:
     )
 
 
-def parts(report: "Report", width: int) -> list[Part]:
-    """Return the verdict, how the loss was called, each cause, and what was not checked."""
+def parts(report: "Report", width: int, *, verbose: bool = False) -> list[Part]:
+    """Return the verdict, how the loss was called, each cause, and what was not checked.
+
+    Of a loss that is wrong on ordinary logits the first cause is enough: much else fails because of it.
+    """
     lines = paragraph(verdict(report), width, Tone.HEADING)
     numbers = ((word, _number(report, word)) for word in ("passed", "failed", "skipped", "not reached"))
     counts = ", ".join(f"{number} {word}" for word, number in numbers if number)
@@ -64,7 +69,15 @@ def parts(report: "Report", width: int) -> list[Part]:
         found.append(_beside(report, report.beside, width))
         alone = set(report.failed_alone)
         shown = tuple(cause for cause in shown if alone & set(cause.checks))
-    found += [_cause(cause, width) for cause in shown]
+    is_enough = report.ordinary == "wrong" and not verbose and len(shown) > _FULL
+    found += [_cause(cause, width) for cause in (shown[:1] if is_enough else shown)]
+    if is_enough:
+        others = ", ".join(f"{cause.name} {len(cause.checks)}" for cause in shown[1:])
+        first = f"mend this first: other checks fail too, which may come from it ({others}); -v shows them"
+        found.append(Lines(tuple(paragraph(first, width, indent=2))))
+    if (command := _baseline(report)) is not None:
+        line = ("  ", Cell("next    ", Tone.CONTEXT), Cell(command, Tone.COMMAND))
+        found.append(Lines((line,)))
     rest = [
         line
         for check in report.checks
@@ -75,6 +88,14 @@ def parts(report: "Report", width: int) -> list[Part]:
     if late:
         rest += paragraph(f"not reached in time: {_names(late)}", width, Tone.CONTEXT, indent=2)
     return [*found, Lines(tuple(rest))] if rest else found
+
+
+def _baseline(report: "Report") -> str | None:
+    """Return what to type to see beside it what PyTorch's own loss fails, where that can be compared."""
+    is_theirs = report.target.startswith("torch.") or report.beside is not None
+    if is_theirs or not report.causes or report.ordinary is not None or report.convention != "torch":
+        return None
+    return f"xent check {shlex.quote(printable(report.target))} --beside torch.cross_entropy"
 
 
 def _beside(report: "Report", other: "Report", width: int) -> Lines:

@@ -30,7 +30,8 @@ def render(report: "Report", form: str, screen: Screen, *, verbose: bool = False
         return as_json(report)
     if form == "junit":
         return as_junit(report)
-    shown = [*parts(report, screen.width), *(_details(report, screen.width) if verbose else ())]
+    shown = parts(report, screen.width, verbose=verbose)
+    shown += _details(report, screen.width) if verbose else []
     return render_sheets(shown, form, screen)
 
 

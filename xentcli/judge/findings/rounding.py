@@ -41,7 +41,7 @@ def tail_collapse(e: "Evidence") -> bool:
     "offset-cancellation",
     short="large logits leave it no digits",
     cause="The log-sum-exp, as large as the logits, was rounded before the label's logit was subtracted.",
-    remedy="Subtract the largest logit from all logits, and keep it out of the result.",
+    remedy="Subtract the largest logit m first, and keep it out: log Σ exp(x - m) - (x_label - m).",
     source="https://github.com/pytorch/pytorch/issues/11752",
     case="common-offset",
 )
@@ -74,7 +74,7 @@ def _low_precision_reduction(r: "Reduction") -> bool:
     "low-precision-sum",
     short="a sum in a narrow format rounds or overflows",
     cause="A sum kept in the format of its terms lost more than 4 ulps, or overflowed.",
-    remedy="Keep sums in a wider format (with arithmetic numpy, accumulate: float32 or float64).",
+    remedy="Keep sums in a wider format (in a case file: accumulate: float32).",
     source="https://github.com/huggingface/transformers/issues/10674",
     case="ordered-sum",
     detect_in_reduction=_low_precision_reduction,
