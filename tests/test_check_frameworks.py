@@ -62,9 +62,8 @@ def test_a_wrong_backward_pass_is_named_first(
     pytest.importorskip("torch", reason="is not installed; .ci/run tests with it")
     options = [] if reduction is None else ["--reduction", reduction]
 
-    run = xent(
-        "check", f"{OURS}:{name}", *options, "--only", "blog", "--only", "clipping", "--only", "contract"
-    )
+    chosen = [word for category in ("blog", "clipping", "contract") for word in ("--only", category)]
+    run = xent("check", f"{OURS}:{name}", *options, *chosen)
 
     first = " ".join(run.out.split("\n\n")[0].split())
     assert "is wrong on ordinary logits too" in first
@@ -185,7 +184,7 @@ def test_the_verdict_on_torch_names_the_lost_tail_and_stands_first(xent: Xent) -
     assert run.code == 1
     verdict = " ".join(run.out.partition("\n  convention")[0].split())
     assert verdict == (
-        f"{TORCH} is right on ordinary logits, but fails 3 of 10 checks: 1 plus a small tail is rounded."
+        f"{TORCH} is right on ordinary logits, but fails 3 of 10 checks: rounding loses the small tail of the sum."
     )
     assert "xent explain softmax-collapse --method sparse" in run.out
 

@@ -126,6 +126,7 @@ MISTAKES: Final = {symptom.name: symptom for symptom in _MISTAKES} | GRADIENT_MI
 
 _LOGITS: Final = "Compute it from the logits: subtract the largest, take log1p of the other exponentials."
 _ROW: Final = "Subtract the largest logit of each row from the row, before anything else."
+_NO_GRADIENT: Final = "it has no gradient: nothing can be learned from it"
 _LOSSES: Final = "Return an array of losses (N,)."
 _BY_KIND: Final = {
     "nan": Symptom("nan", "it is nan where there is a loss", _LOGITS),
@@ -148,11 +149,11 @@ _BY_KIND: Final = {
     "sum": Symptom("sum", "the losses are right and their sum is not", "Add the losses up."),
     "sum for mean": Symptom(
         "sum-for-mean",
-        "it returns the sum of the losses, not the mean",
-        "Divide by N, or say --reduction sum.",
+        "it returns the sum, not the mean",
+        "Divide by N, or pass --reduction sum.",
     ),
     "mean for sum": Symptom(
-        "mean-for-sum", "it returns the mean of the losses, not the sum", "Add up, or say --reduction mean."
+        "mean-for-sum", "it returns the mean, not the sum", "Do not divide, or pass --reduction mean."
     ),
     "raised": Symptom("raises", "it raises where there is a loss", "Return the loss."),
     "ended": Symptom("ends", "it ends its process or takes too long", "Find the call with --only."),
@@ -162,9 +163,7 @@ _BY_KIND: Final = {
     "untouched": Symptom("untouched", "it writes into its inputs", "Work on a copy."),
     "quiet": Symptom("quiet", "it prints", "Take the print out."),
     "differentiable": Symptom(
-        "differentiable",
-        "it has no gradient: nothing can be learned from it",
-        "Use the library's own operations: detach() and .numpy() cut the gradient off.",
+        "differentiable", _NO_GRADIENT, "Use the library's own operations: detach() and .numpy() cut it off."
     ),
     "one class": Symptom("one-class", "the loss of one class is -0.0, not +0.0", "Add 0.0 to the result."),
     "of one class": Symptom("loss-of-one-class", "the loss of one class is not 0", _LOGITS),
