@@ -184,7 +184,8 @@ def test_the_verdict_on_torch_names_the_lost_tail_and_stands_first(xent: Xent) -
     assert run.code == 1
     verdict = " ".join(run.out.partition("\n  convention")[0].split())
     assert verdict == (
-        f"{TORCH} is right on ordinary logits, but fails 3 of 10 checks: rounding loses the small tail of the sum."
+        f"{TORCH} is right on ordinary logits, but fails 3 of 10 checks: rounding loses the small tail of "
+        "the sum."
     )
     assert "xent explain softmax-collapse --method sparse" in run.out
 

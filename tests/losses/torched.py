@@ -44,7 +44,7 @@ def by_numpy(logits: Any, target: Any) -> Any:
     return torch.from_numpy(logits.numpy()).logsumexp(dim=1) - logits.gather(1, target[:, None])[:, 0]
 
 
-class _Fused(torch.autograd.Function):  # type: ignore[misc] - torch is installed for some tests only
+class _Fused(torch.autograd.Function):  # type: ignore[misc]  # torch is not installed here
     """Shift by the maximum; ``backward`` is the part that others get wrong."""
 
     @staticmethod
