@@ -35,7 +35,7 @@ def test_three_poisoned_rows_are_found_extracted_and_reproduced(xent: Xent, tmp_
     (method,) = [m for m in json.loads(shown.out)["cases"][0]["methods"] if m["method"] == "naive"]
 
     assert run.code == 1
-    assert run.err == f"wrote {worst}; 'xent explain {worst}' says why\n"
+    assert run.err == f"wrote {worst}; 'xent explain {worst} --method naive' says why\n"
     assert case.batch.logits.shape[0] == 3
     assert case.batch.logits.shape[1] <= 5
     assert case.about.sources[0].url.startswith("rows logits.npy 17, 1500, 901; ")

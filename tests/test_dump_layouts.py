@@ -15,7 +15,8 @@ from test_answer import C, N, answer, batch, binary, diagnosed, masked_label, na
     [
         ({"logits": (N, C), "targets": N}, (), "Healthy: 64 rows of 10 classes"),
         ({"preds": (N, C), "y": N}, (), "Healthy: 64 rows of 10 classes"),
-        ({"a": (N, C), "b": N}, (), "has no array 'logits', but a (64, 10), b (64,); pass --logits-name"),
+        ({"a": (N, C), "b": N}, (), "Healthy: 64 rows of 10 classes"),
+        ({"a": N, "b": N}, (), "has no array 'logits', but a (64,), b (64,); pass --logits-name"),
         (
             {"a": (N, C), "b": N},
             ("--logits-name", "a", "--labels-name", "b"),
@@ -127,7 +128,7 @@ def test_soft_labels_move_with_their_class_axis(xent: Xent, tmp_path: Path) -> N
     moved = xent("diagnose", tmp_path / "batch.npz", "--class-axis", "1")
 
     assert "row 21 (its labels sum to 2)" not in answer(run)
-    assert answer(moved) == "1 of 64 rows is broken: row 21 (its labels sum to 2)."
+    assert answer(moved) == "1 of 64 rows is broken: row 21 [1, 5] (its labels sum to 2)."
 
 
 @pytest.mark.parametrize("poison", [soft(2), binary(30, 0)])
@@ -147,7 +148,7 @@ def test_few_rows_shown_change_no_sentence(xent: Xent, tmp_path: Path) -> None:
         plain = diagnosed(xent, tmp_path, x, k, "--rows", rows)
 
         assert answer(asked).startswith(
-            "Your loss is inf because of row 40 and others: its probability of class 2"
+            "Your loss is inf because of row 40 and others: the probability of its label, class 2"
         )
         assert answer(plain).startswith("3 of 64 rows are broken: row 3 (label 10 is no class), row 4 (")
     assert "row 40" in diagnosed(xent, tmp_path, x, k % C, "--method", "naive", "--rows", "1").out

@@ -14,6 +14,7 @@ from xentcli.words import IGNORE_INDEX
 if TYPE_CHECKING:
     from xentcli.diagnose.dumps import Layout
     from xentcli.diagnose.response import Response
+    from xentcli.diagnose.summary import Diagnosis
     from xentcli.diagnose.survey import Survey
     from xentcli.methods.method import Method
 
@@ -98,10 +99,10 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     """
     from contextlib import ExitStack
 
-    from xentcli import show
+    from xentcli import frameworks, show
     from xentcli.cli import output as outputs
     from xentcli.cli import signals
-    from xentcli.diagnose.answer import is_wrong
+    from xentcli.diagnose.answer import failing_method, is_wrong
     from xentcli.diagnose.dumps import Layout
     from xentcli.diagnose.extract import extracted
     from xentcli.diagnose.summary import summarise
@@ -109,6 +110,9 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     for name in (output, extract):
         if outputs.is_input(name, [*files, *labels]):
             raise XentError(f"{name}: is one of the dumps; write the results elsewhere")
+    if method in frameworks.FUNCTIONS:
+        function, method = frameworks.FUNCTIONS[method], None
+        loss, convention = function.target, function.convention.name
     own = _method(method, loss, observed)
     layout = Layout(logits_name, labels_name, class_axis, binary)
     with ExitStack() as stack:
@@ -118,15 +122,24 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         signals.listen()  # what was read until Ctrl-C is shown, unless it comes again
         response = _response(survey, own, loss, convention, clip)
         diagnosis = summarise(survey, most, response)
-        after = _after(extract, method)
+        after = _after(extract, failing_method(diagnosis) if method is None else method)
         write(show.diagnose(diagnosis, form, screen(output), observed, after))
-        if keep is not None:
+        if keep is not None and diagnosis.rows:
             keep(extracted(diagnosis))
-    if extract not in {None, "-"}:
-        note(f"wrote {extract}; 'xent explain {extract}' says why")
+    if extract is not None:
+        _note_extract(diagnosis, extract, after)
     if not survey.complete:
         return _EXIT_INTERRUPTED
     return _EXIT_WRONG if is_wrong(diagnosis, observed) else 0
+
+
+def _note_extract(diagnosis: "Diagnosis", extract: str, after: str) -> None:
+    """Say what was extracted, and what to type next."""
+    if not diagnosis.rows:
+        note(f"no row has a finding: nothing is written to {extract}")
+    elif extract != "-":
+        is_refused = diagnosis.survey.kind == "rows" and "label-out-of-range" in diagnosis.rows[0].findings
+        note(f"wrote {extract}" + ("" if is_refused else f"; '{after}' says why"))
 
 
 def _method(method: str | None, loss: str | None, observed: str | None) -> "Method | None":
@@ -176,7 +189,8 @@ def _response(
     with progress(f"calling {loss or 'the method'}") as show:
         if method is not None:
             return respond_by_method(survey, method, clip, show)
-        return respond_by_target(survey, loss or "", find_convention(convention, loss or ""), show)
+        called = find_convention(convention, loss or "")
+        return respond_by_target(survey, loss or "", called, show, is_chosen=convention is not None)
 
 
 def _surveyed(

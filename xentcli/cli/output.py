@@ -18,7 +18,8 @@ def opened(path: str | None) -> Iterator[Write]:
     """Yield what writes a text to the path (None or ``-``: standard output).
 
     The path is tried at once, before any work; raises XentError where it cannot be written. A file gets
-    its content in one step when the block ends, and nothing if the block fails.
+    its content in one step when the block ends, and nothing if the block fails
+    or writes nothing.
     """
     if path in (None, "-"):
         yield to_stdout
@@ -77,8 +78,12 @@ def _file(path: Path) -> Iterator[Write]:
     try:
         with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:  # noqa: PTH123 - a descriptor, not a path
             yield lambda text: _discard(file.write(text))
-        Path(name).chmod(mode)
-        Path(name).replace(path)
+            is_written = file.tell() > 0
+        if is_written:
+            Path(name).chmod(mode)
+            Path(name).replace(path)
+        else:
+            Path(name).unlink()
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -4,17 +4,13 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from xentcli.diagnose.rules import RowRule, Severity
+from xentcli.diagnose.rules import Severity
 
 if TYPE_CHECKING:
     from xentcli.diagnose.summary import Diagnosis, WorstRow
+    from xentcli.diagnose.tried import Tried
 
 _REDUCED: Final = 1e-5  # of a mean, which frameworks take in float32 and in any order
-# What never makes a loss so: a masked label is an infinite loss, a nan logit no infinite one.
-_NEVER: Final = {
-    "nan": {"label-on-mask", "labels-not-normalised"},
-    "infinite": {"nan-logit", "undefined-softmax", "labels-not-normalised"},
-}
 
 
 def is_wrong(diagnosis: "Diagnosis", observed: str | None = None) -> bool:
@@ -26,20 +22,37 @@ def is_wrong(diagnosis: "Diagnosis", observed: str | None = None) -> bool:
     return observed is not None and not (math.isfinite(float(observed)) and matches(diagnosis, observed))
 
 
-def cause(row: "WorstRow", diagnosis: "Diagnosis") -> RowRule | None:
-    """Return the rule that explains best what is wrong with a row; None where there is none."""
-    found = [rule for rule in row.rules if rule in diagnosis.rules]
-    if diagnosis.response is None or not diagnosis.is_failing(row):
-        ranks = list(Severity)
-        return min(found, key=lambda rule: ranks.index(diagnosis.severities[rule]), default=None)
-    state = diagnosis.response.state(row.row_in_dump)
-    last = (Severity.NAN,) if state == "off" else (Severity.OFF, Severity.NOTE)
-    first = "log-of-zero" if state == "infinite" else ""  # -log of the label's own probability, where it is 0
-    return min(
-        found,
-        key=lambda r: (r.severity is not Severity.BROKEN, r.severity in last, r.finding != first),
-        default=None,
-    )
+def causes(row: "WorstRow", diagnosis: "Diagnosis", severity: Severity | None = None) -> tuple[str, ...]:
+    """Name the findings that are why a row is wrong: at most one unless the formula is unknown.
+
+    Of the loss in question where it goes wrong, else of the input, else of xent's methods: of those that do
+    such harm where a ``severity`` is given.
+    """
+    response = diagnosis.response
+    invalid = [rule.finding for rule in row.rules if rule.is_invalid]
+    if invalid:
+        return tuple(invalid[:1])
+    if response is not None and diagnosis.is_failing(row) and severity is not Severity.BROKEN:
+        return response.causes_of(row.row_in_dump, row.tried)
+    broken = [rule.finding for rule in row.rules if rule.severity is Severity.BROKEN]
+    if broken and severity in {None, Severity.BROKEN}:
+        return tuple(broken[:1])
+    failing = [each for each in failing_methods(row, severity) if each.finding]
+    return tuple(each.finding for each in failing if each.finding)[:1]
+
+
+def failing_methods(row: "WorstRow", severity: Severity | None) -> "list[Tried]":
+    """Return what xent's methods make of a row where that does such harm, any harm without a severity."""
+    states = {Severity.NAN: ("nan", "infinite"), Severity.OFF: ("off",)}
+    wanted = ("nan", "infinite", "off") if severity is None else states.get(severity, ())
+    return [each for state in wanted for each in row.tried if each.state == state]
+
+
+def failing_method(diagnosis: "Diagnosis") -> str | None:
+    """Return the method of xent's that fails in the first row that is shown; None where none does."""
+    rows = diagnosis.harmful_rows
+    failing = failing_methods(rows[0], None) if rows else []
+    return failing[0].method if failing else None
 
 
 def failing_rows(diagnosis: "Diagnosis", state: str) -> "list[WorstRow]":
@@ -49,13 +62,11 @@ def failing_rows(diagnosis: "Diagnosis", state: str) -> "list[WorstRow]":
 
 def _makes(row: "WorstRow", state: str, diagnosis: "Diagnosis") -> bool:
     response = diagnosis.response
-    if response is not None and diagnosis.is_failing(row):
+    if response is None:
+        return any(each.state == state for each in row.tried)
+    if diagnosis.is_failing(row):
         return response.state(row.row_in_dump) == state
-    rule = cause(row, diagnosis)
-    if rule is None or rule.finding in _NEVER[state]:
-        return False
-    severity = diagnosis.severities[rule]
-    return severity is Severity.BROKEN or (response is None and severity is Severity.NAN)
+    return not response.asked[row.row_in_dump]  # for its label is invalid: any loss may come of that
 
 
 def means(diagnosis: "Diagnosis") -> tuple[float, float] | None:
@@ -68,9 +79,11 @@ def means(diagnosis: "Diagnosis") -> tuple[float, float] | None:
 
 def matches(diagnosis: "Diagnosis", observed: str) -> bool:
     """Whether the mean or the sum is the number observed, to the digits that were typed."""
+    return any(shows(observed, mean) for mean in means(diagnosis) or ())
+
+
+def shows(observed: str, value: float) -> bool:
+    """Whether a number is the one observed, to the digits that were typed."""
     exponent = Decimal(observed).as_tuple().exponent
     half = 0.5 * 10.0**exponent if isinstance(exponent, int) else 0.0
-    value = float(observed)
-    return any(
-        abs(mean - value) <= half * (1 + _REDUCED) + _REDUCED * abs(mean) for mean in means(diagnosis) or ()
-    )
+    return abs(value - float(observed)) <= half * (1 + _REDUCED) + _REDUCED * abs(value)

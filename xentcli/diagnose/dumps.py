@@ -19,8 +19,19 @@ _SAFETENSORS_DTYPES: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": 
     f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)
 }
 _LONGEST_HEADER: Final = 100 * 2**20  # bytes, as the format limits it
-_LOGITS: Final = ("logits", "preds", "outputs")  # what training loops call them, ours first
-_LABELS: Final = ("labels", "targets", "target", "y")
+_LOGITS: Final = (
+    "logits",
+    "preds",
+    "outputs",
+    "output",
+    "scores",
+    "y_pred",
+)  # what training loops call them, ours first
+_LABELS: Final = ("labels", "label", "targets", "target", "y", "y_true")
+_PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle")  # reading one runs what is in it
+_SAVE: Final = (
+    'np.savez("batch.npz", logits=logits.detach().float().cpu().numpy(), labels=labels.cpu().numpy())'
+)
 _NAMED: Final = 8  # arrays of a file that a message names
 _BINARY: Final = "binary? pass --binary"
 
@@ -62,7 +73,8 @@ class Shard:
     """One file: logits (N, C), labels, and the stamp of each file when it was opened.
 
     ``labels`` are class indices (N,), probabilities (N, C), or, ``binary``, N numbers from 0 to 1 beside
-    logits (N, 1); or None. ``holds`` says what else lies in the file.
+    logits (N, 1); or None. ``holds`` says what else lies in the file; ``shape`` is that of the rows, and
+    ``names`` says what the arrays are called where that had to be guessed.
     """
 
     path: str
@@ -71,6 +83,8 @@ class Shard:
     stamps: tuple[tuple[str, tuple[int, int, int]], ...]
     binary: bool = False
     holds: str = ""
+    shape: tuple[int, ...] = ()
+    names: str = ""
 
     @property
     def kind(self) -> str:
@@ -118,23 +132,31 @@ def _expanded(paths: Sequence[str]) -> list[str]:
 def _shard(path: str, label_path: str | None, layout: Layout) -> Shard:
     arrays, binary = _arrays(path), layout.binary
     name, logits = _array(path, arrays, layout.logits_name, _LOGITS)
-    if logits.dtype == np.dtype("V2"):  # a file has bfloat16 as two bytes without a type
-        logits = logits.view(formats.dtype("bfloat16"))
+    logits = _with_bfloat16(logits)
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS:
         expected = ", ".join(formats.FORMATS)
         raise XentError(f"{printable(path)}: logits are {logits.dtype}; expected {expected}")
-    labels = _labels(path, arrays, label_path, layout)
-    holds = _listed({other: array for other, array in arrays.items() if other != name})
+    others = {other: array for other, array in arrays.items() if other != name}
+    label_name, labels = _labels(path, arrays, label_path, layout)
+    if labels is None and name not in _LOGITS and layout.logits_name is None:
+        label_name, labels = _only_integers(others)
+    is_guess = name not in {*_LOGITS, ""} and layout.logits_name is None
+    names = f"logits from '{printable(name)}'" if is_guess else ""
+    names += f", labels from '{printable(label_name)}'" if is_guess and labels is not None else ""
+    holds = _listed(others)
     stamps = tuple((file, _stamp(file)) for file in (path, label_path) if file is not None)
     if labels is None and binary:
         raise XentError(
             f"{printable(path)}: binary logits need labels; give --labels FILE or --labels-name NAME"
         )
     rows = logits.reshape(-1, 1) if binary else _rows(path, logits, layout.class_axis)
+    shape = logits.shape if binary else tuple(np.delete(logits.shape, layout.class_axis).tolist())
     if labels is not None:
         place, axis = printable(label_path or path), layout.class_axis
         if labels.shape == logits.shape and not binary and labels.dtype.kind in "biuf":
-            return Shard(path, rows, _rows(path, labels, axis), stamps, holds=holds)
+            return Shard(path, rows, _rows(path, labels, axis), stamps, holds=holds, shape=shape, names=names)
+        if labels.dtype.kind == "f" and not binary and labels.size == len(rows):
+            labels = _whole(labels)
         if labels.dtype.kind not in ("biuf" if binary else "iu"):
             expected = "numbers from 0 to 1" if binary else "class indices, integers, or probabilities (…, C)"
             raise XentError(
@@ -145,7 +167,12 @@ def _shard(path: str, label_path: str | None, layout: Layout) -> Shard:
             numbers = f"{count(labels.size, 'label')} for {count(len(rows), 'row')} of logits"
             raise XentError(f"{place}: {numbers}; {hint or 'give one per row'}")
         labels = labels.reshape(-1)
-    return Shard(path, rows, labels, stamps, binary, holds)
+    return Shard(path, rows, labels, stamps, binary, holds, shape, names)
+
+
+def _with_bfloat16(array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """Return an array whose bfloat16 has its type: in a file it is two bytes without one."""
+    return array.view(formats.dtype("bfloat16")) if array.dtype == np.dtype("V2") else array
 
 
 def _rows(path: str, array: "np.ndarray[Any, Any]", axis: int) -> Any:  # noqa: ANN401 - or ClassesLast
@@ -169,13 +196,26 @@ def _axis_hint(logits: tuple[int, ...], labels: tuple[int, ...], axis: int) -> s
     return f"the labels have shape {labels}: pass --class-axis {fitting[0]}"
 
 
-def _labels(path: str, arrays: Mapping[str, Any], label_path: str | None, layout: Layout) -> Any:  # noqa: ANN401 - mapped
-    """Return the array of labels, None where there is none."""
+def _labels(
+    path: str, arrays: Mapping[str, Any], label_path: str | None, layout: Layout
+) -> tuple[str, "np.ndarray[Any, Any] | None"]:
+    """Return the name and the array of labels, None where there is none."""
     if label_path is not None:
-        return _array(label_path, _arrays(label_path), layout.labels_name, _LABELS)[1]
-    if layout.labels_name is not None:
-        return _array(path, arrays, layout.labels_name, _LABELS)[1]
-    return next((arrays[name] for name in _LABELS if name in arrays), None)
+        name, found = _array(label_path, _arrays(label_path), layout.labels_name, _LABELS)
+    elif layout.labels_name is not None:
+        name, found = _array(path, arrays, layout.labels_name, _LABELS)
+    else:
+        known = [name for name in _LABELS if name in arrays]
+        if not known:
+            return "", None
+        name, found = known[0], arrays[known[0]]
+    return name, _with_bfloat16(found)
+
+
+def _only_integers(arrays: Mapping[str, Any]) -> tuple[str, "np.ndarray[Any, Any] | None"]:
+    """Return the only array of integers, None where there are none or several."""
+    names = [name for name, array in arrays.items() if getattr(array, "dtype", np.dtype("V1")).kind in "iu"]
+    return (names[0], arrays[names[0]]) if len(names) == 1 else ("", None)
 
 
 def _array(
@@ -184,13 +224,24 @@ def _array(
     """Return an array and its name: the one chosen, the first of the known names, or the only one."""
     only = list(arrays)[:1] if len(arrays) == 1 and chosen in {None, *arrays} else []
     names = [name for name in ((chosen,) if chosen is not None else known) if name in arrays] or only
+    if not names and chosen is None and known is _LOGITS:  # of two arrays the logits are the one of numbers
+        names = [name for name, array in arrays.items() if array.ndim > 1 and array.dtype.kind in "fV"]
+        names = names if len(names) == 1 else []
     if not names and arrays:
         wanted = f"'{printable(chosen or known[0])}', but {_listed(arrays)}"
-        option = f"; pass --{known[0]}-name" if chosen is None else ""
+        option = f"; pass --{known[0]}-name, such as --{known[0]}-name {printable(next(iter(arrays)))}"
+        option = option if chosen is None else ""
         raise XentError(f"{printable(path)}: has no array {wanted}{option}")
     if not names or not isinstance(arrays[names[0]], np.ndarray):
         raise XentError(f"{printable(path)}: holds no array")
     return names[0], arrays[names[0]]
+
+
+def _whole(labels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """Return labels that are whole numbers in a floating dtype as integers; others as they are."""
+    with np.errstate(all="ignore"):
+        whole = np.asarray(labels).astype(np.int64)
+    return whole if np.array_equal(whole, labels) else labels
 
 
 def _listed(arrays: Mapping[str, Any]) -> str:
@@ -203,7 +254,9 @@ def _arrays(path: str) -> Mapping[str, Any]:
     """Open the arrays of a file by name; raises XentError for what is no file of arrays."""
     suffix = Path(path).suffix
     if suffix not in _SUFFIXES:
-        raise XentError(f"{printable(path)}: unsupported file type; supported are {', '.join(_SUFFIXES)}")
+        hint = f"; save {_SAVE}" if suffix in _PICKLES else ""
+        supported = f"unsupported file type; supported are {', '.join(_SUFFIXES)}"
+        raise XentError(f"{printable(path)}: {supported}{hint}")
     try:
         if suffix == ".safetensors":
             return _safetensors(path)

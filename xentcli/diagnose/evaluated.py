@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray
 
 VISIBLE: Final = 1e-3  # of a loss that people read to three decimals: a smaller error is never seen
+_LABEL_SUM: Final = 2.0**-8  # labels rounded to bfloat16 sum to 1 within as much
 _ORDINARY: Final = 32  # logits up to here are of any network: their rounding is the format's, not a fault
 # Of each method the finding where it is nan or infinite, and that where it is off.
 _SOFT: Final = {
@@ -163,7 +164,7 @@ _SOFT_INPUTS: Final = (
         "labels-not-normalised",
         "labels-not-normalised",
         "the labels do not sum to 1",
-        lambda f: ~f.invalid & (np.abs(f.label_sum - 1) > VISIBLE),
+        lambda f: ~f.invalid & (np.abs(f.label_sum - 1) > _LABEL_SUM),
         Severity.BROKEN,
     ),
     _rule(

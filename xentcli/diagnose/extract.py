@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from xentcli.formats import FloatArray, IntArray
 
 
+_TRIES: Final = 300  # sets of classes; where nearly all are needed, ddmin tries as many as there are
+
+
 def extracted(diagnosis: Diagnosis) -> str:
     """Return the case of the worst rows, or of the first of them where all are more than a case may hold.
 
-    Raises XentError where no row has a finding, labels are missing, or one row is more than a case may hold.
+    There is one at least. Raises XentError where labels are missing, or a row is more than a case may hold.
     """
-    if not diagnosis.rows:
-        raise XentError("no row has a finding: there is nothing to extract")
     if not diagnosis.survey.labelled:
         raise XentError("a case needs labels: give --labels")
     rows = diagnosis.rows
@@ -57,6 +58,8 @@ def _case(diagnosis: Diagnosis, rows: Sequence[WorstRow]) -> str:
     clips = [rule for row in rows for rule in row.rules if rule.clip]
     own = [rule for rule in clips if rule.name == CASE_CLIP]
     clip = max((rule.clip for rule in own or clips if rule.clip), default=None)
+    if not own and diagnosis.response is not None and diagnosis.response.is_method:
+        clip = None  # the method was asked with its own
     left = _relabelled(numbers, columns, diagnosis.classes)
     return case_yaml(title, x[:, columns], left, source, clip)
 
@@ -97,10 +100,11 @@ def shrunk(logits: "FloatArray", labels: "IntArray", rules: tuple[RowRule, ...])
     first_nan = is_nan.argmax(axis=1)[is_nan.any(axis=1)]
     telling = np.unique(np.concatenate([valid, order[:, 0], order[:, -2:].ravel(), first_nan]))
     columns = telling if suffices(telling) else every
-    size = len(columns) // 2
+    size, tries = len(columns) // 2, 0
     while size:
         start = 0
-        while start < len(columns):
+        while start < len(columns) and tries < _TRIES:
+            tries += 1
             fewer = np.delete(columns, slice(start, start + size))
             if len(fewer) and suffices(fewer):
                 columns = fewer

@@ -1,7 +1,7 @@
 """What a loss makes of the rows of a dump: one of xent's methods, or anyone's function."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +10,12 @@ import numpy as np
 from xentcli.diagnose.evaluated import is_wrong
 from xentcli.diagnose.survey import Survey
 from xentcli.errors import XentError
-from xentcli.frameworks.conventions import Convention
+from xentcli.frameworks.conventions import (
+    CONVENTIONS,
+    Convention,
+    convention_of_library,
+    find_convention,
+)
 from xentcli.frameworks.function import failure
 from xentcli.frameworks.request import request
 from xentcli.frameworks.subject import InSubprocess
@@ -18,10 +23,13 @@ from xentcli.load.build import build_batch
 from xentcli.methods import arithmetic
 
 if TYPE_CHECKING:
+    from xentcli.diagnose.tried import Tried
     from xentcli.formats import BoolArray, FloatArray, IntArray
     from xentcli.methods.method import Method
     from xentcli.model import Batch
 
+_SAME: Final = 1e-3  # relative: what two programs that make the same mistake may differ by
+_MOST_CAUSES: Final = 2  # of a function whose formula is unknown
 _KERNEL_NUMBERS: Final = 2**20  # of a block; a method makes a few arrays of its size
 _REQUEST_NUMBERS: Final = 2**15  # of a block that travels as JSON, 20 bytes each
 
@@ -57,6 +65,20 @@ class Response:
         value = self.values[row]
         return "nan" if np.isnan(value) else "infinite" if np.isinf(value) else "off"
 
+    def causes_of(self, row: int, tried: "Sequence[Tried]") -> tuple[str, ...]:
+        """Name why a failing row is wrong: as the method is there, or those that return the same."""
+        value, state = self.values[row], self.state(row)
+        alike = [each for each in tried if each.method == self.name]
+        if not self.is_method:
+            alike = [each for each in tried if each.state == state and _is_same(each.loss, value)]
+        return tuple(dict.fromkeys(each.finding for each in alike if each.finding))[:_MOST_CAUSES]
+
+
+def _is_same(one: float, other: float) -> bool:
+    if not math.isfinite(one) or not math.isfinite(other):
+        return one == other or (math.isnan(one) and math.isnan(other))
+    return abs(one - other) <= _SAME * abs(other)
+
 
 def respond_by_method(
     survey: Survey, method: "Method", clip: tuple[float, float] | None, progress: Progress
@@ -75,13 +97,19 @@ def respond_by_method(
     return _response(survey, method.name, values, asked, is_method=True)
 
 
-def respond_by_target(survey: Survey, target: str, called: Convention, progress: Progress) -> Response:
+def respond_by_target(
+    survey: Survey, target: str, called: Convention, progress: Progress, *, is_chosen: bool
+) -> Response:
     """Call a function, in a process of its own, with all rows that it supports.
+
+    Unless its convention ``is_chosen`` it is called with the first row by that of each library whose arrays
+    it may expect.
 
     Where it returns one number for many rows, each row is a call, as of a mean. Raises XentError where it
     cannot be imported, raises, or returns no losses.
     """
-    subject = InSubprocess(target, None, called, math.inf)
+    subject = _open(survey, target, called, is_chosen=is_chosen)
+    called = replace(subject.convention, reduction=called.reduction)
     try:
         asked = _asked(survey, ignored="ignore_index" in subject.parameters)
 
@@ -102,6 +130,27 @@ def respond_by_target(survey: Survey, target: str, called: Convention, progress:
     finally:
         subject.stop()
     return _response(survey, target, values, asked, is_method=False)
+
+
+def _open(survey: Survey, target: str, called: Convention, *, is_chosen: bool) -> InSubprocess:
+    """Start a function, by a convention in which it takes a row that is no broken one."""
+    subject = InSubprocess(target, None, called, math.inf)
+    labels = {"binary": ".binary", "rows": ".rows"}.get(survey.kind, "")
+    names = [convention_of_library(name) for name in ("numpy", *subject.libraries)]
+    names = [f"{name.partition('.')[0]}{labels}" for name in names]
+    row = int(np.flatnonzero(np.isfinite(survey.columns.loss))[:1].sum())
+    shard, number = survey.place(row)
+    x, y = np.asarray(shard.logits[number : number + 1]), np.asarray(shard.labels[number : number + 1])
+    batch = build_batch(x[:, 0] if survey.kind == "binary" else x, y, survey.dtype)
+    for name in () if is_chosen else [each for each in names if each in CONVENTIONS]:
+        other = InSubprocess(target, None, find_convention(name, target, None), math.inf)
+        if other.convention.why_unsupported(batch, other.parameters) is None:
+            response = other.respond(request(batch, survey.dtype, "none", other.convention))
+            if "losses" in response:
+                subject.stop()
+                return other
+        other.stop()
+    return subject
 
 
 def _called(subject: InSubprocess, batch: "Batch", dtype: str, target: str) -> "FloatArray":

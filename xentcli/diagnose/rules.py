@@ -222,6 +222,14 @@ _METHODS: Final = (
         methods=("textbook",),
     ),
     RowRule(
+        "ignored-row-leaks",
+        "ignored-row-leaks",
+        "an ignored row is multiplied by 0: naive, by_hand and textbook give nan",
+        lambda f: f.ignored & (f.max < np.inf) & ~(f.probability(f.min)[1] > 0),
+        severity=Severity.NAN,
+        methods=("naive", "by_hand", "textbook"),
+    ),
+    RowRule(
         "masked-infinity",
         "dense",
         "a class other than the label is -inf: dense gives nan",

@@ -1,6 +1,6 @@
 """A survey in a few numbers: quantiles, how many rows each rule applies to, the worst rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, cast
@@ -10,12 +10,14 @@ import numpy as np
 from xentcli import formats
 from xentcli.bulk import losses
 from xentcli.diagnose.evaluated import visible
-from xentcli.diagnose.rules import RowRule, Severity
+from xentcli.diagnose.rules import CASE_CLIP, RowRule, Severity
 from xentcli.diagnose.survey import Survey
+from xentcli.diagnose.tried import Tried, try_methods
 from xentcli.formats import FORMATS
+from xentcli.judge.findings import FINDINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from xentcli.diagnose.response import Response
     from xentcli.formats import FloatArray, IntArray
@@ -26,6 +28,16 @@ _SAMPLE: Final = 64  # rows whose loss is evaluated in long double
 _OF_OTHER_FORMATS: Final = {"rounded-logits", "low-precision-sum"}  # never why a loss in this one is wrong
 _LABELS: Final = 2**20  # labels counted at a time: 8 MiB, however long the dump
 _RANKS: Final = tuple(Severity)
+_FEWEST: Final = 8  # rows of random logits that lie from 0 to 1 by chance once in 2^16
+_LOOKED_AT: Final = 4096  # rows
+_SUM_OF_ROUNDED: Final = 2.0**-7  # what probabilities rounded to bfloat16 and then summed may be off
+_PROBABILITIES: Final = RowRule(
+    "other-probabilities",
+    "other-probabilities",
+    "the logits look like probabilities",
+    lambda f: f.ignored,
+    severity=Severity.OFF,
+)
 _ALL_IGNORED: Final = RowRule(
     "empty-mean",
     "empty-mean",
@@ -62,7 +74,7 @@ class WorstRow:
 
     ``label`` and ``loss`` are None where there is none or it is unknown. ``lowest`` and ``highest`` are the
     classes of the smallest and largest logit, or of the first nan; ``response`` is what the loss in question
-    gives.
+    gives, and ``tried`` what xent's methods do.
     """
 
     path: str
@@ -77,6 +89,13 @@ class WorstRow:
     highest: int
     rules: tuple[RowRule, ...]
     response: float | None
+    is_ignored: bool
+    tried: tuple[Tried, ...]
+
+    @property
+    def is_invalid(self) -> bool:
+        """Whether it has no loss, whatever the method."""
+        return any(rule.is_invalid for rule in self.rules)
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -146,6 +165,15 @@ def summarise(survey: Survey, most: int = 10, response: "Response | None" = None
     named = tuple(_worst_row(survey, row, response) for row in numbers if row in leading)
     shown = set(numbers[:most])
     dump_wide = _count_dump_rules(survey)
+    found = {rule: len(affected[rule]) for rule in ranked}
+    if response is not None:
+        found = _explained(found, response, named)
+    else:
+        names = {rule: _renamed(rule, affected[rule], named) for rule in ranked}
+        found = {names[rule]: number for rule, number in found.items()}
+        severities = {names[rule]: severity for rule, severity in severities.items()}
+        named = tuple(replace(row, rules=tuple(names[rule] for rule in row.rules)) for row in named)
+    severities = {rule: rule.severity for rule in found} | severities
     return Diagnosis(
         survey,
         survey.dtype,
@@ -154,7 +182,7 @@ def summarise(survey: Survey, most: int = 10, response: "Response | None" = None
         _median(survey.columns.midrange),
         _median(survey.columns.range),
         _losses(survey),
-        dump_wide | {rule: len(affected[rule]) for rule in ranked},
+        dump_wide | found,
         tuple(row for row in named if row.row_in_dump in shown),
         named,
         severities | {rule: rule.severity for rule in dump_wide},
@@ -184,11 +212,46 @@ def _explaining(affected: "dict[RowRule, IntArray]", response: "Response") -> "d
         rule: rows if rule.severity is Severity.BROKEN else np.intersect1d(rows, response.failing)
         for rule, rows in affected.items()
     }
-    found = {
-        rule: rows for rule, rows in found.items() if len(rows) and rule.finding not in _OF_OTHER_FORMATS
-    }
-    own = {rule: rows for rule, rows in found.items() if rule.concerns(response.name)}
-    return own if response.is_method and own else found
+    return {rule: rows for rule, rows in found.items() if len(rows) and rule.finding not in _OF_OTHER_FORMATS}
+
+
+def _explained(
+    found: dict[RowRule, int], response: "Response", named: "Sequence[WorstRow]"
+) -> dict[RowRule, int]:
+    """Return the rules of broken rows, and of what makes the loss go wrong in the rows that are named."""
+    broken = {rule: rows for rule, rows in found.items() if rule.severity is Severity.BROKEN}
+    causes: dict[str, str] = {}
+    for row in (row for row in named if row.row_in_dump in response.failing and not row.is_invalid):
+        for finding in response.causes_of(row.row_in_dump, row.tried):
+            causes.setdefault(finding, response.state(row.row_in_dump))
+    explained = {}
+    for finding, state in causes.items():
+        known = [rule for rule in found if rule.finding == finding and response.name in rule.methods]
+        rule, rows = _rule_of(finding, response.name, state), len(getattr(response, state))
+        explained.update({known[0]: found[known[0]]} if known else {rule: rows})
+    return broken | {rule: rows for rule, rows in explained.items() if rule not in broken}
+
+
+def _rule_of(finding: str, name: str, state: str) -> RowRule:
+    """Return the rule of a finding in a loss of which no rule says it."""
+    words = next(each.short for each in FINDINGS if each.name == finding)
+    severity = Severity.OFF if state == "off" else Severity.NAN
+    return RowRule(
+        finding, f"{name} {finding}", words, lambda f: f.ignored, severity=severity, methods=(name,)
+    )
+
+
+def _renamed(rule: RowRule, rows: "IntArray", named: "Sequence[WorstRow]") -> RowRule:
+    """Return the rule of methods with the finding that is why they fail in the worst row that is named."""
+    mine = [row for row in named if rule.methods and row.row_in_dump in rows]
+    states = {"off"} if rule.severity is Severity.OFF else {"nan", "infinite", "off"}
+    causes = [
+        each.finding
+        for row in mine
+        for each in row.tried
+        if each.method in rule.methods and each.state in states and each.finding
+    ]
+    return replace(rule, finding=causes[0]) if causes else rule
 
 
 def _by_turns(rows: "Iterable[IntArray]", most: int) -> "Iterator[int]":
@@ -202,6 +265,8 @@ def _count_dump_rules(survey: Survey) -> dict[RowRule, int]:
     ignored, index = survey.columns.ignored, survey.ignore_index
     if ignored and ignored == survey.rows:
         return {_ALL_IGNORED: ignored}
+    if _are_probabilities(survey):
+        return {_PROBABILITIES: survey.rows}
     classes = survey.shards[0].logits.shape[1]
     if not ignored or not 0 <= index < classes:
         return {}
@@ -212,6 +277,15 @@ def _count_dump_rules(survey: Survey) -> dict[RowRule, int]:
             valid = block[(block >= 0) & (block < classes)].astype(np.int64)
             counts += np.bincount(valid, minlength=classes)
     return {_FREQUENT_IGNORED: ignored} if counts[index] == counts.max() else {}
+
+
+def _are_probabilities(survey: Survey) -> bool:
+    """Whether all logits lie from 0 to 1, and those of each row that is looked at sum to 1."""
+    if survey.rows < _FEWEST or not 0 <= survey.columns.min <= survey.columns.max <= 1:
+        return False
+    x = np.asarray(survey.shards[0].logits[:_LOOKED_AT]).astype(np.float64)
+    sums = 1.0 if survey.kind == "binary" else x.sum(axis=1)
+    return bool((np.isfinite(x).all(axis=1) & (np.abs(sums - 1) <= _SUM_OF_ROUNDED)).all())
 
 
 def row_of(survey: Survey, row: int) -> "tuple[FloatArray, FloatArray | float | None]":
@@ -246,7 +320,16 @@ def _worst_row(survey: Survey, row: int, response: "Response | None") -> WorstRo
         highest,
         survey.rules_of(row),
         None if response is None or not response.asked[row] else float(response.values[row]),
+        survey.kind == "indices" and label == survey.ignore_index,
+        () if label is None else _tried(survey, row, logits, label),
     )
+
+
+def _tried(survey: Survey, row: int, logits: "FloatArray", label: "FloatArray | float") -> tuple[Tried, ...]:
+    clip = next((rule.clip for rule in survey.rules if rule.name == CASE_CLIP), None)
+    ignored = survey.ignore_index if survey.kind == "indices" else None
+    loss = float(survey.columns.loss[row])
+    return try_methods(logits, label, loss, ignored, clip, binary=survey.kind == "binary")
 
 
 def _median(values: "FloatArray") -> float:

@@ -122,6 +122,7 @@ FRAMEWORK_METHODS: Final = (
         "ignore_index",
     ),
 )
+FUNCTIONS: Final = {method.name: method for method in FRAMEWORK_METHODS}
 EXTRAS: Final = tuple(dict.fromkeys(library.extra for library in LIBRARIES.values()))
 NAMES: Final = (*(method.name for method in FRAMEWORK_METHODS), *LIBRARIES, GROUP)
 

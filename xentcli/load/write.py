@@ -33,7 +33,7 @@ def case_yaml(  # noqa: PLR0913, PLR0917 - each is a key of a case file
     parts = [f"title: {json.dumps(title, ensure_ascii=False)}"]
     parts += [] if source is None else [f"source: {json.dumps(source, ensure_ascii=False)}"]
     parts += [f"dtype: {logits.dtype}", _array("logits", logits), _array("labels", labels)]
-    parts += _label_keys(labels, logits) if labels.dtype.kind in "biu" else []
+    parts += _label_keys(labels, logits) if labels.ndim == 1 else []
     parts += [] if probabilities is None else [_array("probabilities", probabilities)]
     parts += [] if clip is None else [f"clip: {list(clip)}"]
     return "\n".join(parts) + "\n"
@@ -42,8 +42,8 @@ def case_yaml(  # noqa: PLR0913, PLR0917 - each is a key of a case file
 def _label_keys(labels: "NDArray[Any]", logits: "FloatArray") -> list[str]:
     """Write the keys that say what integers count for that are no class."""
     rows = logits.ndim > 1
-    classes, word = (logits.shape[1], "nan") if rows else (2, "as_is")
-    invalid = {int(label) for label in labels if not 0 <= label < classes}
+    most, word = (logits.shape[1] - 1, "nan") if rows else (1, "as_is")
+    invalid = {label for label in labels.tolist() if not 0 <= label <= most}
     keys = [f"ignore_index: {IGNORE_INDEX}"] if rows and IGNORE_INDEX in invalid else []
     invalid -= {IGNORE_INDEX} if rows else set()
     numbers = ", ".join(map(str, sorted(invalid)))

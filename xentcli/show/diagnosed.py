@@ -57,7 +57,7 @@ def _remedies(
     diagnosis: Diagnosis, rules: "Iterable[RowRule]", after: str, width: int
 ) -> "Iterator[tuple[str, ...]]":
     """Return each remedy once, and what to type next; a command stays on one line, to be copied."""
-    for sentence in dict.fromkeys(map(remedy, rules)):
+    for sentence in dict.fromkeys(remedy(rule.finding) for rule in rules):
         yield from labelled("remedy", sentence, width)
     if diagnosis.rows and diagnosis.survey.labelled:
         yield "  ", Cell("next    ", Tone.CONTEXT), Cell(after, Tone.COMMAND)
@@ -80,6 +80,7 @@ def _facts(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
     survey, columns, loss = diagnosis.survey, diagnosis.survey.columns, diagnosis.losses
     files = f" in {len(survey.shards)} files" if len(survey.shards) > 1 else ""
     shape = f"{diagnosis.total} × {diagnosis.classes} {diagnosis.dtype}{files}"
+    shape += f" · {survey.shards[0].names}" if survey.shards[0].names else ""
     facts = [f"{shape} · no finite logit"]
     if columns.min <= columns.max:
         offset = f"offset {diagnosis.offset:.6g}, spread {diagnosis.spread:.6g} (medians over rows)"

@@ -3,12 +3,14 @@
 import math
 from typing import TYPE_CHECKING, Final
 
-from xentcli.diagnose.answer import cause, failing_rows, matches, means
-from xentcli.diagnose.rules import RowRule, Severity
+import numpy as np
+
+from xentcli.diagnose.answer import causes, failing_methods, failing_rows, matches, means, shows
+from xentcli.diagnose.rules import Severity
 from xentcli.diagnose.summary import LEADING
 from xentcli.errors import count, printable
-from xentcli.formats import FORMATS
 from xentcli.judge.findings import FINDINGS
+from xentcli.methods.table import METHOD_NAMES
 from xentcli.show.sentences import joined
 
 if TYPE_CHECKING:
@@ -33,9 +35,14 @@ _WHY: Final = {
     "tail-collapse": "its loss of {loss:.3g} is lost beside 1",
     "offset-cancellation": "its logits near {max:.3g} cancel the loss of {loss:.3g}",
     "clip-active": "its loss of {loss:.3g} is beyond the clip",
-    "sigmoid-rounding": "the sigmoid of {max:g} is rounded to {sigmoid}",
+    "sigmoid-rounding": "the sigmoid of {max:g} is rounded",
+    "value-overflows-dtype": "its true loss is beyond {dtype}",
+    "low-precision-sum": "a sum over {classes} classes loses terms or overflows in {dtype}",
+    "ignored-row-leaks": "it is ignored, but its inf or nan is multiplied by 0",
 }
 _BINARY_WHY: Final = {
+    "log-of-zero": "the sigmoid of {max:g} is rounded to {sigmoid}",
+    "zero-times-infinity": "the sigmoid of {max:g} is rounded to {sigmoid}",
     "nan-logit": "its logit is nan",
     "infinite-logit": "its logit is {max:g}",
     "label-out-of-range": "label {label:g} is not from 0 to 1",
@@ -45,6 +52,10 @@ _SOFT_WHY: Final = {
     "label-on-mask": "the logit of a class with a label above 0 is -inf",
     "log-of-zero": "the probability of a class with a label above 0 underflows",
 }
+
+_UNDERFLOWS: Final = {"zero-times-infinity", "log-of-zero"}
+_IGNORED: Final = {-100, -1, 255}  # what programs mark rows with that do not count
+_MASK: Final = -1e4  # logits from here down are masks: a network's own have a few digits
 
 
 def verdict(diagnosis: "Diagnosis", observed: str | None = None) -> str:
@@ -61,24 +72,25 @@ def verdict(diagnosis: "Diagnosis", observed: str | None = None) -> str:
     return said
 
 
-def why(row: "WorstRow", rule: RowRule, diagnosis: "Diagnosis") -> str:
-    """Say why a rule applies to a row."""
-    kind = diagnosis.survey.kind
-    words = {**_WHY, **({"binary": _BINARY_WHY, "rows": _SOFT_WHY}.get(kind, {}))}
-    if rule.finding == "zero-times-infinity" and row.min == -math.inf:
+def why(row: "WorstRow", finding: str, diagnosis: "Diagnosis") -> str:
+    """Say why a row is wrong, by the name of a finding."""
+    words = {**_WHY, **({"binary": _BINARY_WHY, "rows": _SOFT_WHY}.get(diagnosis.survey.kind, {}))}
+    if finding == "zero-times-infinity" and row.min == -math.inf:
         return f"class {row.lowest} is masked by -inf, its probability 0"
-    if rule.finding == "exp-overflow" and row.max < math.log(FORMATS[diagnosis.dtype].largest):
-        return f"exp of {row.min:g}, its logit of class {row.lowest}, underflows"
-    if rule.finding not in words:
-        return rule.says
+    if finding in _UNDERFLOWS and row.min <= _MASK and row.loss is not None and row.loss >= -_MASK:
+        return f"the logit of its label is {row.min:g}, as of a masked class"
+    if finding not in words:
+        return _CATALOGUE[finding].short
     fields = {name: getattr(row, name) for name in ("label_sum", "loss", "min", "max", "lowest", "highest")}
-    fields |= {"label": row.label, "sigmoid": 1 if row.max > 0 else 0}
-    return words[rule.finding].format(**fields)
+    fields |= {"sigmoid": 1 if row.max > 0 else 0}
+    said = words[finding].format(label=row.label, dtype=diagnosis.dtype, classes=diagnosis.classes, **fields)
+    is_leaking = row.is_ignored and finding in {"nan-logit", "infinite-logit"}
+    return f"{said}; it is ignored, but its gradient is nan" if is_leaking else said
 
 
-def remedy(rule: RowRule) -> str:
+def remedy(finding: str) -> str:
     """Return the remedy of the catalogue."""
-    return _CATALOGUE[rule.finding].remedy
+    return _CATALOGUE[finding].remedy
 
 
 def _said(diagnosis: "Diagnosis", observed: str | None) -> str:
@@ -113,8 +125,15 @@ def _of_methods(diagnosis: "Diagnosis") -> str:
         for severity, how in ranks
         if (named := _named_rows(diagnosis, severity, f"row is {how}", f"rows are {how}"))
     ]
+    if "other-probabilities" in findings:
+        given = "The logits look like probabilities: every row lies between 0 and 1"
+        given += "" if survey.kind == "binary" else " and sums to 1"
+        twice = "sigmoid" if survey.kind == "binary" else "softmax"
+        said.insert(0, f"{given}. A loss that expects logits then takes the {twice} twice.")
+    elif said:
+        said.insert(0, "No row is broken.")
     if said:
-        return " ".join(("No row is broken.", *said))
+        return " ".join(said)
     if "ignored-class-is-frequent" in findings:
         ignored = f"the ignored class {survey.ignore_index} is the most frequent label"
         share = f"{survey.columns.ignored} of {survey.rows}"
@@ -136,52 +155,74 @@ def _of_response(diagnosis: "Diagnosis") -> str:
     name = printable(response.name)
     if not clauses:
         others = "the others" if Severity.BROKEN in diagnosis.harmed else f"all {diagnosis.survey.rows} rows"
-        return f"{name} is right on {others}: finite, and nowhere visibly off."
-    failing = [(row, cause(row, diagnosis)) for row in diagnosis.leading if diagnosis.is_failing(row)]
-    number = len(response.failing)
+        zeros = int(((response.values == 0) & (diagnosis.survey.columns.loss > 0)).sum())
+        small = f" {zeros} of them are 0 where the loss is tiny." if zeros else ""
+        return f"{name} is right on {others}: finite, and nowhere visibly off.{small}"
+    failing = [row for row in diagnosis.leading if diagnosis.is_failing(row)]
     rows = f"{joined(clauses)} of {count(diagnosis.survey.rows, 'row')}"
-    return f"{name} is {rows}: {_named(failing, number, diagnosis)}."
+    named = f"{name} is {rows}: {_named(failing, len(response.failing), diagnosis)}."
+    is_mistake = not response.is_method and 2 * len(response.off) > diagnosis.survey.rows
+    return f"{named} 'xent check {name}' names the mistake." if is_mistake else named
 
 
 def _of_observed(diagnosis: "Diagnosis", observed: str) -> str:
     """Say whether a loss that somebody saw comes from these rows, and why."""
     response, value = diagnosis.response, float(observed)
     by = "" if response is None else f" by {printable(response.name)}"
-    if math.isfinite(value):
-        if matches(diagnosis, observed):
-            said = f"{observed} is the loss of these rows{by}: the dump is the batch you saw."
-            is_right = response is None or not len(response.failing)
-            return said if is_right else f"{said} But {_of_response(diagnosis)}"
+    if not math.isfinite(value):
+        return _of_abnormal(diagnosis, "nan" if math.isnan(value) else "inf")
+    if not matches(diagnosis, observed):
         both = means(diagnosis)
         so = f"their mean is {both[0]:.6g}, their sum {both[1]:.6g}" if both else "none has a finite loss"
-        return f"{observed} is not the loss of these rows{by}: {so}. {_why_not(diagnosis)}".rstrip()
-    return _of_abnormal(diagnosis, "nan" if math.isnan(value) else "inf", by)
+        return f"{observed} is not the loss of these rows{by}: {so}. {_why_not(diagnosis, observed)}".rstrip()
+    broken = _rows_of(diagnosis, Severity.BROKEN)
+    if broken:
+        return f"{observed} is the loss{by} of the rows that have one. {broken}"
+    said = f"{observed} is the loss of these rows{by}: the dump is the batch you saw."
+    is_right = response is None or not len(response.failing)
+    return said if is_right else f"{said} But {_of_response(diagnosis)}"
 
 
-def _of_abnormal(diagnosis: "Diagnosis", word: str, by: str) -> str:
+def _of_abnormal(diagnosis: "Diagnosis", word: str) -> str:
     """Say which row makes a loss nan or inf, and why."""
     response, state = diagnosis.response, "nan" if word == "nan" else "infinite"
     rows = failing_rows(diagnosis, state)
     if not rows:
-        where = (
-            f"{printable(response.name)} is {word} on none" if response else f"no formula is {word} on any"
-        )
-        said = f"Your loss is {word}, but not because of these rows: {where} of {diagnosis.survey.rows}."
-        return f"{said} Dump the step at which it went {word}."
-    rule = cause(rows[0], diagnosis)
-    because = why(rows[0], rule, diagnosis) if rule else f"so{by}, though no rule says why"
+        return _of_other_rows(diagnosis, word)
+    row = rows[0]
+    mine = [each for each in row.tried if each.state == state]
+    found = causes(row, diagnosis)
+    if response is None and not row.is_invalid:
+        found = tuple(each.finding for each in mine if each.finding)[:1]
+    because = " or ".join(why(row, finding, diagnosis) for finding in found) or "no finding says why"
     others = " and others" if len(rows) > 1 else ""
-    loss = f"our loss is {word} because of {_place(rows[0], diagnosis)}{others}: {because}."
-    mend = remedy(rule) if rule else ""
-    if response is None and Severity.BROKEN not in diagnosis.harmed:
-        return f"No row is broken. With {_methods(diagnosis, Severity.NAN)} y{loss} {mend}".rstrip()
+    loss = f"our loss is {word} because of {_place(row, diagnosis)}{others}: {because}."
+    mend = remedy(found[0]) if found else ""
+    if response is None and not any(rule.severity is Severity.BROKEN for rule in row.rules):
+        names = joined([each.method for each in mine])
+        return f"No row is broken. With {names} y{loss} {mend}".rstrip()
     return f"Y{loss} {mend}".rstrip()
 
 
-def _why_not(diagnosis: "Diagnosis") -> str:
+def _of_other_rows(diagnosis: "Diagnosis", word: str) -> str:
+    """Say that no row makes a loss nan or inf; an ignored one may have a nan in its gradient alone."""
+    response, rows = diagnosis.response, diagnosis.survey.rows
+    where = f"{printable(response.name)} is {word} on none" if response else f"no formula is {word} on any"
+    said = f"Your loss is {word}, but not because of these rows: {where} of {rows}."
+    ignored = [row for row in diagnosis.leading if row.is_ignored and not math.isfinite(row.max)]
+    if ignored:
+        place = _place(ignored[0], diagnosis)
+        return f"{said} But {place} is ignored and holds {ignored[0].max:g}: its gradient is nan."
+    return f"{said} Dump the step at which it went {word}."
+
+
+def _why_not(diagnosis: "Diagnosis", observed: str) -> str:
     """Say what may be why another loss was seen."""
     if diagnosis.response is not None and len(diagnosis.response.failing):
         return _of_response(diagnosis)
+    for rule, rows in diagnosis.rules.items():
+        if rule.clip is not None and shows(observed, -math.log(rule.clip[0])):
+            return f"It is -ln({rule.clip[0]:g}): {rule.says}, in {count(rows, 'row')}."
     return (
         _rows_of(diagnosis, Severity.BROKEN) or "Another step, weights, smoothing or another formula gave it."
     )
@@ -191,36 +232,65 @@ def _rows_of(diagnosis: "Diagnosis", severity: Severity) -> str:
     """Say how many rows are broken, and which; nothing where none is."""
     total = count(diagnosis.survey.rows, "row")
     said = _named_rows(diagnosis, severity, f"of {total} is broken", f"of {total} are broken")
-    return f"{said}." if said else ""
+    return f"{said}.{_label_hint(diagnosis)}" if said else ""
+
+
+def _label_hint(diagnosis: "Diagnosis") -> str:
+    """Say what labels that are no class may mean, by all of them."""
+    survey = diagnosis.survey
+    rule = next((rule for rule in diagnosis.rules if rule.finding == "label-out-of-range"), None)
+    if rule is None or survey.kind != "indices":
+        return ""
+    labels = np.concatenate([np.asarray(shard.labels).ravel() for shard in survey.shards])[: survey.rows]
+    invalid = np.unique(
+        labels[survey.affected(survey.rules[[r.name for r in survey.rules].index(rule.name)])]
+    )
+    if len(invalid) == 1 and invalid[0] == diagnosis.classes and labels.min() >= 1:
+        return f" Labels run from {labels.min()} to {labels.max()}: do they count from 1? Subtract 1."
+    if len(invalid) == 1 and (invalid[0] in _IGNORED or diagnosis.rules[rule] > 1):
+        return f" If {invalid[0]} marks rows to ignore, pass --ignore-index {invalid[0]}."
+    return ""
 
 
 def _named_rows(diagnosis: "Diagnosis", severity: Severity, one: str, several: str) -> str:
     """Say how many rows something befalls, and name the first; nothing where there are none."""
     if severity not in diagnosis.harmed:
         return ""
-    pairs = [(row, _first(row, severity, diagnosis)) for row in diagnosis.leading]
+    rows = [row for row in diagnosis.leading if _is_harmed(row, severity, diagnosis)]
     number = diagnosis.harmed[severity]
-    named = _named([(row, rule) for row, rule in pairs if rule], number, diagnosis)
-    return f"{number} {one if number == 1 else several}: {named}"
+    return f"{number} {one if number == 1 else several}: {_named(rows, number, diagnosis, severity)}"
 
 
-def _first(row: "WorstRow", severity: Severity, diagnosis: "Diagnosis") -> RowRule | None:
-    """Return the first rule that does such harm to a row."""
-    return next((rule for rule in row.rules if diagnosis.severities[rule] is severity), None)
+def _is_harmed(row: "WorstRow", severity: Severity, diagnosis: "Diagnosis") -> bool:
+    """Whether a rule does such harm to a row."""
+    return any(diagnosis.severities.get(rule) is severity for rule in row.rules)
 
 
-def _named(rows: "Sequence[tuple[WorstRow, RowRule | None]]", number: int, diagnosis: "Diagnosis") -> str:
+def _named(
+    rows: "Sequence[WorstRow]", number: int, diagnosis: "Diagnosis", severity: Severity | None = None
+) -> str:
     """Name the first rows, each with its cause, and say how many there are beside."""
-    causes = [f" ({why(row, rule, diagnosis)})" if rule else "" for row, rule in rows[:LEADING]]
-    named = [_place(row, diagnosis) + said for (row, _), said in zip(rows, causes, strict=False)]
+    named = []
+    for row in rows[:LEADING]:
+        because = " or ".join(why(row, each, diagnosis) for each in causes(row, diagnosis, severity))
+        named.append(_place(row, diagnosis) + (f" ({because})" if because else ""))
     return ", ".join(named) + (f" and {number - len(named)} more" if number > len(named) else "")
 
 
 def _place(row: "WorstRow", diagnosis: "Diagnosis") -> str:
-    return f"row {row.row}" + (f" of {printable(row.path)}" if len(diagnosis.survey.shards) > 1 else "")
+    """Name a row, with its indices where the array has more axes than one besides that of the classes."""
+    shape = diagnosis.survey.place(row.row_in_dump)[0].shape
+    has_axes = sum(length > 1 for length in shape) > 1
+    inner = f" {list(map(int, np.unravel_index(row.row, shape)))}" if has_axes else ""
+    return f"row {row.row}{inner}" + (
+        f" of {printable(row.path)}" if len(diagnosis.survey.shards) > 1 else ""
+    )
 
 
 def _methods(diagnosis: "Diagnosis", severity: Severity) -> str:
-    """Name the methods that go wrong so."""
+    """Name the methods that go wrong so in the rows that are named, else those of the rules."""
+    rows = [row for row in diagnosis.leading if _is_harmed(row, severity, diagnosis)]
+    tried = [each.method for row in rows for each in failing_methods(row, severity)]
     rules = (rule for rule in diagnosis.rules if diagnosis.severities[rule] is severity)
-    return joined(list(dict.fromkeys(name for rule in rules for name in rule.methods)))
+    names = {*tried} or {name for rule in rules for name in rule.methods}
+    return joined([name for name in METHOD_NAMES if name in names])

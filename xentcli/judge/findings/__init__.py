@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 _THEMES: Final = (ranges, gradients, rounding, masks, inputs)
 FINDINGS: Final = tuple(finding for theme in _THEMES for finding in theme.FINDINGS)
 # The causes of a wrong loss, what is nearest to the input first: it explains what follows from it.
-_CAUSES: Final = tuple(f for theme in (inputs, masks, ranges, rounding) for f in theme.FINDINGS)
+_OVERFLOWS: Final = (ranges.difference_overflow, ranges.exp_overflow)
+_CAUSES: Final = (
+    *(f for theme in (inputs, masks) for f in theme.FINDINGS),
+    *_OVERFLOWS,
+    *(f for theme in (ranges, rounding) for f in theme.FINDINGS),
+)
 
 
 def main_cause(judgement: "Judgement") -> "Finding | None":

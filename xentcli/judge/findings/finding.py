@@ -15,7 +15,7 @@ WRONG: Final = 0.01  # of the largest true entry: a gradient this far off points
 WRONG_VERDICTS: Final = frozenset({"nan", "overflow", "negative", "collapsed", "capped", "off"})
 FROM_LOGITS: Final = (
     "Compute the loss from the logits: F.cross_entropy or BCEWithLogitsLoss in PyTorch, from_logits=True in "
-    "Keras; here dense, sparse, log1p or bce_with_logits."
+    "Keras; here sparse, log1p or bce_with_logits."
 )
 BLANCHARD: Final = "Blanchard, Higham and Higham (2021), doi:10.1093/imanum/draa038"
 
