@@ -241,7 +241,7 @@ def test_a_loss_of_a_file_runs_as_a_method(xent: Xent, monkeypatch: pytest.Monke
 
     assert run.code == 0
     sentence = " ".join(run.out.partition("\n\n")[0].split())
-    assert "tests/losses/wrong.py:offset_cancels is 0; sparse" in sentence
+    assert "tests/losses/wrong.py:offset_cancels is 0, where the loss is 0.6931472; sparse" in sentence
     assert "sparse and tests/losses/right.py:mean are right; losses.rude:a_list returned list" in sentence
 
 

@@ -71,7 +71,8 @@ def test_nothing_is_claimed_when_nothing_fits(xent: Xent, typed: str) -> None:
 @pytest.mark.parametrize(
     ("inside", "share", "outside"),
     [
-        ("8.0590", "1/2", "8.059"),  # a mean needs five digits
+        ("8.059", "1/2", "8.06"),  # half of a likely floor needs four digits
+        ("5.3727", "1/3", "5.373"),  # a third needs five
         ("2.0148", "1/8", "1.7909"),  # of one example in nine it would be 1.7909
         ("6.907755", "1", "6.908755"),  # ln 1000 and ln 1001
     ],
@@ -122,7 +123,13 @@ def test_of_many_means_three_are_shown_the_smallest_batches_first() -> None:
         ("3.32193", ["log2(10)"]),
         ("15.61703", ["log2(50257)"]),
         ("-0.87", ["minus a probability", "below 0, where no cross-entropy is"]),
-        ("-9.99", ["below 0, where no cross-entropy is"]),
+        ("-9.99", ["minus the label's logit", "below 0, where no cross-entropy is"]),
+        ("10.3972", ["ln(32768)"]),
+        ("0.5003", ["the least loss of 10 classes with label smoothing 0.1"]),
+        ("0.3251", ["the binary loss of one-hot labels of 10 classes"]),
+        ("1.38629", ["ln(4)", "2 ln(2), a GAN in balance"]),
+        ("543.427", ["784 ln(2)"]),
+        ("65504", ["the largest float16"]),
     ],
 )
 def test_every_cause_of_what_people_type(typed: str, definitions: list[str]) -> None:
@@ -144,7 +151,14 @@ def test_every_cause_of_what_people_type(typed: str, definitions: list[str]) -> 
         ("3.7842", "1.7048", ["1.7048 + ln(8)"]),
         ("-1.0", "-1.69315", ["-1.69315 + ln(2)"]),
         ("7.3", "3.1", []),
-        ("2.302585", "2.302585", ["ln(10)"]),  # no factor: what it is by itself
+        ("2.302585", "2.302585", ["2.302585", "ln(10)"]),  # no factor: what it is by itself
+        ("16.118", "2.3026", ["-ln(1e-7)", "7 × 2.3026"]),
+        ("23.026", "2.3026", ["-ln(1e-10)", "10 × 2.3026"]),
+        ("1.8421", "2.3026", ["0.8 × 2.3026"]),
+        ("1.7269", "2.3026", ["0.75 × 2.3026"]),
+        ("-2.3026", "2.3026", ["-2.3026"]),
+        ("1.0000", "2.302585", ["2.302585 × 1/ln(10)"]),
+        ("2.3026", "0", ["ln(10)"]),
         ("47.9", "11.97", ["4 × 11.97"]),
         ("47.5", "11.97", []),
     ],
@@ -197,7 +211,7 @@ def test_identify_of_0_is_the_tail_and_of_nan_no_constant(xent: Xent) -> None:
 
     run = xent("identify", "nan")
     assert (run.code, run.out) == (2, "")
-    assert "'xent explain CASE' finds the step that made it" in run.err
+    assert "run 'xent diagnose batch.npz'" in run.err
 
 
 @pytest.mark.parametrize("typed", ["abc", "--16.118", "1e999", "16", "9" * 1000])

@@ -18,7 +18,8 @@ def format_number(value: float | None, dtype: str) -> str:
         return ""
     if dtype == "bfloat16":
         return _shortest(value + 0.0)
-    return str(np.dtype(dtype).type(value) + np.dtype(dtype).type(0))
+    with np.errstate(over="ignore"):  # a wider result, such as a mean, may be beyond the format
+        return str(np.dtype(dtype).type(value) + np.dtype(dtype).type(0))
 
 
 def format_ulps(value: Decimal | None) -> str:

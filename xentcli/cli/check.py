@@ -131,7 +131,7 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
         _make_folder(save_failures)
     with outputs.opened(output) as write:
         called = (convention, reduction)
-        report = _checked(target, gradient, called, options, budget)
+        report = _checked(*_called(target, gradient, called), options, budget)
         if beside is not None:
             other = _checked(*_named(beside), options, budget)
             report = replace(report, beside=replace(other, target=beside))
@@ -187,6 +187,22 @@ def _named(beside: str) -> tuple[str, None, tuple[str | None, None]]:
         raise XentError(f"--beside {beside}: no such loss{near}")
     select(beside)  # raises where its library is not installed
     return methods[beside].target, None, (methods[beside].convention.name, None)
+
+
+def _called(
+    target: str, gradient: str | None, called: tuple[str | None, str | None]
+) -> tuple[str, str | None, tuple[str | None, str | None]]:
+    """Return the target, the gradient and how to call it; a name that 'xent methods' lists is a target too."""
+    if ":" in target or called[0] is not None:
+        return target, gradient, called
+    from xentcli.frameworks import FUNCTIONS
+
+    known = FUNCTIONS.get(target)
+    return (
+        (target, gradient, called)
+        if known is None
+        else (known.target, gradient, (known.convention.name, called[1]))
+    )
 
 
 def _load(cases: tuple[str, ...]) -> "list[Case]":

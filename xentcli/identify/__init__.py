@@ -15,17 +15,21 @@ from typing import Final
 import numpy as np
 
 from xentcli.errors import XentError
-from xentcli.identify import constants
+from xentcli.identify import constants, relations
 from xentcli.identify.constants import FLOORS, ONES, ZEROS, Constant
 from xentcli.load.fields import is_number
 
 _FEWEST_DIGITS: Final = 3  # with fewer, some constant always matches
 _DIGITS_OF_MANY: Final = 5  # shares of floors, bits and softmax twice are many, so they need more digits
+_DIGITS_OF_HALVES: Final = 4  # those of the first floors are few
+_FIRST_FLOORS: Final = 6
 _FEW_CLASSES: Final = 10  # of a softmax twice, where few digits are typed
 _LARGEST_BATCH: Final = 8
 _MOST_MEANS: Final = 3
 _MOST: Final = 5  # candidates shown
 _FEW_COPIES: Final = 16  # of the same logits; of more copies there is a power of 2
+_SHARES: Final = [Fraction(n, 20) for n in range(19, 10, -1)]  # of labels that count, in a mean over all
+_NARROW: Final = Fraction(1, 500)  # of a ratio: with fewer digits some share always fits
 _MOST_FACTOR: Final = 4096  # ranks or chunks
 # An interval as wide has a whole number by chance in one case of four, one next to its middle in one of 25.
 _ALONE: Final = Fraction(1, 4)
@@ -59,16 +63,20 @@ def identify(typed: str, true: str | None = None) -> tuple[Candidate, ...]:
     a text is no finite number, or shows fewer than three digits.
     """
     if typed.lower().lstrip("+-") in {"nan", "inf"}:
-        explain = "'xent explain CASE' finds the step that made it"
-        search = f"'xent cases --search {typed}' lists who reported it"
-        raise XentError(f"{typed} has no digits to compare; {explain}, {search}")
+        way = "save the batch's logits and labels, and run 'xent diagnose batch.npz'"
+        raise XentError(f"{typed} has no digits to compare; {way}")
     value = _number(typed)
-    digits = len(typed.lower().split("e")[0].replace(".", "").lstrip("+-0"))
+    digits = digits_of(typed)
+    related: list[Candidate] = []
+    if true is not None and _is_same(typed, true):
+        return Candidate(relations.same(typed, true)), *identify(typed)
     if true is not None:
-        _number(true)
-        related = tuple(map(Candidate, _related(typed, true)))
+        if _number(true) != 0:
+            related = list(map(Candidate, _related(typed, true)))
+        # Where the true loss is ln(10), a multiple of it is a floor of a power of ten too.
+        floors = [Candidate(c) for c in FLOORS if related and _matches(typed, [c.value])]
         if related or digits < _FEWEST_DIGITS:
-            return related
+            return tuple([*floors, *related][:_MOST])
     if value == 0:
         return tuple(map(Candidate, ZEROS))
     if value < 0:
@@ -78,9 +86,22 @@ def identify(typed: str, true: str | None = None) -> tuple[Candidate, ...]:
         raise XentError(f"'{typed}' shows too few digits to tell; {more}")
     has_many = digits >= _DIGITS_OF_MANY
     whole = [Candidate(c) for c in _likely(value, has_many=has_many) if _matches(typed, [c.value])]
-    if whole or not has_many:
+    if whole or digits < _DIGITS_OF_HALVES:
         return tuple(whole[:_MOST])
-    return tuple(islice(_mean_candidates(typed), _MOST_MEANS))
+    means = _mean_candidates(typed) if has_many else _half_candidates(typed)
+    return tuple(islice(means, _MOST_MEANS))
+
+
+def _is_same(typed: str, true: str) -> bool:
+    """Whether two losses are the same, to the digits of the first."""
+    _number(true)
+    low, _, high = _interval(typed)
+    return low <= Fraction(Decimal(true)) <= high
+
+
+def digits_of(typed: str) -> int:
+    """Count the digits of a number that say something."""
+    return len(typed.lower().split("e")[0].replace(".", "").lstrip("+-0"))
 
 
 def _number(typed: str) -> float:
@@ -99,6 +120,7 @@ def _likely(value: float, *, has_many: bool) -> Iterator[Constant]:
         yield from constants.uniform(classes)
     yield from FLOORS
     yield from ONES
+    yield from constants.OTHERS
     for classes in near:
         if classes not in known:
             yield from constants.uniform(classes)
@@ -106,6 +128,13 @@ def _likely(value: float, *, has_many: bool) -> Iterator[Constant]:
         yield from map(constants.in_bits, filter(constants.is_likely, numbers))
     most = constants.MOST_CLASSES if has_many else _FEW_CLASSES
     yield from (constants.softmax_twice(classes) for classes in numbers if classes <= most)
+
+
+def _half_candidates(typed: str) -> Iterator[Candidate]:
+    """Yield halves of the likeliest floors."""
+    for constant in FLOORS[:_FIRST_FLOORS]:
+        if _matches(typed, _mean_values(constant.value, 0.5)):
+            yield Candidate(constant, Fraction(1, 2))
 
 
 def _mean_candidates(typed: str) -> Iterator[Candidate]:
@@ -135,21 +164,33 @@ def _matches(typed: str, values: Iterable[float]) -> bool:
 
 
 def _related(typed: str, true: str) -> Iterator[Constant]:
-    """Yield the factors and summands between a loss and the true one that their digits allow."""
+    """Yield what may lie between a loss and the true one: a sign, a factor, a summand."""
     (low, loss, high), (true_low, right, true_high) = _interval(typed), _interval(true)
+    if low <= -right <= high:
+        yield relations.flipped(typed, true)
     if true_low > 0 and low > 0:
-        for factor in _whole_numbers(low / true_high, loss / right, high / true_low):
-            yield constants.related(typed, true, f"{factor} × {true}", is_larger=True)
-        for factor in _whole_numbers(true_low / high, right / loss, true_high / low):
-            yield constants.related(typed, true, f"{true} / {factor}", is_larger=False)
-        for constant in constants.BASES:
-            if low / true_high <= Fraction(constant.value) <= high / true_low:
-                yield constants.of_true(constant, true)
+        yield from _factors(typed, true)
     ends = (low - true_high, loss - right, high - true_low)
     if ends[-1] < math.log(_MOST_FACTOR):
         for number in _whole_numbers(*(Fraction(math.exp(float(end))) for end in ends)):
             if number <= _FEW_COPIES or number.bit_count() == 1:
-                yield constants.summand(typed, true, number)
+                yield relations.summand(typed, true, number)
+
+
+def _factors(typed: str, true: str) -> Iterator[Constant]:
+    """Yield the factors between a loss and the true one that their digits allow."""
+    (low, loss, high), (true_low, right, true_high) = _interval(typed), _interval(true)
+    least, most = low / true_high, high / true_low
+    for factor in _whole_numbers(least, loss / right, most):
+        yield relations.related(typed, true, f"{factor} × {true}", is_larger=True)
+    for factor in _whole_numbers(1 / most, right / loss, 1 / least):
+        yield relations.related(typed, true, f"{true} / {factor}", is_larger=False)
+    for constant in relations.BASES:
+        if least <= Fraction(constant.value) <= most:
+            yield relations.of_true(constant, true)
+    for share in _SHARES:
+        if least <= share <= most and most - least < _NARROW:
+            yield relations.diluted(typed, true, float(1 - share))
 
 
 def _interval(typed: str) -> tuple[Fraction, Fraction, Fraction]:

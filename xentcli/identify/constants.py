@@ -5,12 +5,12 @@ Within a table the likeliest row stands first.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-_GITHUB = "https://github.com/"
+GITHUB: Final = "https://github.com/"
 _WRONG = [0, 1000]  # logits whose class 0 has a probability of 0 in float64
 _MOST_SHOWN = 12  # classes that fit on one line of a terminal
 
@@ -94,7 +94,7 @@ _NAMES = {
 def _floor(epsilon: float, owner: str, thread: str, bundled: str | None) -> Constant:
     """Return the loss of a right class whose probability is raised to epsilon."""
     name = _NAMES.get(epsilon) or np.format_float_scientific(epsilon, trim="-", exp_digits=1)
-    source = thread if "://" in thread else _GITHUB + thread if thread else f"by definition: -ln({name})"
+    source = thread if "://" in thread else GITHUB + thread if thread else f"by definition: -ln({name})"
     return Constant(
         -math.log(epsilon),
         f"-ln({name})",
@@ -129,7 +129,7 @@ ZEROS: Final = (
         "the loss is nan, and the log shows the average of the finite ones before it, at first 0",
         "Look at the gradient norm, which is nan then; set logging_nan_inf_filter=False; diagnose the batch.",
         "Hugging Face Trainer and what is built on it",
-        f"{_GITHUB}huggingface/trl/issues/6702",
+        f"{GITHUB}huggingface/trl/issues/6702",
     ),
     Constant(
         0.0,
@@ -137,7 +137,7 @@ ZEROS: Final = (
         "every label is ignored (-100): truncation, a chat template or pad = eos masked them all",
         "Count the labels that are not -100 in the batch: (labels != -100).sum().",
         "fused losses that return 0 where others return nan, and reduction sum",
-        f"{_GITHUB}unslothai/unsloth/issues/2900",
+        f"{GITHUB}unslothai/unsloth/issues/2900",
         "every-label-ignored-and-summed",
     ),
     Constant(
@@ -146,7 +146,7 @@ ZEROS: Final = (
         "the probabilities of all other classes were rounded away beside 1, and the gradient with them",
         "Use log1p of the sum without its largest term, or accept it: the example is learnt.",
         "every loss that takes the log of a sum: float16 from a gap of 7.6 on, float32 16.6, float64 36.7",
-        f"{_GITHUB}pytorch/pytorch/issues/113708",
+        f"{GITHUB}pytorch/pytorch/issues/113708",
         "tail-collapse",
         "nothing lost",
         [[17, 0]],
@@ -164,34 +164,24 @@ ZEROS: Final = (
     ),
 )
 
-BASES: Final = (
-    Constant(
-        1 / math.log(2),
-        "1/ln(2): one nat, in bits",
-        "the loss is logged to base 2",
-        "Multiply by ln(2) to compare with other logs.",
-        "fairseq",
-        f"{_GITHUB}facebookresearch/fairseq/issues/1553",
-    ),
-    Constant(
-        math.log(2),
-        "ln(2): one bit, in nats",
-        "the loss is logged to base e, and the true one to base 2",
-        "Divide by ln(2) to compare.",
-        "logs of different programs",
-        f"{_GITHUB}facebookresearch/fairseq/issues/1553",
-    ),
+BITS: Final = Constant(
+    1 / math.log(2),
+    "1/ln(2): one nat, in bits",
+    "the loss is logged to base 2",
+    "Multiply by ln(2) to compare with other logs.",
+    "fairseq",
+    f"{GITHUB}facebookresearch/fairseq/issues/1553",
 )
 
 ONES: Final = (
-    BASES[0],
+    BITS,
     Constant(
         math.log(math.ldexp(1 - 2**-53, 1024)),
         "ln of the largest float64",
         "the perplexity, exp of the loss, is inf from here on",
         "Log the loss, not its exp; look at why the loss is that large.",
         "scripts that print a perplexity with math.exp",
-        f"{_GITHUB}facebookresearch/fairseq/issues/1833",
+        f"{GITHUB}facebookresearch/fairseq/issues/1833",
     ),
     Constant(
         math.log(math.ldexp(1 - 2**-24, 128)),
@@ -202,6 +192,65 @@ ONES: Final = (
         "Blanchard, Higham and Higham (2021), doi:10.1093/imanum/draa038",
         "softmax-without-shift",
     ),
+)
+
+_TENTH: Final = 0.1  # the usual label smoothing
+
+
+def _smoothed(classes: int) -> Constant:
+    """Return the least loss of labels smoothed by a tenth: the entropy of the targets."""
+    other = _TENTH / classes
+    top = 1 - _TENTH + other
+    return Constant(
+        -(top * math.log(top) + (classes - 1) * other * math.log(other)),
+        f"the least loss of {classes} classes with label smoothing 0.1",
+        "every prediction is as good as smoothed labels allow",
+        "Nothing is wrong: report the loss without smoothing to compare.",
+        "training with label_smoothing=0.1",
+        "Szegedy et al. (2016), arXiv:1512.00567",
+    )
+
+
+def _base_rate(classes: int) -> Constant:
+    """Return the binary loss of one-hot labels whose every output is the share of ones."""
+    p = 1 / classes
+    return Constant(
+        -(p * math.log(p) + (1 - p) * math.log1p(-p)),
+        f"the binary loss of one-hot labels of {classes} classes at their base rate",
+        f"every output is 1/{classes}, the share of ones: nothing learnt yet",
+        _OVERFIT,
+        "binary cross-entropy over one-hot labels",
+        "by definition: the entropy of the share of ones",
+    )
+
+
+OTHERS: Final = (
+    Constant(
+        2 * math.log(2),
+        "2 ln(2), a GAN in balance",
+        "the discriminator cannot tell real from generated: two binary losses of ln(2)",
+        "At an optimum this is right. At the start: look whether the discriminator learns at all.",
+        "the discriminator's loss of a GAN",
+        "Goodfellow et al. (2014), arXiv:1406.2661",
+    ),
+    Constant(
+        784 * math.log(2),
+        "784 ln(2)",
+        "the sum of binary losses over 784 pixels (28 × 28), every output one half",
+        _OVERFIT,
+        "variational autoencoders on MNIST, summed over pixels",
+        "by definition: -784 ln(1/2)",
+    ),
+    Constant(
+        65504.0,
+        "the largest float16",
+        "the loss, or what is added to it, is cut off at the end of float16",
+        "Compute the loss in float32.",
+        "clamps to torch.finfo(torch.float16).max",
+        "by definition: (2 - 2^-10) × 2^15",
+    ),
+    *map(_smoothed, (10, 100, 1000)),
+    *map(_base_rate, (10, 100, 1000)),
 )
 
 # Numbers of classes by their models; a loss of ln of that many is that of a fresh one.
@@ -278,7 +327,8 @@ def uniform(classes: int) -> Iterator[Constant]:
         )
     owner = _MODELS.get(classes, "a classifier whose logits are all equal")
     if classes in _TWOS and classes > MOST_CLASSES:
-        owner = f"a contrastive loss with {classes} candidates"
+        contrastive = f"a contrastive loss with {classes} candidates"
+        owner = f"{_MODELS[classes]}, {contrastive}" if classes in _MODELS else contrastive
     rows = [[0] * classes] if classes <= _MOST_SHOWN else []
     cause = f"all {classes} classes are equally likely: nothing learnt yet, or all logits the same"
     yield Constant(
@@ -289,7 +339,7 @@ def uniform(classes: int) -> Iterator[Constant]:
 def in_bits(classes: int) -> Constant:
     """Return the uniform loss to base 2."""
     cause = f"all {classes} classes are equally likely, and the loss is logged to base 2 (× 1.442695)"
-    source = f"{_GITHUB}facebookresearch/fairseq/issues/1553"
+    source = f"{GITHUB}facebookresearch/fairseq/issues/1553"
     remedy = "Multiply by ln(2) to compare with other logs."
     return Constant(math.log2(classes), f"log2({classes})", cause, remedy, "fairseq", source)
 
@@ -302,7 +352,7 @@ def softmax_twice(classes: int) -> Constant:
         f"a softmax of a softmax: with {classes} classes no answer can lose less than this",
         "Remove the softmax before the loss: it expects logits.",
         "softmax outputs passed to a loss that expects logits",
-        f"{_GITHUB}keras-team/keras/issues/6143",
+        f"{GITHUB}keras-team/keras/issues/6143",
         "softmax-twice",
         "one row",
         [[1] + [0] * (classes - 1)] if classes <= _MOST_SHOWN else [],
@@ -311,6 +361,15 @@ def softmax_twice(classes: int) -> Constant:
 
 def negative(value: float) -> Iterator[Constant]:
     """Yield what a loss below 0 may be: cross-entropy has none."""
+    if value < -1:
+        yield Constant(
+            value,
+            "minus the label's logit",
+            "a loss that expects log-probabilities was given logits: it returns -x[label]",
+            "Give it log_softmax of the logits, or use the loss that takes logits.",
+            "torch.nn.NLLLoss of raw logits",
+            "https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html",
+        )
     if value >= -1:
         yield Constant(
             value,
@@ -326,37 +385,6 @@ def negative(value: float) -> Iterator[Constant]:
         "a label lies outside 0 to 1, or labels are class numbers where probabilities are expected",
         "Check labels before the loss: labels.min(), labels.max().",
         "binary losses with a label of 2",
-        f"{_GITHUB}keras-team/keras/issues/14046",
+        f"{GITHUB}keras-team/keras/issues/14046",
         "label-of-two",
-    )
-
-
-def related(typed: str, true: str, definition: str, *, is_larger: bool) -> Constant:
-    """Return what a whole factor between a loss and the true one may be."""
-    if is_larger:
-        cause = "losses that are means already were added up over ranks, chunks or accumulated steps"
-        thread = "huggingface/transformers/pull/45994"
-    else:
-        cause = "a mean was divided once more by a number of ranks, chunks or accumulated steps"
-        thread = "ByteDance-Seed/VeOmni/pull/338"
-    remedy = "Add up sums and counts separately, and divide once, by the number of labels not ignored."
-    return Constant(
-        float(typed), definition, cause, remedy, f"training where {true} is the true loss", _GITHUB + thread
-    )
-
-
-def of_true(base: Constant, true: str) -> Constant:
-    """Return what a change of base between a loss and the true one is."""
-    return replace(base, definition=f"{true} × {base.definition}")
-
-
-def summand(typed: str, true: str, number: int) -> Constant:
-    """Return what ln of a whole number between a loss and the true one may be."""
-    return Constant(
-        float(typed),
-        f"{true} + ln({number})",
-        f"the sum in the log has every class {number} times: the same logits were gathered {number} times",
-        "Gather each class once, or subtract the log of how often it was gathered.",
-        f"training where {true} is the true loss",
-        f"{_GITHUB}NVIDIA/Megatron-LM/issues/7452",
     )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
 from xentcli.errors import count
+from xentcli.identify import digits_of
 from xentcli.show import render as render_parts
 from xentcli.show.json import dump
 from xentcli.show.sheet import Cell, Lines, Tone, labelled, paragraph
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from xentcli.identify import Candidate
     from xentcli.show.screen import Screen
 
+_CERTAIN = 4  # digits, of which a share of a constant needs one more
 _FIELDS = ("definition", "value", "cause", "remedy", "owner", "source", "bundled")
 Found = tuple[str, Sequence["Candidate"]]  # a loss as typed, and what it may be
 
@@ -39,7 +41,8 @@ def _as_json(typed: str, candidates: Sequence["Candidate"]) -> dict[str, Any]:
 def _parts(typed: str, candidates: Sequence["Candidate"], width: int) -> list[Lines]:
     if not candidates:
         return [Lines(tuple(paragraph(f"{typed}: nothing known fits these digits.", width, Tone.HEADING)))]
-    firsts = (f"{typed} {'is' if len(candidates) == 1 else 'may be'}", *["or"] * (len(candidates) - 1))
+    is_certain = len(candidates) == 1 and digits_of(typed) >= _CERTAIN + (candidates[0].share != 1)
+    firsts = (f"{typed} {'is' if is_certain else 'may be'}", *["or"] * (len(candidates) - 1))
     remedies = [candidate.constant.remedy for candidate in candidates]
     return [
         _paragraph(first, candidate, width, is_known=candidate.constant.remedy in remedies[:place])

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from xentcli.digits import format_ulps
+from xentcli.digits import format_number, format_ulps
 from xentcli.errors import count
+from xentcli.formats import FORMATS, nearest
 from xentcli.judge import Result
 from xentcli.judge.findings import main_cause
 from xentcli.judge.verdicts import VERDICTS
@@ -91,6 +92,9 @@ def _state(result: Result, outcome: Outcome, judgement: Judgement) -> tuple[str,
         what = f"right in the {result.case.reduction}, but {wrong_examples(result, judgement)}"
     elif judgement.verdict == "off" and cause is None:
         because = f" by {format_ulps(judgement.ulps)} ulps"
+    elif cause is None and judgement.verdict in {"collapsed", "negative"} and result.exact.loss is not None:
+        dtype = result.case.numerics.loss_dtype
+        because = f", where the loss is {format_number(nearest(result.exact.loss, FORMATS[dtype]), dtype)}"
     if judgement.verdict == "nan" or gradient is None or not judgement.has_wrong_gradient:
         return what, "" if what == "right" else because, ""
     return what, because, _WORDS.get(gradient.state, gradient.state)
