@@ -192,7 +192,7 @@ def _named(beside: str) -> tuple[str, None, tuple[str | None, None]]:
 def _called(
     target: str, gradient: str | None, called: tuple[str | None, str | None]
 ) -> tuple[str, str | None, tuple[str | None, str | None]]:
-    """Return the target, the gradient and how to call it; a name that 'xent methods' lists is a target too."""
+    """Return the target, the gradient and how to call it; a name of 'xent methods' is a target too."""
     if ":" in target or called[0] is not None:
         return target, gradient, called
     from xentcli.frameworks import FUNCTIONS
