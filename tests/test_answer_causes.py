@@ -186,7 +186,7 @@ def test_a_loss_that_is_wrong_everywhere_is_for_check(
 def test_nothing_is_extracted_from_a_healthy_dump(xent: Xent, tmp_path: Path) -> None:
     (tmp_path / "worst.yaml").write_text("before", encoding="utf-8")
 
-    run = diagnosed(xent, tmp_path, *batch(), "--extract", str(tmp_path / "worst.yaml"))
+    run = diagnosed(xent, tmp_path, *batch(), "--extract", str(tmp_path / "worst.yaml"), "--force")
 
     assert (run.code, run.err) == (0, f"no row has a finding: nothing is written to {tmp_path}/worst.yaml\n")
     assert (tmp_path / "worst.yaml").read_text(encoding="utf-8") == "before"

@@ -130,7 +130,7 @@ def test_a_case_gives_its_clip_and_what_it_ignores(xent: Xent, tmp_path: Path) -
 def extract(xent: Xent, folder: Path, x: Any, k: Any, *options: str) -> Any:
     """Extract the worst rows of arrays; return the case."""
     np.savez(folder / "x.npz", logits=x, labels=k)
-    run = xent("diagnose", folder / "x.npz", "--extract", folder / "w.yaml", *options)
+    run = xent("diagnose", folder / "x.npz", "--extract", folder / "w.yaml", "--force", *options)
     assert run.code in {0, 1}, run.err
     return case_of(folder / "w.yaml")
 

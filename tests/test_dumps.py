@@ -202,8 +202,14 @@ def bad_files(folder: Path) -> None:
             ["ok.npy", "double.npy"],
             "double.npy: logits are float64 of 3 classes, those of ok.npy float32 of 3",
         ),
-        (["ok.npy", "-o", "ok.npy"], "ok.npy: is one of the dumps; write the results elsewhere"),
-        (["ok.npy", "--extract", "labels.npy", "--labels", "labels.npy"], "labels.npy: is one of the dumps"),
+        (
+            ["ok.npy", "-o", "ok.npy"],
+            "ok.npy: is one of the files that are read; write the results elsewhere",
+        ),
+        (
+            ["ok.npy", "--extract", "labels.npy", "--labels", "labels.npy"],
+            "labels.npy: is one of the files that are read",
+        ),
         (["ok.npy", "--case", "cases"], "cases"),
     ],
 )

@@ -64,7 +64,10 @@ def test_a_file_that_is_there_is_not_replaced(xent: Xent, tmp_path: Path) -> Non
 
     run = xent("new", path)
 
-    assert (run.code, run.err) == (2, f"{path}: exists already; name a new file\n")
+    assert (run.code, run.err) == (
+        2,
+        f"{path}: exists already; name another file, or pass --force to replace it\n",
+    )
     assert path.read_text(encoding="utf-8") == "mine"
 
 

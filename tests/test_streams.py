@@ -79,7 +79,7 @@ def test_a_case_is_not_replaced_by_its_results(xent: Xent, tmp_path: Path) -> No
         done = xent("run", named, "-o", tmp_path / "mine.yaml")
 
         assert (done.code, done.out) == (2, "")
-        assert "is one of the cases" in done.err
+        assert "is one of the files that are read" in done.err
         assert (tmp_path / "mine.yaml").read_text(encoding="utf-8") == WRONG
         assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
 

@@ -20,7 +20,7 @@ from xentcli.cli.new import new
 from xentcli.cli.options import EPILOG
 from xentcli.cli.run import run
 from xentcli.cli.screen import width
-from xentcli.errors import XentError
+from xentcli.errors import XentError, printable
 
 # What a person wants to do → the commands for it, each with the line that help has of it.
 _TASKS = {
@@ -59,8 +59,9 @@ def main() -> int:
     except XentError as error:
         click.echo(str(error), err=True)
         return _EXIT_REFUSED
-    except OSError as error:  # help or version, to a full disk
-        click.echo(f"standard output: cannot be written: {error.strerror}", err=True)
+    except OSError as error:  # help, to a full disk; a file that nobody has looked at before
+        name = "standard output" if error.filename is None else printable(str(error.filename))
+        click.echo(f"{name}: cannot be read or written: {error.strerror}", err=True)
         return _EXIT_REFUSED
     return code if isinstance(code, int) else 0
 

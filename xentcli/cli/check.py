@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xentcli.cli.options import complete_case, format_option, note, option, output_option
+from xentcli.cli.options import complete_case, force_option, format_option, note, option, output_option
 from xentcli.cli.screen import screen
 from xentcli.errors import XentError, count
 
@@ -71,6 +71,7 @@ def complete_conventions(_: click.Context, __: click.Parameter, incomplete: str)
     metavar="DIR",
     help="Write the counterexamples of the search into DIR, a case file each.",
 )
+@force_option
 @click.option("--list", "lists", is_flag=True, help="List the conventions and the checks.")
 @option("--verbose", "-v", is_flag=True, help="Show every check that failed, and each kind of finding in it.")
 @format_option("table", "plain", "json", "junit", variable="XENT_CHECK_FORMAT")
@@ -88,6 +89,7 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
     seed: int,
     budget: float | None,
     save_failures: str | None,
+    force: bool,
     lists: bool,
     verbose: bool,
     form: str,
@@ -111,6 +113,7 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
 
     from xentcli.check import run
     from xentcli.cli import output as outputs
+    from xentcli.load import sources
     from xentcli.show.checked import verdict
     from xentcli.show.report import render, render_list
 
@@ -127,8 +130,11 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
         seed=seed,
         cases=_load(cases),
     )
+    named = sources.read_all(cases)[0] if cases else []
+    read = [*(source.path for source in named), *outputs.sources_of(target, gradient, beside)]
+    outputs.refuse_conflicts([output], read)
     if save_failures is not None:
-        _make_folder(save_failures)
+        _make_folder(save_failures, force=force)
     with outputs.opened(output) as write:
         called = (convention, reduction)
         report = _checked(*_called(target, gradient, called), options, budget)
@@ -239,8 +245,11 @@ def _reasons(skip: tuple[str, ...]) -> dict[str, str]:
     return {name: reason.strip() for name, _, reason in pairs}
 
 
-def _make_folder(folder: str) -> None:
-    """Make the folder for failures before anything is run; raises XentError where that fails."""
+def _make_folder(folder: str, *, force: bool) -> None:
+    """Make the folder for failures before anything is run.
+
+    Raises XentError where that fails, or where cases lie in it already, but by ``force``.
+    """
     import os
     from pathlib import Path
 
@@ -250,6 +259,8 @@ def _make_folder(folder: str) -> None:
         raise XentError(f"{folder}: cannot be made a folder: {error.strerror}") from error
     if not os.access(folder, os.W_OK):
         raise XentError(f"{folder}: cannot be written to")
+    if not force and any(Path(folder).glob("*.yaml")):
+        raise XentError(f"{folder}: holds cases already; name another folder, or pass --force to add to them")
 
 
 def _save(cases: dict[str, str], folder: str, target: str) -> None:
@@ -260,7 +271,7 @@ def _save(cases: dict[str, str], folder: str, target: str) -> None:
 
     for name, text in cases.items():
         path, number = Path(folder, f"{name}.yaml"), 1
-        while path.exists() and path.read_text(encoding="utf-8") != text:
+        while path.exists() and path.read_bytes() != text.encode():
             number += 1
             path = Path(folder, f"{name}-{number}.yaml")
         with output.opened(str(path)) as write:

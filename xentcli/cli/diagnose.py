@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xentcli.cli.check import complete_conventions
-from xentcli.cli.options import complete_methods, format_option, note, option, output_option
+from xentcli.cli.options import complete_methods, force_option, format_option, note, option, output_option
 from xentcli.cli.progress import progress
 from xentcli.cli.screen import screen
 from xentcli.errors import XentError, printable
@@ -56,6 +56,7 @@ or bad input, 130 interrupted; what was read until then is shown."""
 @option("--ignore-index", type=int, help="The label of rows to ignore.  [default: -100]")
 @option("--case", "case", metavar="CASE", help="Take ignore_index and clip from this case.")
 @option("--extract", metavar="FILE", help="Write the worst rows as a case, with as few classes as show it.")
+@force_option
 @option(
     "--rows",
     "most",
@@ -81,6 +82,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     ignore_index: int | None,
     case: str | None,
     extract: str | None,
+    force: bool,
     most: int,
     form: str,
     output: str | None,
@@ -103,13 +105,13 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     from xentcli.cli import output as outputs
     from xentcli.cli import signals
     from xentcli.diagnose.answer import failing_method, is_wrong
-    from xentcli.diagnose.dumps import Layout
+    from xentcli.diagnose.dumps import Layout, expanded
     from xentcli.diagnose.extract import extracted
     from xentcli.diagnose.summary import summarise
 
-    for name in (output, extract):
-        if outputs.is_input(name, [*files, *labels]):
-            raise XentError(f"{name}: is one of the dumps; write the results elsewhere")
+    read = [*expanded(files), *expanded(labels), *outputs.sources_of(loss), *([] if case is None else [case])]
+    outputs.refuse_conflicts([output, extract], read)
+    outputs.refuse_conflicts([extract], (), force=force)
     if method in frameworks.FUNCTIONS:
         function, method = frameworks.FUNCTIONS[method], None
         loss, convention = function.target, function.convention.name

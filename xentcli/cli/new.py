@@ -2,7 +2,7 @@
 
 import click
 
-from xentcli.cli.options import option
+from xentcli.cli.options import force_option, option
 
 
 @click.command()
@@ -15,7 +15,8 @@ from xentcli.cli.options import option
     variable="XENT_FROM",
     help="Take the arrays logits, labels and probabilities of this .npz file.",
 )
-def new(file: str, dump: str | None) -> None:
+@force_option
+def new(file: str, dump: str | None, force: bool) -> None:
     """Write a case to start from to FILE (- for standard output), which must not exist yet.
 
     \b
@@ -23,14 +24,10 @@ def new(file: str, dump: str | None) -> None:
       xent new mine.yaml
       xent new --from dump.npz mine.yaml
     """
-    from pathlib import Path
-
     from xentcli import new
     from xentcli.cli import output
-    from xentcli.errors import XentError
 
-    if file != "-" and Path(file).exists():
-        raise XentError(f"{file}: exists already; name a new file")
+    output.refuse_conflicts([file], [] if dump is None else [dump], force=force)
     text = new.TEMPLATE if dump is None else new.from_dump(dump)
     with output.opened(file) as write:
         write(text)

@@ -129,6 +129,7 @@ output_option = options(
         help="Print no notes.",
     ),
 )
+force_option = click.option("--force", is_flag=True, help="Replace what exists already.")
 verbose_option = option("--verbose", "-v", is_flag=True, help="Show every digit, however many cases.")
 number_options = options(
     option("--dtype", type=click.Choice(DTYPES), help="Round everything to this format."),

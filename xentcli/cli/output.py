@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,15 +37,44 @@ def opened(path: str | None) -> Iterator[Write]:
         ) from error
 
 
-def is_input(path: str | None, inputs: Collection[str]) -> bool:
-    """Whether writing to the path would replace one of the files read."""
-    if path in {None, "-"} or not Path(str(path)).is_file():
-        return False
-    target = Path(str(path)).stat()
-    files = [Path(name).stat() for name in inputs if Path(name).is_file()]
-    if "-" in inputs and sys.stdin is not None:
-        files.append(os.fstat(sys.stdin.fileno()))
-    return stat.S_ISREG(target.st_mode) and any(os.path.samestat(target, file) for file in files)
+def refuse_conflicts(outputs: Sequence[str | None], inputs: Iterable[str], *, force: bool = True) -> None:
+    """Raise XentError where an output would replace a file that is read, or another output.
+
+    Files are the same by device and inode, through links. Without ``force`` one that exists is refused too.
+    """
+    read = {_identity(path): path for path in inputs}
+    written: set[object] = set()
+    for path in (path for path in outputs if path not in {None, "-"}):
+        name, identity = printable(str(path)), _identity(str(path))
+        if identity is None:  # a terminal, a pipe
+            continue
+        if identity in read:
+            raise XentError(f"{name}: is one of the files that are read; write the results elsewhere")
+        if identity in written:
+            raise XentError(f"{name}: is written twice; name two files")
+        if not force and isinstance(identity, tuple):
+            raise XentError(f"{name}: exists already; name another file, or pass --force to replace it")
+        written.add(identity)
+
+
+def sources_of(*targets: str | None) -> list[str]:
+    """Return the files that a target such as ``mine.py:loss`` is imported from: its own and its folder's."""
+    files: list[str] = []
+    for target in filter(None, targets):
+        where = target.rpartition(":")[0]
+        path = Path(where if where.endswith(".py") else f"{where.replace('.', os.sep)}.py")
+        folder = path.parent if path.is_file() else path.with_suffix("")
+        files += map(str, folder.glob("*.py")) if path.is_file() or folder.is_dir() else []
+    return files
+
+
+def _identity(path: str) -> object:
+    """Return what the same file has alone: device and inode, or the path of a new one; None of a device."""
+    try:
+        status = os.fstat(sys.stdin.fileno()) if path == "-" and sys.stdin is not None else Path(path).stat()
+    except (OSError, ValueError):
+        return os.path.realpath(path) if "\0" not in path else None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def to_stdout(text: str) -> None:
@@ -62,31 +91,45 @@ def to_stdout(text: str) -> None:
 
 @contextmanager
 def _file(path: Path) -> Iterator[Write]:
-    if path.exists() and not path.is_file():
-        with path.open(
-            "w", encoding="utf-8", errors="backslashreplace"
-        ) as device:  # /dev/stdout, a pipe: nothing to replace
+    if _is_standard_output(path):
+        yield to_stdout
+        return
+    if path.exists() and (not path.is_file() or _is_descriptor(path)):  # there is nothing to replace
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as device:
             yield lambda text: _discard(device.write(text))
         return
-    import tempfile
-
     path = Path(os.path.realpath(path))  # a link stays a link; what it points to is replaced
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    # The name is known before the file exists, so that no signal leaves it behind.
+    name = path.parent / f".{path.name[:100]}.{os.urandom(8).hex()}"
     try:
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:  # noqa: PTH123 - a descriptor, not a path
             yield lambda text: _discard(file.write(text))
             is_written = file.tell() > 0
         if is_written:
-            Path(name).chmod(mode)
-            Path(name).replace(path)
+            name.chmod(mode)
+            name.replace(path)
         else:
-            Path(name).unlink()
+            name.unlink()
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
+
+
+def _is_standard_output(path: Path) -> bool:
+    """Whether a path, such as /dev/stdout, is what standard output goes to."""
+    try:
+        return sys.stdout is not None and os.path.samestat(path.stat(), os.fstat(1))
+    except OSError:
+        return False
+
+
+def _is_descriptor(path: Path) -> bool:
+    """Whether a path names an open file, such as /dev/fd/3."""
+    return str(path).startswith(("/dev/", "/proc/"))
 
 
 def _discard(_: int) -> None:

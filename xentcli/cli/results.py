@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from xentcli.cli.options import note, note_not_installed, note_skipped
-from xentcli.errors import XentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,8 +61,8 @@ def evaluate_all(
 
     theirs, rest = frameworks.select(overrides.methods or "")
     files, problems = ([inline], []) if inline is not None else sources.read_all(cases)
-    if outputs.is_input(output, [file.path for file in files]):
-        raise XentError(f"{output}: is one of the cases; write the results elsewhere")
+    targets = [method.target for method in theirs if method.is_target]
+    outputs.refuse_conflicts([output], [*(file.path for file in files), *outputs.sources_of(*targets)])
     loaded = load.load_all(files, problems, overrides)
     others: list[tuple[Outcome, ...]] = [()] * len(loaded)
     if theirs:

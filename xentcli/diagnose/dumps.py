@@ -101,7 +101,7 @@ class Shard:
 
 def shards(paths: Sequence[str], labels: Sequence[str], layout: Layout = Layout()) -> list[Shard]:
     """Open files, with a file of labels each or none at all; XentError says what is wrong with which."""
-    files, label_files = _expanded(paths), _expanded(labels)
+    files, label_files = expanded(paths), expanded(labels)
     if label_files and len(label_files) != len(files):
         number = count(len(files), "file")
         raise XentError(f"{number} of logits, {len(label_files)} of labels; give one of labels for each")
@@ -116,7 +116,7 @@ def shards(paths: Sequence[str], labels: Sequence[str], layout: Layout = Layout(
     return opened
 
 
-def _expanded(paths: Sequence[str]) -> list[str]:
+def expanded(paths: Sequence[str]) -> list[str]:
     """Return the files that paths and patterns name."""
     files: list[str] = []
     for path in paths:
