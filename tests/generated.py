@@ -10,6 +10,7 @@ from conftest import CASES, assert_current
 
 from xentcli.atlas import Entry
 from xentcli.judge.findings import FINDINGS
+from xentcli.load.fields import LONGEST_TEXT
 from xentcli.load.keys import KEYS, Key
 from xentcli.methods.arithmetic import ARITHMETICS
 from xentcli.methods.method import Method, Quantity
@@ -90,7 +91,7 @@ def schema() -> Schema:
         "properties": {key.name: key_schema(key) for key in KEYS},
         "allOf": [eigen(), *map(needs_probabilities, ("expect", "derived")), rows_or_binary(), signs()],
         "$defs": {
-            "line": {"type": "string", "pattern": r"\S"},
+            "line": {"type": "string", "pattern": r"\S", "maxLength": LONGEST_TEXT},
             "special": {
                 "description": "nan, inf or -inf",
                 "type": "string",

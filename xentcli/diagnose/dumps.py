@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -32,6 +33,7 @@ _PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle")  # reading one runs what is
 _SAVE: Final = (
     'np.savez("batch.npz", logits=logits.detach().float().cpu().numpy(), labels=labels.cpu().numpy())'
 )
+_LARGE, _MOST_PACKED = 2**27, 50  # bytes; logits pack to a half at best
 _NAMED: Final = 8  # arrays of a file that a message names
 _BINARY: Final = "binary? pass --binary"
 
@@ -260,13 +262,26 @@ def _arrays(path: str) -> Mapping[str, Any]:
     try:
         if suffix == ".safetensors":
             return _safetensors(path)
+        if suffix == ".npz":
+            _refuse_bomb(path)
         loaded = np.load(path, mmap_mode="r" if suffix == ".npy" else None, allow_pickle=False)
         return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded}
     except OSError as error:
         raise XentError(f"{printable(path)}: cannot be read: {error.strerror or error}") from error
+    except XentError:
+        raise
     except Exception as error:
         why = printable(" ".join(str(error).split())[:200])
         raise XentError(f"{printable(path)}: is no {suffix} of plain arrays, or incomplete: {why}") from error
+
+
+def _refuse_bomb(path: str) -> None:
+    """Raise XentError where the arrays of an .npz, unpacked in memory, are far larger than the file."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > _LARGE and size > _MOST_PACKED * Path(path).stat().st_size:
+        packed = f"its arrays take {size // 2**20} MiB in memory, more than {_MOST_PACKED} times the file"
+        raise XentError(f"{printable(path)}: {packed}; save them as .npy")
 
 
 def _safetensors(path: str) -> dict[str, Any]:

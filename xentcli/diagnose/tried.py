@@ -55,7 +55,7 @@ def try_methods(  # noqa: PLR0913 - a row, its truth, and two options of a case
         method
         for method in METHODS
         if method.binary == binary
-        if method.name != "online" or batch.logits.shape[1] <= _MOST_TILES * batch.tile
+        if method.most_tiles is None or batch.logits.shape[1] <= _MOST_TILES * batch.tile
     ]
     tried = []
     for outcome in run(case, methods):

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import io
+import math
 import sys
 import warnings
 from collections.abc import Callable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 Rows = tuple[Any, Any]  # scores and labels of some examples, as NumPy arrays
 _SHOWN = 60  # characters of what a loss printed: they stay on a line
+_MOST_NUMBERS = 2**16  # of what a loss returns, whatever it was called with
 _SUBNORMAL = 1e-40  # in float32
 
 
@@ -126,7 +128,7 @@ class LossFunction:
         ``loss_shape``; ``gradient`` (flat) and ``gradient_dtype``, or ``gradient_failed``. Without losses
         ``raised`` or ``unusable`` says why.
         """
-        printed, call = io.StringIO(), _Call(self, request)
+        printed, call = _Head(), _Call(self, request)
         with (
             redirect_stdout(printed),
             redirect_stderr(printed),
@@ -139,7 +141,7 @@ class LossFunction:
                 slope = _attempt(call.gradient)
                 failed = failure(slope)
                 response |= slope if failed is None else {"gradient_failed": failed}
-        return {**response, "printed": printed.getvalue()[:_SHOWN], "wrote": sorted(call.wrote)}
+        return {**response, "printed": printed.text, "wrote": sorted(call.wrote)}
 
 
 def upstream_of(examples: int) -> "FloatArray":
@@ -164,6 +166,17 @@ def _attempt(call: Callable[[], Fields]) -> Fields:
         return {"unusable": str(error)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a loss raises is its response
         return {"raised": describe(error)}
+
+
+class _Head(io.TextIOBase):
+    """A stream of which the first characters are kept, however much is written."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        self.text += text[: _SHOWN - len(self.text)]
+        return len(text)
 
 
 class _Call:
@@ -251,6 +264,9 @@ class _Call:
         if not isinstance(returned, self._adapter.ARRAY):
             name = type(returned).__name__
             raise _Unusable(f"returned {name}; expected {self._adapter.ARRAY_NAME}")
+        numbers, expected = math.prod(getattr(returned, "shape", ())), self._batch[0].size
+        if numbers > max(expected, _MOST_NUMBERS):
+            raise _Unusable(f"returned {numbers} numbers for {len(self._batch[0])} examples")
         try:
             return self._adapter.to_numpy(returned)
         except TypeError as error:

@@ -22,6 +22,8 @@ def array(values: Any, dtype: str) -> Any:
 def to_numpy(array: Any) -> tuple[Any, str]:
     """Convert to float64; raises TypeError for what holds no real numbers."""
     dtype = type(array).__name__ if isinstance(array, float) else str(array.dtype)
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError("returned a masked array; expected a plain one")
     if np.asarray(array).dtype.kind not in "fiub" and dtype != "bfloat16":
         raise TypeError(f"returned numbers of dtype {dtype}")
     return np.asarray(array).astype(np.float64), dtype

@@ -22,6 +22,7 @@ _ROWS: Final[dict[str, Method | Quantity]] = {row.name: row for row in (*METHODS
 
 # The node of the name of each method or quantity, its value's node, the numbers.
 Expectations = tuple[tuple[Node, Node, Expectation], ...]
+MOST_EXAMPLES = 2**17  # each is judged by its own true loss, which takes some ten microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,10 @@ class Values:
     def fits(self, key: str, table: Table) -> bool:
         """Whether an array has the shape of the logits, and the dtype holds it; else it is refused."""
         shape, expected = table.values.shape, self.shape
+        if shape[0] > MOST_EXAMPLES:
+            few = f"at most {MOST_EXAMPLES}; 'xent diagnose' reads dumps of any size"
+            self.refuse(key, f"{key} has {shape[0]} examples; a case has {few}")
+            return False
         if expected is None or shape == expected:
             return self.dtype_holds(table)
         rows = "; rows of logits stand in brackets of their own: [[1, 2, 3]]" if self.is_binary else ""

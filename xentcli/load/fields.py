@@ -25,6 +25,7 @@ _LONGEST_NUMBER = 800  # characters: more than any float64 has digits
 _LARGEST_EXPONENT = 400  # of an expectation or an integer; float64 ends at 1.8e308 and 4.9e-324
 _LARGEST_INTEGER = 2**64  # no label of a program is larger: the widest are unsigned, of 64 bits
 _LONGEST_QUOTE = 40  # characters of a value in a message
+LONGEST_TEXT = 1000  # characters of a title or an address: a dozen lines of a terminal
 _FEW = 5  # allowed words that a message lists in full
 _MOST_NUMBERS = 4_000_000  # of one file, repeated ones counted: 32 MiB as float64
 
@@ -76,6 +77,8 @@ class Fields:
             self.refuse(node, f'{key} is text; put quotes around it: "{quote(node)}"')
         elif not node.text.replace("\n", " ").replace("\t", " ").isprintable():
             self.refuse(node, f"{key} holds a control character; remove it")
+        elif len(node.text) > LONGEST_TEXT:
+            self.refuse(node, f"{key} has {len(node.text)} characters; at most {LONGEST_TEXT} are shown")
         else:
             return " ".join(node.text.split())
         return None

@@ -289,7 +289,12 @@ def _running(ar: "Arithmetic", batch: "Batch") -> "tuple[FloatArray, FloatArray]
 
 
 ONLINE: Final = Method(
-    "online", online, online_gradient, "log d - (x[label]-m), one pass in tiles", soft_labels=False
+    "online",
+    online,
+    online_gradient,
+    "log d - (x[label]-m), one pass in tiles",
+    soft_labels=False,
+    most_tiles=2**14,
 )
 
 # Parts that several methods share

@@ -21,7 +21,7 @@ class Method:
     ``gradient`` returns d loss / d logits of each example (N, C), without the reduction's factor; None where
     no framework would compute the loss so. Both take every number from the Arithmetic they are given, change
     no input and raise nothing: nan and infinities are results. ``from_probabilities``: the loss is the log of
-    a probability that was rounded before.
+    a probability that was rounded before. ``most_tiles`` are as many as it reads in seconds.
     """
 
     name: str
@@ -33,9 +33,13 @@ class Method:
     dtype: str | None = None
     by_default: bool = False
     binary: bool = False
+    most_tiles: int | None = None
 
     def why_unsupported(self, batch: "Batch") -> str | None:
         """Say why the method does not support a batch; None where it does."""
+        tiles = -(-batch.logits.shape[1] // batch.tile)
+        if self.most_tiles is not None and tiles > self.most_tiles:
+            return f"reads at most {self.most_tiles} tiles, not {tiles}: make tile larger"
         return why_unsupported(batch, binary=self.binary, soft_labels=self.soft_labels)
 
 

@@ -1,0 +1,100 @@
+"""What a small input may cost is bounded; what exceeds a bound is refused in one message."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Xent
+from test_load import case, read, refusal
+
+from xentcli.load.checks import MOST_EXAMPLES
+from xentcli.load.fields import LONGEST_TEXT
+from xentcli.methods.table import select
+
+
+def test_a_text_has_at_most_a_thousand_characters() -> None:
+    read(case(title="x" * LONGEST_TEXT))
+
+    assert f"title has {LONGEST_TEXT + 1} characters" in refusal(case(title="x" * (LONGEST_TEXT + 1)))
+
+
+def test_a_case_has_at_most_so_many_examples() -> None:
+    inside, outside = (
+        case(logits=f"[0 x {n}]", labels=f"[0 x {n}]") for n in (MOST_EXAMPLES, MOST_EXAMPLES + 1)
+    )
+
+    assert len(read(inside).batch.logits) == MOST_EXAMPLES
+    assert "'xent diagnose' reads dumps of any size" in refusal(outside)
+
+
+def test_online_reads_at_most_so_many_tiles() -> None:
+    (online,) = select("online")
+    assert online.most_tiles is not None
+    for tiles, is_run in ((online.most_tiles, True), (online.most_tiles + 1, False)):
+        batch = read(case(logits=f"[[0 x {tiles}]]", labels="[0]", tile="1")).batch
+        assert (online.why_unsupported(batch) is None) is is_run
+
+
+def bomb(path: Path, rows: int, method: int) -> None:
+    """Write an .npz of zeros without holding them."""
+    header = io.BytesIO()
+    about = {"descr": "<f4", "fortran_order": False, "shape": (rows, 1024)}
+    np.lib.format.write_array_header_1_0(header, about)
+    with zipfile.ZipFile(path, "w", method) as archive, archive.open("logits.npy", "w") as file:
+        file.write(header.getvalue())
+        for _ in range(rows // 256):
+            file.write(bytes(2**20))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_arrays_far_larger_than_their_file_are_not_unpacked(xent: Xent, tmp_path: Path, method: int) -> None:
+    bomb(tmp_path / "large.npz", 2**15 + 256, method)  # 128 MiB and 1
+    bomb(tmp_path / "small.npz", 2**10, method)
+
+    large, small = (xent("diagnose", tmp_path / f"{name}.npz") for name in ("large", "small"))
+
+    assert (large.code, large.out) == (2, "")
+    assert "its arrays take 129 MiB in memory, more than 50 times the file; save them as .npy" in large.err
+    assert small.code == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return np.broadcast_to(0.0, 30_000_000)", "it returned 30000000 numbers for 2 examples"),
+        ("return np.ma.masked_all(len(x))", "it returned a masked array; expected a plain one"),
+        ("[os.write(n, b'{}' + b'\\n') for n in range(3, 9)]", "it wrote into the pipe of its responses"),
+        ("os.closerange(3, 64)", "the process"),
+        ("os.write(2, b'x'); return [x]", "it returned list; expected a NumPy array"),
+    ],
+)
+def test_odd_answers_are_reported_as_what_they_are(
+    xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "os.write(n" in body:
+        body = (
+            "\n    for n in range(3, 9):\n        try: os.write(n, b'[1]\\n')\n        except OSError: pass"
+        )
+    text = f"import os\nimport numpy as np\ndef loss(x, y):\n    {body}\n"
+    (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+
+    run = xent("check", "mine.py:loss")
+
+    assert (run.code, run.out) == (2, "")
+    assert said in run.err
+
+
+def test_of_what_is_printed_the_beginning_is_kept(
+    xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    body = "print('a' * 10**6)\n    return np.zeros(len(x), x.dtype)"
+    (tmp_path / "mine.py").write_text(f"import numpy as np\ndef loss(x, y):\n    {body}\n", encoding="utf-8")
+
+    run = xent("check", "mine.py:loss", "--only", "quiet", "--format", "json")
+
+    assert f"printed '{'a' * 60}'" in run.out
+    assert len(run.out) < 10_000
