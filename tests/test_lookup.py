@@ -198,7 +198,7 @@ def test_the_text_of_a_case_cannot_disturb_a_terminal() -> None:
 
     text = render([case_page(evaluate(named), "")], "plain", Screen())
 
-    assert text.split("\n\n")[0] == "abnormal: a\\x1b[31m b"
+    assert text.split("\n\n")[0] == "abnormal: a\\x1b[31m\\nb"
 
 
 @pytest.mark.parametrize(

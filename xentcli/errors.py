@@ -1,9 +1,14 @@
 """Errors that a person can mend, each with its place, and the words that messages share."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 _SUGGESTED = 3  # names with the word typed in them
+UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_COMMAND = re.compile(r"(?<!\S)(?:::|##\[)")  # GitHub's and Azure's
 _WINDOW = 76  # columns of a source line around a problem: with a margin, a terminal of 80
 
 
@@ -98,8 +103,18 @@ def count(number: int, what: str, several: str | None = None) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape what would disturb a terminal (control characters, lone surrogates)."""
-    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+    """Return a text that is inert on a line of any terminal or log.
+
+    Escaped are control characters, line ends among them, what turns the direction of text round, lone
+    surrogates, and what a CI runner takes for a command where it begins a line.
+    """
+    safe = UNSAFE.sub(lambda match: ascii(match[0])[1:-1], text)
+    return _COMMAND.sub(lambda match: f"\\x{ord(match[0][0]):02x}{match[0][1:]}", safe)
+
+
+def printable_lines(text: str) -> str:
+    """Return a message of several lines, each of them inert."""
+    return "\n".join(map(printable, text.expandtabs(1).split("\n")))
 
 
 def _cells(char: str) -> int:

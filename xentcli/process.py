@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
+from xentcli.errors import printable
 from xentcli.streams import open_standard_streams
 
 Fields = dict[str, Any]
@@ -172,7 +173,7 @@ def describe(error: BaseException) -> str:
         message = " ".join(str(error).split())
     except Exception:  # noqa: BLE001 - an exception of others may do anything
         message = "its message cannot be read"
-    return f"{type(error).__name__}: {message}"[:_LONGEST].removesuffix(": ")
+    return printable(f"{type(error).__name__}: {message}"[:_LONGEST].removesuffix(": "))
 
 
 def _read(process: "subprocess.Popen[str]", lines: "queue.Queue[str]") -> None:

@@ -20,7 +20,7 @@ from xentcli.cli.new import new
 from xentcli.cli.options import EPILOG
 from xentcli.cli.run import run
 from xentcli.cli.screen import width
-from xentcli.errors import XentError, printable
+from xentcli.errors import XentError, printable, printable_lines
 
 # What a person wants to do → the commands for it, each with the line that help has of it.
 _TASKS = {
@@ -51,13 +51,14 @@ def main() -> int:
     try:
         code = xent.main(prog_name="xent", standalone_mode=False, terminal_width=min(width(), _HELP_WIDTH))
     except click.ClickException as error:
+        vars(error)["message"] = printable_lines(error.message)
         error.show()
         return error.exit_code
     except click.Abort:
         click.echo("interrupted", err=True)
         return _EXIT_INTERRUPTED
     except XentError as error:
-        click.echo(str(error), err=True)
+        click.echo(printable_lines(str(error)), err=True)
         return _EXIT_REFUSED
     except OSError as error:  # help, to a full disk; a file that nobody has looked at before
         name = "standard output" if error.filename is None else printable(str(error.filename))

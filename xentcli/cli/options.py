@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from xentcli.errors import count
+from xentcli.errors import count, printable_lines
 from xentcli.words import ARITHMETICS, DTYPES, FORMATS, REDUCTIONS
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def complete_methods(_: click.Context, __: click.Parameter, incomplete: str) -> 
 def note(sentence: str) -> None:
     """Print a sentence beside the results, on standard error; --quiet silences it."""
     if not is_quiet():
-        click.echo(sentence, err=True)
+        click.echo(printable_lines(sentence), err=True)
 
 
 def is_quiet() -> bool:

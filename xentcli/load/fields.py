@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xentcli.errors import count, did_you_mean
+from xentcli.errors import UNSAFE, count, did_you_mean
 from xentcli.load import document
 from xentcli.load.document import Document, Mapping, Node, Scalar
 
@@ -75,7 +75,7 @@ class Fields:
             self.refuse(node, f"{key} is one line of text")
         elif node.plain and (_NUMBER.fullmatch(node.text) or node.text.lower() in _NO_TEXT):
             self.refuse(node, f'{key} is text; put quotes around it: "{quote(node)}"')
-        elif not node.text.replace("\n", " ").replace("\t", " ").isprintable():
+        elif UNSAFE.search(" ".join(node.text.split())):
             self.refuse(node, f"{key} holds a control character; remove it")
         elif len(node.text) > LONGEST_TEXT:
             self.refuse(node, f"{key} has {len(node.text)} characters; at most {LONGEST_TEXT} are shown")
