@@ -203,6 +203,18 @@ def test_what_is_extracted_fails_as_the_next_command_says(xent: Xent, tmp_path: 
     assert not xent(*command[1:]).out.startswith("Nothing is wrong")
 
 
+def test_a_nan_is_extracted_as_a_nan(xent: Xent, tmp_path: Path) -> None:
+    x, k = batch()
+    x[ROW, CLASS] = 200  # the label's probability is 0, and that of every other class
+    options = ("--method", "naive", "--observed", "nan", "--extract", str(tmp_path / "w.yaml"), "--rows", "1")
+
+    diagnosed(xent, tmp_path, x, k, *options)
+
+    assert xent("explain", tmp_path / "w.yaml", "--method", "naive").out.startswith(
+        "naive gives nan in example 0"
+    )
+
+
 @pytest.mark.parametrize("name", ["batch.pt", "batch.pkl"])
 def test_a_pickle_is_refused_with_a_way_round_it(xent: Xent, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")

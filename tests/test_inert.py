@@ -5,6 +5,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -101,8 +102,10 @@ def test_every_message_is_inert(xent: Xent, tmp_path: Path, hostile: str) -> Non
 
 def test_names_of_arrays_are_inert(xent: Xent, tmp_path: Path, hostile: str) -> None:
     name = hostile.replace("/", " ")
-    np.savez(tmp_path / "beside.npz", **{"logits": np.eye(2), name: np.zeros(3)})
-    np.savez(tmp_path / "alone.npz", **{name: np.zeros(3)})
+    beside: dict[str, Any] = {"logits": np.eye(2), name: np.zeros(3)}
+    alone: dict[str, Any] = {name: np.zeros(3)}
+    np.savez(tmp_path / "beside.npz", **beside)
+    np.savez(tmp_path / "alone.npz", **alone)
     for command in ("diagnose beside.npz", "diagnose alone.npz", "new --from alone.npz -"):
         run = xent(*command.split())
         assert_inert(run.out)

@@ -11,14 +11,17 @@ from xentcli.diagnose.rules import CASE_CLIP, RowRule
 from xentcli.diagnose.summary import Diagnosis, WorstRow, row_of
 from xentcli.diagnose.survey import survey
 from xentcli.errors import XentError, count, printable
+from xentcli.load.build import build_batch
 from xentcli.load.sources import MAX_BYTES
 from xentcli.load.write import case_yaml
+from xentcli.methods import arithmetic, kernels
 from xentcli.words import IGNORE_INDEX
 
 if TYPE_CHECKING:
-    from xentcli.formats import FloatArray, IntArray
+    from xentcli.formats import BoolArray, FloatArray, IntArray
 
 
+_OFTEN_NAN: Final = (kernels.naive, kernels.textbook, kernels.dense)  # where other classes decide nan or inf
 _TRIES: Final = 300  # sets of classes; where nearly all are needed, ddmin tries as many as there are
 
 
@@ -80,7 +83,7 @@ def _relabelled(labels: "IntArray", columns: "IntArray", classes: int) -> "IntAr
 
 
 def shrunk(logits: "FloatArray", labels: "IntArray", rules: tuple[RowRule, ...]) -> "IntArray":
-    """Find the smallest set of classes (ddmin) for which each row keeps its rules; return it in order.
+    """Find the smallest set of classes (ddmin) for which each row keeps its rules, and a nan its nan.
 
     The classes that rules mostly depend on are tried first, alone: the label, the smallest logit, the two
     largest and a nan. Labels are as ``_label`` has them.
@@ -92,9 +95,20 @@ def shrunk(logits: "FloatArray", labels: "IntArray", rules: tuple[RowRule, ...])
         left = _relabelled(labels, columns, len(every))
         return survey([Shard("", logits[:, columns], left, ())], IGNORE_INDEX, rules).columns.bits
 
-    def suffices(columns: "IntArray") -> bool:
-        return bool(np.isin(valid, columns).all() and np.array_equal(bits_of(columns), bits))
+    def nans_of(columns: "IntArray") -> "BoolArray":
+        batch = build_batch(
+            logits[:, columns], _relabelled(labels, columns, len(every)), dtype, ignore_index=IGNORE_INDEX
+        )
+        with np.errstate(all="ignore"):
+            return np.stack([np.isnan(kernel(ar, batch)[:, 0]) for kernel in _OFTEN_NAN])
 
+    def suffices(columns: "IntArray") -> bool:
+        is_whole = np.isin(valid, columns).all() and np.array_equal(bits_of(columns), bits)
+        return bool(is_whole and np.array_equal(nans_of(columns), nans))
+
+    dtype = str(logits.dtype)
+    ar, nans = arithmetic.get("numpy", dtype), np.zeros(0, bool)
+    nans = nans_of(every)
     bits, wide = bits_of(every), logits.astype(np.float64)
     order, is_nan = np.argsort(wide, axis=1), np.isnan(wide)  # nan comes last
     first_nan = is_nan.argmax(axis=1)[is_nan.any(axis=1)]

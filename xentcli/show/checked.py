@@ -126,7 +126,7 @@ def _cause(cause: "Cause", width: int) -> Lines:
         lines += labelled("checks", _names(cause.checks), width)
     if cause.method is not None:
         command = f"xent explain {cause.case} --method {cause.method}"
-        lines += [("  ", Cell("next    ", Tone.CONTEXT), Cell(command, Tone.COMMAND), "  fails alike")]
+        lines += [("  ", Cell("alike   ", Tone.CONTEXT), Cell(command, Tone.COMMAND))]
     return Lines(tuple(lines))
 
 

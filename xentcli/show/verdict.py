@@ -112,7 +112,7 @@ def _of_every_row(diagnosis: "Diagnosis") -> str | None:
         every = f"All {survey.rows} labels are ignored ({survey.ignore_index})"
         return f"{every}: the mean over no row is 0 / 0, nan."
     if rules.get("nan-logit") == survey.rows:
-        return f"All {survey.rows} rows have a nan logit: look at the step before, whose weights went nan."
+        return f"All {survey.rows} rows have a nan logit: look at the step before, its weights and input."
     return None
 
 
