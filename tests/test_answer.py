@@ -243,9 +243,7 @@ def test_a_dump_that_is_all_nan_points_to_the_step_before_and_has_no_range(
 ) -> None:
     run = diagnosed(xent, tmp_path, np.full((8, 3), nan, np.float32), np.zeros(8, np.int64))
 
-    assert (
-        answer(run) == "All 8 rows have a nan logit: look at the step before, its weights and input."
-    )
+    assert answer(run) == "All 8 rows have a nan logit: look at the step before, its weights and input."
     assert "no finite logit" in run.out
     assert "inf" not in run.out
 

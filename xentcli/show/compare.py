@@ -37,11 +37,13 @@ def _marks(results: Sequence[Result], width: int) -> list[Part]:
     parts: list[Part] = []
     if len(_side_by_side(folders.get("", ()), width)) == 1:
         parts += _numbers(folders.pop(""))
-    parts.append(matrix.legend(width))
+    tables: list[Lines] = []
     for binary in (False, True):
         kind = [result for result in results if result.case.batch.binary is binary]
         rest = {folder: [r for r in some if r in kind] for folder, some in folders.items()}
-        parts += matrix.draw({folder: some for folder, some in rest.items() if some}, kind, width)
+        tables += matrix.draw({folder: some for folder, some in rest.items() if some}, kind, width)
+    first, *others = tables
+    parts += [Lines((*matrix.legend(width).lines, *first.lines)), *others]
     ran = [outcome for result in results for outcome in result.outcomes if outcome.version is not None]
     versions = dict.fromkeys(f"{outcome.method.partition('.')[0]} {outcome.version}" for outcome in ran)
     if versions:
