@@ -1,6 +1,7 @@
 """What a small input may cost is bounded; what exceeds a bound is refused in one message."""
 
 import io
+import struct
 import zipfile
 from pathlib import Path
 
@@ -98,3 +99,44 @@ def test_of_what_is_printed_the_beginning_is_kept(
 
     assert f"printed '{'a' * 60}'" in run.out
     assert len(run.out) < 10_000
+
+
+def safetensors(path: Path, header: str, numbers: int) -> Path:
+    path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + bytes(numbers))
+    return path
+
+
+def tensor(begin: int, end: int, shape: str = "[2, 2]") -> str:
+    return f'{{"dtype": "F32", "shape": {shape}, "data_offsets": [{begin}, {end}]}}'
+
+
+@pytest.mark.parametrize(
+    ("header", "numbers"),
+    [
+        (f'{{"logits": {tensor(0, 16)}}}', 20),  # a rest
+        (f'{{"logits": {tensor(0, 16)}}}', 12),  # cut off
+        (f'{{"logits": {tensor(-16, 0)}}}', 16),  # in the header
+        (f'{{"logits": {tensor(4, 20)}}}', 20),  # a hole
+        (f'{{"logits": {tensor(16, 0)}}}', 16),  # backwards
+        (f'{{"logits": {tensor(0, 16)}, "x": {tensor(0, 16)}}}', 16),  # one over the other
+        (f'{{"logits": {tensor(0, 16)}, "logits": {tensor(16, 32)}}}', 32),  # twice
+        (f'{{"logits": {tensor(0, 16, "[2, 3]")}}}', 16),
+        (f'{{"logits": {tensor(0, 16, "[-2, -2]")}}}', 16),
+        (f'{{"logits": {tensor(0, 16, "[NaN, 2]")}}}', 16),
+        (f'{{"logits": {tensor(0, 16, "[4294967296, 4294967296]")}}}', 16),
+        ('{"logits": []}', 16),
+        ("[]", 0),
+        ("", 0),
+    ],
+)
+def test_a_safetensors_file_is_checked_as_its_own_reader_does(
+    xent: Xent, tmp_path: Path, header: str, numbers: int
+) -> None:
+    whole = safetensors(tmp_path / "whole.safetensors", f'{{"logits": {tensor(0, 16)}}}', 16)
+    broken = safetensors(tmp_path / "broken.safetensors", header, numbers)
+
+    run = xent("diagnose", broken)
+
+    assert xent("diagnose", whole).code == 0
+    assert (run.code, run.out, run.err.count("\n")) == (2, "", 1)
+    assert "broken.safetensors: is no .safetensors of plain arrays, or incomplete" in run.err

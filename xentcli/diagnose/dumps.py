@@ -2,6 +2,7 @@
 
 import glob
 import json
+import math
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -285,26 +286,39 @@ def _refuse_bomb(path: str) -> None:
 
 
 def _safetensors(path: str) -> dict[str, Any]:
-    """Map the tensors of a file: eight bytes of length, a JSON header, the numbers.
+    """Map the tensors of a file: eight bytes of length, a JSON header, the numbers without a hole or overlap.
 
-    Source: the format's description, https://github.com/huggingface/safetensors (README, "Format").
+    Source: https://github.com/huggingface/safetensors, README ("Format") and ``Metadata::validate`` in
+    ``safetensors/src/tensor.rs``.
     """
     with Path(path).open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > min(_LONGEST_HEADER, Path(path).stat().st_size):
+        length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+        if length > min(_LONGEST_HEADER, size - 8):
             raise ValueError("the header is longer than the file")
-        header = json.loads(file.read(length))
-    arrays: dict[str, Any] = {}
-    for name, entry in header.items():
-        if name == "__metadata__" or entry["dtype"] not in _SAFETENSORS_DTYPES:
+        header = json.loads(file.read(length), object_pairs_hook=_without_repeats)
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    arrays, end = dict[str, Any](), 0
+    for name, entry in sorted(tensors.items(), key=lambda item: item[1]["data_offsets"]):
+        (begin, end), before = entry["data_offsets"], end
+        if begin != before or end < begin:
+            raise ValueError(f"tensor {name} does not begin where the one before it ends")
+        if entry["dtype"] not in _SAFETENSORS_DTYPES:
             continue
-        begin, end = entry["data_offsets"]
         dtype, shape = np.dtype(_SAFETENSORS_DTYPES[entry["dtype"]]), tuple(entry["shape"])
-        if end - begin != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
+        if min(shape, default=0) < 0 or end - begin != dtype.itemsize * math.prod(shape):
             raise ValueError(f"tensor {name} has another size than its shape")
         offset = 8 + length + begin
         arrays[name] = np.memmap(path, dtype, "r", offset, shape) if end > begin else np.zeros(shape, dtype)
-    return arrays
+    if end != size - 8 - length:
+        raise ValueError("the tensors end elsewhere than the file")
+    return {name: arrays[name] for name in tensors if name in arrays}
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dictionary; a key that is repeated may stand for either value, and is refused."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key of the header is repeated")
+    return dict(pairs)
 
 
 def _stamp(path: str) -> tuple[int, int, int]:
