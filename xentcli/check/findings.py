@@ -133,7 +133,7 @@ def _gradient_findings(probe: Probe, response: "Fields") -> Iterator[CheckFindin
     result = judge_gradient(values, exact, binary=probe.batch.binary)
     for row, state, true in zip(exact.rows, result.states, exact.gradients, strict=True):
         if state in {"wrong", "dead"} or (state == "nan" and not probe.is_poisoned(row)):
-            numbers = f"{_first(values[row])}, where it is {_first(true)}"
+            numbers = f"{_first(values[row])}, truth {_first(true)}"
             message = f"the gradient of example {row} is {state}: {numbers}"
             place = Place(probe, row, gradient=values[row])
             yield CheckFinding(f"gradient {state}", message, probe.describe(row), place)
@@ -152,7 +152,7 @@ def _batch_gradient_findings(probe: Probe, whole: "Sequence[float]") -> Iterator
     states = judge_gradient(values, replace(exact, gradients=gradients), binary=probe.batch.binary).states
     for row, state, true in zip(exact.rows, states, gradients, strict=True):
         if state == "wrong":
-            numbers = f"{_first(values[row])}, where it is {_first(true)}"
+            numbers = f"{_first(values[row])}, truth {_first(true)}"
             message = f"the gradient of the {probe.convention.reduction} is, at example {row}, {numbers}"
             yield CheckFinding(
                 "gradient reduced", message, probe.describe(row), Place(probe, row, gradient=values[row])
@@ -180,7 +180,7 @@ def _reduction_findings(
     if error is not None and float(error) <= allowance:
         return []
     truth = format_number(nearest(true, form), probe.dtype)
-    statement = f"the {reduction} is {format_number(loss, probe.dtype)}, where it is {truth}"
+    statement = f"the {reduction} is {format_number(loss, probe.dtype)}, truth {truth}"
     return [CheckFinding(reduction, statement, place=Place(probe, 0, loss, true))]
 
 
