@@ -64,10 +64,6 @@ class RowRule:
     severity: Severity = Severity.NOTE
     methods: tuple[str, ...] = ()
 
-    def concerns(self, method: str) -> bool:
-        """Whether it says something of a method: it is one of its own, or no method mends it."""
-        return method in self.methods or self.severity is Severity.BROKEN
-
 
 def rules_for(form: str, clip: tuple[float, float] | None = None) -> tuple[RowRule, ...]:
     """Return the rules for a dump of that format, with one for the clip of a case."""
