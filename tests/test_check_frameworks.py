@@ -70,6 +70,13 @@ def test_a_wrong_backward_pass_is_named_first(
     assert cause in first
 
 
+def test_a_gradient_is_not_blamed_for_the_shape_of_the_losses() -> None:
+    names = findings(f"{OURS}:column", "torch", "blog", "contract")
+
+    assert names["shape"] == {"shape"}
+    assert not [name for found in names.values() for name in found if name.startswith("gradient")]
+
+
 def test_torch_loses_a_tail_and_its_gradient() -> None:
     names = findings(TORCH)
 

@@ -190,7 +190,7 @@ def _invalid_labels(setting: _Setting) -> Iterable[Probe]:
         yield setting.probe([[3, 0.5, 1], [0, 1, 2]], [1, label])
     if setting.dtype == "float32":  # indices are cut to fewer bits whatever the dtype of the logits
         wide = [sign * 2**bits + more for bits in (8, 16, 31, 32) for sign in (1, -1) for more in (0, 1)]
-        # In torch -100 is ignored unless told otherwise.
+        # PyTorch ignores the label -100 by default.
         is_valid = "ignore_index" in setting.parameters or setting.convention.library == "torch"
         ignored = () if is_valid else (IGNORE_INDEX,)
         for label in (-2, -3, 4, *wide, *ignored):

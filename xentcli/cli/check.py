@@ -113,7 +113,6 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
 
     from xentcli.check import run
     from xentcli.cli import output as outputs
-    from xentcli.load import sources
     from xentcli.show.checked import verdict
     from xentcli.show.report import render, render_list
 
@@ -130,8 +129,7 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
         seed=seed,
         cases=_load(cases),
     )
-    named = sources.read_all(cases)[0] if cases else []
-    read = [*(source.path for source in named), *outputs.sources_of(target, gradient, beside)]
+    read = [*(case.path for case in options.cases), *outputs.sources_of(target, gradient, beside)]
     outputs.refuse_conflicts([output], read)
     if save_failures is not None:
         _make_folder(save_failures, force=force)

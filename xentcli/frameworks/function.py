@@ -233,20 +233,21 @@ class _Call:
         x, y = self._arguments(batch)
         loss, dtype = self._function.loss, self._request["dtype"]
         keywords = self._keywords(loss, "none")
-        upstream = upstream_of(len(batch[0]))
+        upstream, applied = upstream_of(len(batch[0])), cast("FloatArray", np.ones(1))
 
         def weighted(x: Any) -> Any:
+            nonlocal applied
             losses = loss(*self._in_order(x, y), **keywords)
-            if losses.shape in {(), (len(upstream),)} and len(upstream):
-                weights = upstream if len(losses.shape) else upstream[0]
-                return losses * self._adapter.array(weights, dtype)
+            shape = tuple(losses.shape)
+            if len(upstream) and shape in {(), (len(upstream),)}:  # another shape is reported as such
+                applied = upstream if shape else upstream[:1]
+                return losses * self._adapter.array(applied.reshape(shape), dtype)
             return losses
 
         slope = self._adapter.gradient(weighted, x)
         if slope is None:
             return None, dtype
-        is_scalar = self._convention.reduction != "none"
-        return slope / (upstream[0] if is_scalar else upstream.reshape(-1, *[1] * (slope.ndim - 1))), dtype
+        return slope / applied.reshape(-1, *[1] * (slope.ndim - 1)), dtype
 
     def _returned(self, function: Function, batch: Rows, reduction: str = "none") -> Any:
         """Call a function, and note which of its arguments it wrote into."""

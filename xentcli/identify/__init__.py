@@ -187,7 +187,7 @@ def _factors(typed: str, true: str) -> Iterator[Constant]:
         yield relations.related(typed, true, f"{true} / {factor}", is_larger=False)
     for constant in relations.BASES:
         if least <= Fraction(constant.value) <= most:
-            yield relations.of_true(constant, true)
+            yield relations.in_other_base(constant, true)
     for share in _SHARES:
         if least <= share <= most and most - least < _NARROW:
             yield relations.diluted(typed, true, float(1 - share))

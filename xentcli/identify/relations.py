@@ -77,7 +77,7 @@ def diluted(typed: str, true: str, share: float) -> Constant:
     )
 
 
-def of_true(base: Constant, true: str) -> Constant:
+def in_other_base(base: Constant, true: str) -> Constant:
     """Return what a change of base between a loss and the true one is."""
     return replace(base, definition=f"{true} × {base.definition}")
 
