@@ -13,8 +13,8 @@ from conftest import Xent, assert_golden
 from test_dumps import poisoned
 
 from xentcli import load
+from xentcli.diagnose.diagnosis import diagnosis_of
 from xentcli.diagnose.dumps import Shard
-from xentcli.diagnose.summary import summarise
 from xentcli.diagnose.survey import survey
 from xentcli.load.sources import Source
 
@@ -242,8 +242,8 @@ def test_interrupted_it_shows_what_was_read() -> None:
         raise KeyboardInterrupt
 
     x = np.zeros((2**20, 4), np.float32)
-    found = survey([Shard("a", x, np.zeros(len(x), np.int64), ())], -100, progress=done)
-    diagnosis = summarise(found)
+    found = survey([Shard("a", x, np.zeros(len(x), np.int64))], -100, progress=done)
+    diagnosis = diagnosis_of(found)
 
     assert not found.complete
     assert 0 < found.rows < len(x)

@@ -1,6 +1,7 @@
 """Dumps of every form: names, axes, kinds of labels, extracts, and options that do not go together."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ import numpy as np
 import pytest
 from conftest import Xent
 from test_answer import C, N, answer, batch, binary, diagnosed, masked_label, nan, set_logit, soft
+
+from xentcli.diagnose import files
+from xentcli.diagnose.files import StoredArray, StoredRows, arrays, loaded
 
 
 @pytest.mark.parametrize(
@@ -72,18 +76,39 @@ def test_names_axes_and_binary_logits_are_understood_or_asked_about(
     assert run.code == (0 if said.startswith("Healthy") else 2)
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2, -2])
-def test_rows_of_another_class_axis_are_those_of_the_moved_array(axis: int) -> None:
-    from xentcli.diagnose.dumps import ClassesLast
+def as_array(folder: Path, x: Any, where: str) -> StoredArray:
+    """Write an array, and open it: in memory, in a file or in a file in Fortran's order."""
+    if where == "memory":
+        return loaded(x.copy())
+    np.save(folder / "x.npy", np.asfortranarray(x) if where == "fortran" else x)
+    return arrays(str(folder / "x.npy"))[""]
 
-    x = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
-    rows, moved = ClassesLast(x, axis), np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])
 
-    assert rows.shape == moved.shape
-    for start in range(len(moved) + 1):
-        for stop in range(start, len(moved) + 2):
-            assert np.array_equal(rows[start:stop], moved[start:stop])
-    assert all(np.array_equal(rows[row], moved[row]) for row in range(len(moved)))
+@pytest.mark.parametrize("where", ["memory", "file", "fortran"])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (6, 7)])
+@pytest.mark.parametrize("large_item", [0, 2**24])
+def test_rows_of_any_class_axis_are_those_of_the_moved_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, shape: tuple[int, ...], large_item: int
+) -> None:
+    monkeypatch.setattr(files, "_LARGE_ITEM", large_item)
+    x = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+    for axis in range(-1, len(shape)):
+        rows = StoredRows(as_array(tmp_path, x, where), axis)
+        moved = np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])
+
+        assert rows.shape == moved.shape
+        for start in range(len(moved) + 1):
+            for stop in range(start, len(moved) + 2):
+                assert np.array_equal(rows[start:stop], moved[start:stop])
+
+
+@pytest.mark.parametrize("where", ["memory", "file", "fortran"])
+def test_an_array_is_read_whole_and_flat_in_its_own_order(tmp_path: Path, where: str) -> None:
+    x = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    found = as_array(tmp_path, x, where)
+
+    assert np.array_equal(found.whole(), x)
+    assert np.array_equal(found.flat()[3:30], x.reshape(-1)[3:])
 
 
 @pytest.mark.parametrize(

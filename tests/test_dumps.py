@@ -181,13 +181,13 @@ def bad_files(folder: Path) -> None:
         (["pickle.npz"], "pickle.npz: is no .npz of plain arrays, or incomplete: "),
         (
             ["cut.npy"],
-            "cut.npy: is no .npy of plain arrays, or incomplete: mmap length is greater than file",
+            "cut.npy: is no .npy of plain arrays, or incomplete: the array has 48 bytes, the file 40",
         ),
         (["junk.npy"], "junk.npy: is no .npy of plain arrays, or incomplete: "),
         (["empty.npy"], "empty.npy: is no .npy of plain arrays, or incomplete: "),
         (["others.npz"], "others.npz: has no array 'logits', but a (3,), b (3,); pass --logits-name"),
         (["long.safetensors"], "is no .safetensors of plain arrays, or incomplete: the header is longer"),
-        (["cut.safetensors"], "is no .safetensors of plain arrays, or incomplete: mmap length is greater"),
+        (["cut.safetensors"], "is no .safetensors of plain arrays, or incomplete: the tensors end elsewhere"),
         (["ok.npy", "--labels", "three.npy"], "three.npy: 3 labels for 4 rows of logits; give one per row"),
         (
             ["ok.npy", "--labels", "float-labels.npy"],

@@ -3,16 +3,17 @@
 import math
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from xentcli import formats
+from xentcli.diagnose.columns import Columns, columns_of
+from xentcli.diagnose.diagnosis import diagnosis_of
 from xentcli.diagnose.dumps import Shard
-from xentcli.diagnose.rules import CASE_CLIP, rules_for
-from xentcli.diagnose.summary import summarise
-from xentcli.diagnose.survey import Survey, survey
+from xentcli.diagnose.rules import CASE_CLIP, RowRule, rules_for
+from xentcli.diagnose.survey import survey
 from xentcli.judge.findings import FINDINGS
 from xentcli.load.build import build_batch
 from xentcli.methods import arithmetic, kernels
@@ -36,19 +37,33 @@ def stored(values: Any, dtype: str) -> Any:
     return array
 
 
-def surveyed(x: Any, k: Any, dtype: str = "float32") -> Survey:
-    labels = None if k is None else np.asarray(k)
-    return survey([Shard("memory", stored(x, dtype), labels, ())], -100, rules_for(dtype, CLIP))
+class Found(NamedTuple):
+    """The columns of rows, and the rules that they were asked for."""
+
+    rules: tuple[RowRule, ...]
+    columns: Columns
+
+    def names(self) -> list[set[str]]:
+        """Return the names of the rules of each row."""
+        marks = [self.columns.applies(at) for at in range(len(self.rules))]
+        return [
+            {rule.name for rule, mark in zip(self.rules, marks, strict=True) if mark[row]}
+            for row in range(len(self.columns.bits))
+        ]
+
+
+def found_in(x: Any, k: Any, dtype: str = "float32") -> Found:
+    rules, labels = rules_for(dtype, CLIP), None if k is None else np.asarray(k)
+    return Found(rules, columns_of(stored(x, dtype), labels, rules, -100))
 
 
 def names_of(x: Any, k: Any, dtype: str = "float32") -> list[set[str]]:
-    found = surveyed(x, k, dtype)
-    return [{rule.name for rule in found.rules_of(row)} for row in range(found.rows)]
+    return found_in(x, k, dtype).names()
 
 
-def applies(found: Survey, name: str) -> Any:
-    (rule,) = (rule for rule in found.rules if rule.name == name)
-    return np.isin(np.arange(found.rows), found.affected(rule))
+def applies(found: Found, name: str) -> Any:
+    (at,) = (at for at, rule in enumerate(found.rules) if rule.name == name)
+    return found.columns.applies(at)
 
 
 def limits(dtype: str) -> list[float]:
@@ -146,7 +161,7 @@ def _run(ar: Any, batch: Batch, kernel: Any) -> Any:
 )
 def test_a_rule_says_what_its_method_does_in_every_row(dtype: str, classes: int, count: int) -> None:
     x, k = rows_of(dtype, classes, count)
-    found = surveyed(x, k, dtype)
+    found = found_in(x, k, dtype)
     really = truth(x, k, dtype)
     said = {rule.name: applies(found, rule.name) for rule in found.rules}
     said["by_hand"] = said["naive"]
@@ -162,7 +177,7 @@ def test_a_rule_says_what_its_method_does_in_every_row(dtype: str, classes: int,
 @pytest.mark.parametrize(("classes", "count"), [(2, 3000), (5, 3000), (129, 800), (1000, 300)])
 def test_a_clip_is_active_in_every_row_whose_loss_it_decides(dtype: str, classes: int, count: int) -> None:
     x, k = rows_of(dtype, classes, count)
-    found, (loss, _) = surveyed(x, k, dtype), oracle_of(x, k)
+    found, (loss, _) = found_in(x, k, dtype), oracle_of(x, k)
     counts, ar, form = np.isfinite(loss), arithmetic.get("numpy", dtype), formats.dtype(dtype).type
     with np.errstate(all="ignore"):
         plain = _run(ar, batch_of(x, k), kernels.guarded)
@@ -191,7 +206,7 @@ def oracle_of(x: Any, k: Any) -> Any:
 def test_no_sum_in_order_is_larger_than_the_rule_says(form: str) -> None:
     most = 2.0 ** formats.FORMATS[form].precision
     x, k = rows_of(form, 3000, 60)
-    found = surveyed(x, k, form)
+    found = found_in(x, k, form)
     with np.errstate(all="ignore"):
         terms = np.exp(x - x.max(axis=1)[:, None])
     sound = np.isfinite(found.columns.loss)
@@ -204,7 +219,7 @@ def test_no_sum_in_order_is_larger_than_the_rule_says(form: str) -> None:
     assert said.any()
     for count in (int(most / 0.99), int(most / 0.99) + 1):  # of ones: within 1 % of the truth, and not
         short = float(sums.sequential(stored(np.ones((1, count)), form))[0, 0]) < 0.99 * count
-        assert applies(surveyed(np.zeros((1, count)), [0], form), f"sum in {form}").tolist() == [short]
+        assert applies(found_in(np.zeros((1, count)), [0], form), f"sum in {form}").tolist() == [short]
     assert short
 
 
@@ -254,7 +269,7 @@ def test_next_to_a_unit_the_rounding_of_the_gap_decides(dtype: str) -> None:
     x, k = stored(x, dtype), np.zeros(3000, np.int64)
     collapsed = _run(arithmetic.get("numpy", dtype), batch_of(x, k), kernels.sparse) == 0
 
-    assert np.array_equal(applies(surveyed(x, k, dtype), "sparse"), collapsed)
+    assert np.array_equal(applies(found_in(x, k, dtype), "sparse"), collapsed)
     assert 900 < collapsed.sum() < 2100
 
 
@@ -292,7 +307,7 @@ def test_terms_of_a_float16_tail_may_all_round_up_or_vanish(classes: int) -> Non
     x, k = stored(x, "float16"), np.zeros(16, np.int64)
     collapsed = _run(arithmetic.get("numpy", "float16"), batch_of(x, k), kernels.sparse) == 0
 
-    assert np.array_equal(applies(surveyed(x, k, "float16"), "sparse"), collapsed)
+    assert np.array_equal(applies(found_in(x, k, "float16"), "sparse"), collapsed)
     assert 3 < collapsed.sum() < 13
 
 
@@ -306,18 +321,18 @@ def test_ordinary_rows_are_decided_by_their_facts_alone(dtype: str) -> None:
     rules = tuple(replace(rule, method=rule.method and method) for rule in rules_for(dtype))
     ordinary = [rule for rule in rules if rule.name != "clip eps"]  # losses lie near it
 
-    assert not survey([Shard("memory", x, k, ())], -100, tuple(ordinary)).columns.bits.any()
+    assert not columns_of(x, k, tuple(ordinary), -100).bits.any()
 
 
 def test_a_row_has_the_same_rules_alone_and_in_any_order() -> None:
     for dtype in DTYPES:
         x, k = rows_of(dtype, 20, 300)
         order = np.random.default_rng(0).permutation(300)
-        bits = surveyed(x, k, dtype).columns.bits
+        bits = found_in(x, k, dtype).columns.bits
 
-        assert np.array_equal(surveyed(x[order], k[order], dtype).columns.bits, bits[order])
+        assert np.array_equal(found_in(x[order], k[order], dtype).columns.bits, bits[order])
         for row in range(0, 300, 10):
-            assert surveyed(x[row : row + 1], k[row : row + 1], dtype).columns.bits == bits[row]
+            assert found_in(x[row : row + 1], k[row : row + 1], dtype).columns.bits == bits[row]
 
 
 @pytest.mark.parametrize(
@@ -352,33 +367,25 @@ def test_a_row_has_exactly_these_rules(row: list[float], label: int, names: set[
 
 
 def test_without_labels_rules_that_need_them_are_skipped() -> None:
-    found = surveyed([[0, 200, 0], [nan, 0, 0], [20, 0, 0]], None)
+    x = np.array([[0, 200, 0], [nan, 0, 0], [20, 0, 0]], np.float32)
 
-    assert [{rule.name for rule in found.rules_of(row)} for row in range(3)] == [
-        {"naive", "textbook"},
-        {"nan-logit"},
-        set(),
-    ]
-    assert summarise(found).losses is None
+    assert names_of(x, None) == [{"naive", "textbook"}, {"nan-logit"}, set()]
+    assert diagnosis_of(survey([Shard("a", x, None)], -100)).losses is None
 
 
 def test_harm_comes_first_and_the_worst_row_of_each_rule_before_the_second_worst_of_any() -> None:
     x = np.array([[0, 40, 0], [0, 50, 0], [inf, 0, 0], [0, 60, 0], [inf, 0, 0]], np.float32)
-    found = survey([Shard("a", x, np.zeros(5, np.int64), ())], -100)
+    shards = [Shard("a", x, np.zeros(5, np.int64))]
 
-    assert [row.row for row in summarise(found, 3).rows] == [2, 4, 3]
-    assert [row.row for row in summarise(found, 10**12).rows] == [2, 4, 3, 1, 0]
+    assert [row.row for row in diagnosis_of(survey(shards, -100, most=3)).rows] == [2, 4, 3]
+    assert [row.row for row in diagnosis_of(survey(shards, -100, most=10**12)).rows] == [2, 4, 3, 1, 0]
 
 
 def test_labels_beyond_int64_are_invalid() -> None:
     x, k = np.zeros((2, 3), np.float32), np.array([2**64 - 1, 2], np.uint64)
-    found = survey([Shard("a", x, k, ())], -100)
 
-    assert [{rule.name for rule in found.rules_of(row)} for row in range(2)] == [
-        {"label-out-of-range"},
-        set(),
-    ]
-    assert summarise(found).rows[0].label == 2**64 - 1
+    assert names_of(x, k) == [{"label-out-of-range"}, set()]
+    assert diagnosis_of(survey([Shard("a", x, k)], -100)).rows[0].label == 2**64 - 1
 
 
 def test_rules_have_distinct_names_and_findings_of_the_catalogue_and_fit_into_their_bits() -> None:

@@ -103,15 +103,13 @@ def in_blocks(
     rows: "Rows",
     evaluate: "Callable[[slice, Workspace], object]",
     threads: int | None = None,
-    workspaces: "list[Workspace] | None" = None,
 ) -> None:
     """Call ``evaluate`` with every block of rows, in threads, with a workspace that no other uses meanwhile.
 
     A workspace, 1 or 2 arrays (n, C), has room for exp of n rows, and for their logits where they are copied.
-    Workspaces are taken from those given, made for such rows before, and left there.
     """
     (examples, classes), arrays = rows.logits.shape, 1 if rows.is_plain else 2
-    spare = [] if workspaces is None else workspaces
+    spare: list[Workspace] = []
     number = max(1, _BLOCK_BYTES // (classes * rows.format.itemsize * arrays))
 
     def work(start: int) -> None:

@@ -1,5 +1,6 @@
 """diagnose: what is wrong with a dump of logits, or with the loss of it."""
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -12,9 +13,11 @@ from xentcli.errors import XentError, printable
 from xentcli.words import IGNORE_INDEX
 
 if TYPE_CHECKING:
-    from xentcli.diagnose.dumps import Layout
-    from xentcli.diagnose.response import Response
-    from xentcli.diagnose.summary import Diagnosis
+    from collections.abc import Iterator, Sequence
+
+    from xentcli.diagnose.diagnosis import Diagnosis
+    from xentcli.diagnose.dumps import Shard
+    from xentcli.diagnose.response import Loss
     from xentcli.diagnose.survey import Survey
     from xentcli.methods.method import Method
 
@@ -22,7 +25,8 @@ _EXIT_WRONG, _EXIT_INTERRUPTED = 1, 130
 _EPILOG = """\b
 Exit codes: 0 every row has a loss, 1 a row is broken (nan, +inf, nothing but
 -inf, an invalid or masked label) or the loss in question goes wrong, 2 bad usage
-or bad input, 130 interrupted; what was read until then is shown."""
+or bad input, 130 interrupted. What was read until a Ctrl-C, or until a file
+changed, is shown."""
 
 
 @click.command(epilog=_EPILOG)
@@ -60,7 +64,7 @@ or bad input, 130 interrupted; what was read until then is shown."""
 @option(
     "--rows",
     "most",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10_000),
     default=5,
     show_default=True,
     metavar="K",
@@ -105,9 +109,10 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     from xentcli.cli import output as outputs
     from xentcli.cli import signals
     from xentcli.diagnose.answer import failing_method, is_wrong
+    from xentcli.diagnose.diagnosis import diagnosis_of
     from xentcli.diagnose.dumps import Layout, expanded
+    from xentcli.diagnose.dumps import shards as open_shards
     from xentcli.diagnose.extract import extracted
-    from xentcli.diagnose.summary import summarise
 
     read = [*expanded(files), *expanded(labels), *outputs.sources_of(loss), *([] if case is None else [case])]
     outputs.refuse_conflicts([output, extract], read)
@@ -120,16 +125,20 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     with ExitStack() as stack:
         write = stack.enter_context(outputs.opened(output))
         keep = None if extract is None else stack.enter_context(outputs.opened(extract))
-        survey, clip = _surveyed(files, labels, layout, ignore_index, case)
+        shards = open_shards(files, labels, layout)
+        ignore_index, clip = _options_of(case, ignore_index)
+        asked = stack.enter_context(_loss(shards, own, loss, convention, clip, ignore_index))
         signals.listen()  # what was read until Ctrl-C is shown, unless it comes again
-        response = _response(survey, own, loss, convention, clip)
-        diagnosis = summarise(survey, most, response)
+        survey = _surveyed(shards, ignore_index, clip, most, asked)
+        diagnosis = diagnosis_of(survey)
         after = _after(extract, failing_method(diagnosis) if method is None else method)
         write(show.diagnose(diagnosis, form, screen(output), observed, after))
         if keep is not None and diagnosis.rows:
             keep(extracted(diagnosis))
     if extract is not None:
         _note_extract(diagnosis, extract, after)
+    if survey.stopped is not None:
+        raise survey.stopped
     if not survey.complete:
         return _EXIT_INTERRUPTED
     return _EXIT_WRONG if is_wrong(diagnosis, observed) else 0
@@ -171,63 +180,69 @@ def _after(extract: str | None, method: str | None) -> str:
     return printable(shlex.join(words))
 
 
-def _response(
-    survey: "Survey",
+@contextmanager
+def _loss(  # noqa: PLR0913, PLR0917 - a dump, and each option about a loss
+    shards: "Sequence[Shard]",
     method: "Method | None",
-    loss: str | None,
+    target: str | None,
     convention: str | None,
     clip: tuple[float, float] | None,
-) -> "Response | None":
-    """Have the loss in question respond to the dump."""
-    if method is None and loss is None:
-        return None
-    if not survey.labelled:
-        holds = survey.shards[0].holds
+    ignore_index: int,
+) -> "Iterator[Loss | None]":
+    """Open the loss in question, if there is one."""
+    if method is None and target is None:
+        yield None
+        return
+    if any(shard.labels is None for shard in shards):
+        holds = shards[0].holds
         inside = f"; the file holds {holds}" if holds else ""
         raise XentError(f"a loss needs labels: give --labels FILE or --labels-name NAME{inside}")
-    from xentcli.diagnose.response import respond_by_method, respond_by_target
+    from xentcli.diagnose.response import method_loss, target_loss
+    from xentcli.diagnose.survey import format_of
     from xentcli.frameworks.conventions import find_convention
 
-    with progress(f"calling {loss or 'the method'}") as show:
-        if method is not None:
-            return respond_by_method(survey, method, clip, show)
-        called = find_convention(convention, loss or "")
-        return respond_by_target(survey, loss or "", called, show, is_chosen=convention is not None)
+    if method is not None:
+        yield method_loss(method, format_of(shards), ignore_index, clip)
+    elif target is not None:
+        called = find_convention(convention, target)
+        with target_loss(shards, ignore_index, target, called, is_chosen=convention is not None) as loss:
+            yield loss
 
 
-def _surveyed(
-    files: tuple[str, ...],
-    labels: tuple[str, ...],
-    layout: "Layout",
-    ignore_index: int | None,
-    case: str | None,
-) -> "tuple[Survey, tuple[float, float] | None]":
-    """Read the dump; return the clip of the case, too."""
-    from xentcli import load
-    from xentcli.diagnose.dumps import shards
-    from xentcli.diagnose.rules import rules_for
-    from xentcli.diagnose.survey import survey
-    from xentcli.load import sources
-
+def _options_of(case: str | None, ignore_index: int | None) -> tuple[int, tuple[float, float] | None]:
+    """Return the label to ignore, as typed or as in a case, and the clip of the case."""
     clip = None
     if case is not None:
+        from xentcli import load
+        from xentcli.load import sources
+
         inputs, problems = sources.read_all((case,))
         cases = load.load_all(inputs, problems)
         if len(cases) != 1:
             raise XentError(f"{case}: name one case")
         clip, ignored = cases[0].batch.clip, cases[0].batch.weighting.ignore_index
         ignore_index = ignored if ignore_index is None else ignore_index
-    opened = shards(files, labels, layout)
-    form = str(opened[0].logits.dtype.newbyteorder("="))
-    rules = rules_for(form, clip) if opened[0].kind == "indices" else None
-    total, read = max(1, sum(shard.logits.nbytes for shard in opened)), 0
-    with progress("diagnosing") as show:
+    return IGNORE_INDEX if ignore_index is None else ignore_index, clip
 
-        def count_bytes(number: int) -> None:
+
+def _surveyed(
+    shards: "Sequence[Shard]",
+    ignore_index: int,
+    clip: tuple[float, float] | None,
+    most: int,
+    loss: "Loss | None",
+) -> "Survey":
+    """Go through the dump, and show how far it is."""
+    from xentcli.diagnose.rules import rules_for
+    from xentcli.diagnose.survey import format_of, survey
+
+    rules = rules_for(format_of(shards), clip) if shards[0].kind == "indices" else None
+    total, read = max(1, sum(len(shard.logits) for shard in shards)), 0
+    with progress("diagnosing" if loss is None else f"calling {loss.name}") as show:
+
+        def count_rows(number: int) -> None:
             nonlocal read
             read += number
             show(read / total)
 
-        return survey(
-            opened, IGNORE_INDEX if ignore_index is None else ignore_index, rules, count_bytes
-        ), clip
+        return survey(shards, ignore_index, rules, count_rows, most=most, loss=loss)

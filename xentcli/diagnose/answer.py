@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from xentcli.diagnose.rules import Severity
 
 if TYPE_CHECKING:
-    from xentcli.diagnose.summary import Diagnosis, WorstRow
+    from xentcli.diagnose.diagnosis import Diagnosis, WorstRow
     from xentcli.diagnose.tried import Tried
 
 _REDUCED: Final = 1e-5  # of a mean, which frameworks take in float32 and in any order
@@ -17,7 +17,7 @@ def is_wrong(diagnosis: "Diagnosis", observed: str | None = None) -> bool:
     """Whether a row is broken, the loss in question goes wrong, or what was observed is another loss."""
     if Severity.BROKEN in diagnosis.severities.values():
         return True
-    if diagnosis.response is not None and len(diagnosis.response.failing):
+    if diagnosis.response is not None and diagnosis.response.failing:
         return True
     return observed is not None and not (math.isfinite(float(observed)) and matches(diagnosis, observed))
 
@@ -32,8 +32,8 @@ def causes(row: "WorstRow", diagnosis: "Diagnosis", severity: Severity | None = 
     invalid = [rule.finding for rule in row.rules if rule.is_invalid]
     if invalid:
         return tuple(invalid[:1])
-    if response is not None and diagnosis.is_failing(row) and severity is not Severity.BROKEN:
-        return response.causes_of(row.row_in_dump, row.tried)
+    if response is not None and row.state and severity is not Severity.BROKEN:
+        return response.causes_of(row)
     broken = [rule.finding for rule in row.rules if rule.severity is Severity.BROKEN]
     if broken and severity in {None, Severity.BROKEN}:
         return tuple(broken[:1])
@@ -64,9 +64,9 @@ def _makes(row: "WorstRow", state: str, diagnosis: "Diagnosis") -> bool:
     response = diagnosis.response
     if response is None:
         return any(each.state == state for each in row.tried)
-    if diagnosis.is_failing(row):
-        return response.state(row.row_in_dump) == state
-    return not response.asked[row.row_in_dump]  # for its label is invalid: any loss may come of that
+    if row.state:
+        return row.state == state
+    return row.response is None  # for its label is invalid: any loss may come of that
 
 
 def means(diagnosis: "Diagnosis") -> tuple[float, float] | None:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
-from xentcli.diagnose.dumps import Shard
+from xentcli.diagnose.columns import columns_of
+from xentcli.diagnose.diagnosis import Diagnosis, WorstRow, row_of
 from xentcli.diagnose.rules import CASE_CLIP, RowRule
-from xentcli.diagnose.summary import Diagnosis, WorstRow, row_of
-from xentcli.diagnose.survey import survey
 from xentcli.errors import XentError, count, printable
 from xentcli.load.build import build_batch
 from xentcli.load.sources import MAX_BYTES
@@ -43,7 +42,7 @@ def extracted(diagnosis: Diagnosis) -> str:
 
 def _case(diagnosis: Diagnosis, rows: Sequence[WorstRow]) -> str:
     survey = diagnosis.survey
-    logits, labels = zip(*(row_of(survey, row.row_in_dump) for row in rows), strict=True)
+    logits, labels = zip(*(row_of(row.shard, row.row) for row in rows), strict=True)
     x = np.stack(logits)
     x = x.astype(x.dtype.newbyteorder("="))
     files: dict[str, list[str]] = {}
@@ -93,7 +92,7 @@ def shrunk(logits: "FloatArray", labels: "IntArray", rules: tuple[RowRule, ...])
 
     def bits_of(columns: "IntArray") -> "IntArray":
         left = _relabelled(labels, columns, len(every))
-        return survey([Shard("", logits[:, columns], left, ())], IGNORE_INDEX, rules).columns.bits
+        return columns_of(logits[:, columns], left, rules, IGNORE_INDEX).bits
 
     def nans_of(columns: "IntArray") -> "BoolArray":
         batch = build_batch(

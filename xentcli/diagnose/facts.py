@@ -1,7 +1,6 @@
 """The facts of rows: the few numbers that rules look at, and bounds of what the methods make of them."""
 
 import math
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -95,10 +94,8 @@ class Facts:
         return (term / most).astype(np.float64), (term / least).astype(np.float64)
 
 
-def facts_of(
-    rows: Rows, check: Callable[[], object], workspaces: "list[Workspace]", *, labelled: bool
-) -> Facts:
-    """Evaluate rows block by block, and note their facts; ``check`` is called before each block.
+def facts_of(rows: Rows, *, labelled: bool) -> Facts:
+    """Evaluate rows block by block, and note their facts.
 
     Rows that are not ``labelled`` have labels of 0, and nan for the facts that need labels.
     """
@@ -107,7 +104,6 @@ def facts_of(
     facts.rounded |= {form: np.empty_like(facts.loss) for form in forms}
 
     def note(block: slice, workspace: "Workspace") -> None:
-        check()
         terms = rows.evaluate(block, workspace)
         facts.min[block], facts.max[block] = terms.x.min(axis=1), terms.x.max(axis=1)
         facts.log_sum[block] = terms.log_sum(facts.max[block])
@@ -119,7 +115,7 @@ def facts_of(
         for form in forms:  # the last, for it evaluates in the workspace
             facts.rounded[form][block] = _rounded_losses(form, facts, block, terms, workspace)
 
-    in_blocks(rows, note, workspaces=workspaces)
+    in_blocks(rows, note, threads=1)
     return facts
 
 

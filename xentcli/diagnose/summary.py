@@ -1,368 +1,341 @@
-"""A survey in a few numbers: quantiles, how many rows each rule applies to, the worst rows."""
+"""A part of a dump in a few numbers, and two such parts in one: how a dump of any size is gone through.
 
-from dataclasses import dataclass, replace
-from decimal import Decimal
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Final, cast
+``merge`` is exact, associative and commutative: whole numbers are counted, extremes have a total order (by
+value, then by row), means are exact sums rounded at the end, and quantiles and samples depend on the
+rows alone. So parts may be evaluated by any number of threads or machines, and merged as they come.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from xentcli import formats
-from xentcli.bulk import losses
-from xentcli.diagnose.evaluated import visible
-from xentcli.diagnose.rules import CASE_CLIP, RowRule, Severity
-from xentcli.diagnose.survey import Survey
-from xentcli.diagnose.tried import Tried, try_methods
+from xentcli.diagnose.columns import columns_of
+from xentcli.diagnose.distribution import NO_NUMBERS, Distribution, distribution_of, exact_sum
+from xentcli.diagnose.evaluated import is_wrong, visible
+from xentcli.diagnose.rules import RowRule, Severity
 from xentcli.formats import FORMATS
-from xentcli.judge.findings import FINDINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from numpy.typing import NDArray
 
-    from xentcli.diagnose.response import Response
-    from xentcli.formats import FloatArray, IntArray
+    from xentcli.diagnose.dumps import Shard
+    from xentcli.diagnose.response import Loss
+    from xentcli.formats import BoolArray, FloatArray, IntArray
 
-QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 LEADING: Final = 3  # rows that a sentence names
-_SAMPLE: Final = 64  # rows whose loss is evaluated in long double
+STATES: Final = ("nan", "infinite", "off")  # how a loss goes wrong
+SAMPLED: Final = 64  # rows whose loss is evaluated in long double
 _OF_OTHER_FORMATS: Final = {"rounded-logits", "low-precision-sum"}  # never why a loss in this one is wrong
-_LABELS: Final = 2**20  # labels counted at a time: 8 MiB, however long the dump
-_RANKS: Final = tuple(Severity)
-_FEWEST: Final = 8  # rows of random logits that lie from 0 to 1 by chance once in 2^16
-_LOOKED_AT: Final = 4096  # rows
-_SUM_OF_ROUNDED: Final = 2.0**-7  # what probabilities rounded to bfloat16 and then summed may be off
-_PROBABILITIES: Final = RowRule(
-    "other-probabilities",
-    "other-probabilities",
-    "the logits look like probabilities",
-    lambda f: f.ignored,
-    severity=Severity.OFF,
-)
-_ALL_IGNORED: Final = RowRule(
-    "empty-mean",
-    "empty-mean",
-    "every label is ignored: the mean is 0 / 0",
-    lambda f: f.ignored,
-    severity=Severity.BROKEN,
-)
-_FREQUENT_IGNORED: Final = RowRule(
-    "ignored-class-is-frequent",
-    "ignored-class-is-frequent",
-    "the most frequent label is a class, and is ignored",
-    lambda f: f.ignored,
-    severity=Severity.OFF,
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """Of rows with a finite loss: how many, the mean, the quantiles of ``QUANTILES``.
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What is asked of each row: rules, and how a loss goes wrong in it, if one is given.
 
-    ``ulps`` is the largest error of ``xentcli.bulk.losses`` in a seeded sample of ``sampled`` rows.
+    ``most`` is how many of the worst rows are to be shown.
     """
 
-    number: int
-    mean: float
-    quantiles: tuple[float, ...]
-    ulps: Decimal | None
-    sampled: int
-
-
-@dataclass(frozen=True, slots=True)
-class WorstRow:
-    """A row to look at, number ``row`` of its file and ``row_in_dump`` of all, and the rules that apply.
-
-    ``label`` and ``loss`` are None where there is none or it is unknown. ``lowest`` and ``highest`` are the
-    classes of the smallest and largest logit, or of the first nan; ``response`` is what the loss in question
-    gives, and ``tried`` what xent's methods do.
-    """
-
-    path: str
-    row: int
-    row_in_dump: int
-    label: float | None
-    label_sum: float | None
-    loss: float | None
-    min: float
-    max: float
-    lowest: int
-    highest: int
     rules: tuple[RowRule, ...]
-    response: float | None
-    is_ignored: bool
-    tried: tuple[Tried, ...]
+    ignore_index: int
+    most: int
+    loss: "Loss | None" = None
 
     @property
-    def is_invalid(self) -> bool:
-        """Whether it has no loss, whatever the method."""
-        return any(rule.is_invalid for rule in self.rules)
+    def kept(self) -> int:
+        """How many rows are kept for each rule, and for each way to go wrong."""
+        return max(self.most, LEADING)
 
-    @property
-    def findings(self) -> tuple[str, ...]:
-        """The names of its findings, each once."""
-        return tuple(dict.fromkeys(rule.finding for rule in self.rules))
+
+class Row(NamedTuple):
+    """A row of a dump, and what is known of it; the smallest tuple is the worst row.
+
+    ``loss`` is the true one; ``response`` is what the loss in question gives, and ``state`` how that goes
+    wrong: a number of ``STATES`` from 1, 0 where it does not, -1 where the loss was not asked.
+    """
+
+    order: float
+    row: int
+    bits: int
+    loss: float
+    response: float
+    state: int
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """A dump in a few numbers; ``offset`` and ``spread`` are the medians of midrange and range.
+class Tally:
+    """How many rows something befalls, and the worst of them, in order."""
 
-    ``rules`` are those that apply, with the number of their rows, the worst first, and ``rows`` the worst;
-    ``leading`` has the first rows of each severity, or of each way in which a loss goes wrong, too.
-    ``severities`` has what each does in this dump, and ``harmed`` how many rows that befalls. ``response`` is
-    that of the loss in question, and its rules are those of the rows where it goes wrong.
+    number: int = 0
+    worst: tuple[Row, ...] = ()
+
+    def merge(self, other: "Tally", most: int) -> "Tally":
+        """Return the tally of the rows of both, with so many of the worst."""
+        return Tally(self.number + other.number, _worst(self.worst, other.worst, most))
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Of class indices: the smallest and largest, of all labels and of the invalid ones.
+
+    ``counts`` (C,) says how many there are of each class; None where no class is ignored.
     """
 
-    survey: Survey
-    dtype: str
-    total: int
-    classes: int
-    offset: float
-    spread: float
-    losses: Losses | None
-    rules: dict[RowRule, int]
-    rows: tuple[WorstRow, ...]
-    leading: tuple[WorstRow, ...]
-    severities: dict[RowRule, Severity]
-    harmed: dict[Severity, int]
-    response: "Response | None"
+    smallest: float = math.inf
+    largest: float = -math.inf
+    smallest_invalid: float = math.inf
+    largest_invalid: float = -math.inf
+    counts: "IntArray | None" = None
 
-    @property
-    def harmful_rows(self) -> tuple[WorstRow, ...]:
-        """The worst rows less those that have notes only."""
-        return tuple(
-            row for row in self.rows if self.is_failing(row) or self._severity(row) is not Severity.NOTE
+    def merge(self, other: "Labels") -> "Labels":
+        """Return what is known of the labels of both."""
+        counts = [each.counts for each in (self, other) if each.counts is not None]
+        return Labels(
+            min(self.smallest, other.smallest),
+            max(self.largest, other.largest),
+            min(self.smallest_invalid, other.smallest_invalid),
+            max(self.largest_invalid, other.largest_invalid),
+            sum(counts[1:], counts[0]) if counts else None,
         )
 
-    def is_failing(self, row: WorstRow) -> bool:
-        """Whether the loss in question goes wrong in a row."""
-        return self.response is not None and bool((self.response.failing == row.row_in_dump).any())
 
-    def _severity(self, row: WorstRow) -> Severity:
-        found = (self.severities[rule] for rule in row.rules if rule in self.severities)
-        if self.response is not None:  # what other methods make of it is not asked
-            found = (severity for severity in found if severity is Severity.BROKEN)
-        return min(found, key=_RANKS.index, default=Severity.NOTE)
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """What the loss in question gives: the rows of each of ``STATES``, the finite values' sum, the extremes.
 
-
-def summarise(survey: Survey, most: int = 10, response: "Response | None" = None) -> Diagnosis:
-    """Sum up a survey, and what a loss makes of it; show the worst rows, at most so many."""
-    first = survey.shards[0].logits
-    affected = {rule: rows for rule in survey.rules if len(rows := survey.affected(rule))}
-    harmed = {rule: worst for rule, rows in affected.items() if len(worst := _harmed(survey, rule, rows))}
-    severities = {rule: rule.severity if rule in harmed else Severity.NOTE for rule in affected}
-    if response is not None:
-        affected = _explaining(affected, response)
-    ranked = sorted(affected, key=lambda rule: _RANKS.index(severities[rule]))
-    of_rank = {rank: [harmed[rule] for rule in harmed if rule.severity is rank] for rank in _RANKS[:-1]}
-    turns = list(of_rank.values())
-    if response is not None:
-        turns = [[response.nan], [response.infinite], [response.off], of_rank[Severity.BROKEN]]
-    turns.append([_worst_first(survey, affected[rule]) for rule in ranked])
-    orders = [list(dict.fromkeys(_by_turns(rows, max(most, LEADING)))) for rows in turns]
-    numbers = list(dict.fromkeys(row for order in orders for row in order))
-    leading = {row for order in orders for row in order[:LEADING]}.union(numbers[:most])
-    named = tuple(_worst_row(survey, row, response) for row in numbers if row in leading)
-    shown = set(numbers[:most])
-    dump_wide = _count_dump_rules(survey)
-    found = {rule: len(affected[rule]) for rule in ranked}
-    if response is not None:
-        found = _explained(found, response, named)
-    else:
-        names = {rule: _renamed(rule, affected[rule], named) for rule in ranked}
-        found = {names[rule]: number for rule, number in found.items()}
-        severities = {names[rule]: severity for rule, severity in severities.items()}
-        named = tuple(replace(row, rules=tuple(names[rule] for rule in row.rules)) for row in named)
-    severities = {rule: rule.severity for rule in found} | severities
-    return Diagnosis(
-        survey,
-        survey.dtype,
-        sum(len(shard.logits) for shard in survey.shards),
-        first.shape[1],
-        _median(survey.columns.midrange),
-        _median(survey.columns.range),
-        _losses(survey),
-        dump_wide | found,
-        tuple(row for row in named if row.row_in_dump in shown),
-        named,
-        severities | {rule: rule.severity for rule in dump_wide},
-        {rank: len(np.unique(np.concatenate(rows))) for rank, rows in of_rank.items() if rows},
-        response,
-    )
-
-
-def _harmed(survey: Survey, rule: RowRule, rows: "IntArray") -> "IntArray":
-    """Return the rows that a rule does harm to, the worst first: where a method is off, those that show it.
-
-    A loss that collapses is off by itself, one that cancels by the rounding of the logits.
+    ``zeros`` is the number of rows where it is 0 and the true loss is not.
     """
-    columns = survey.columns
-    if rule.severity is Severity.NOTE:
-        return rows[:0]
-    if rule.severity is Severity.OFF and survey.kind == "indices":
-        size = np.abs(columns.midrange[rows]) + columns.range[rows] / 2
-        error = columns.loss[rows] if rule.finding == "tail-collapse" else FORMATS[survey.dtype].eps * size
-        rows = rows[error > visible(survey.dtype)]
-    return _worst_first(survey, rows)
+
+    states: Mapping[str, Tally] = field(default_factory=dict)
+    total: int = 0
+    smallest: float = math.inf
+    largest: float = -math.inf
+    zeros: int = 0
+
+    def merge(self, other: "Responses", most: int) -> "Responses":
+        """Return the responses of the rows of both."""
+        return Responses(
+            _merged(self.states, other.states, most),
+            self.total + other.total,
+            min(self.smallest, other.smallest),
+            max(self.largest, other.largest),
+            self.zeros + other.zeros,
+        )
 
 
-def _explaining(affected: "dict[RowRule, IntArray]", response: "Response") -> "dict[RowRule, IntArray]":
-    """Return the rules that explain where a loss goes wrong, with the rows where it does."""
-    found = {
-        rule: rows if rule.severity is Severity.BROKEN else np.intersect1d(rows, response.failing)
-        for rule, rows in affected.items()
-    }
-    return {rule: rows for rule, rows in found.items() if len(rows) and rule.finding not in _OF_OTHER_FORMATS}
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Rows of a dump in a few numbers.
+
+    ``smallest`` and ``largest`` are those of all finite logits, inf and -inf where there are none. ``total``
+    is the sum of ``losses``, the finite ones of rows that are not ignored. Sums are in units of 2^-1126.
+    ``rules`` has the rows of each rule by its name, or, where a loss is in question, those that explain it;
+    ``harmed`` those that a rule does harm to, and ``severities`` how many rows suffer each harm. ``sample``
+    has rows drawn by chance, and ``kept`` is as in ``Question``.
+    """
+
+    kept: int
+    rows: int = 0
+    ignored: int = 0
+    smallest: float = math.inf
+    largest: float = -math.inf
+    losses: Distribution = NO_NUMBERS
+    total: int = 0
+    midrange: Distribution = NO_NUMBERS
+    range: Distribution = NO_NUMBERS
+    rules: Mapping[str, Tally] = field(default_factory=dict)
+    harmed: Mapping[str, Tally] = field(default_factory=dict)
+    severities: Mapping[Severity, int] = field(default_factory=dict)
+    labels: Labels = Labels()
+    responses: Responses = Responses()
+    sample: tuple[Row, ...] = ()
 
 
-def _explained(
-    found: dict[RowRule, int], response: "Response", named: "Sequence[WorstRow]"
-) -> dict[RowRule, int]:
-    """Return the rules of broken rows, and of what makes the loss go wrong in the rows that are named."""
-    broken = {rule: rows for rule, rows in found.items() if rule.severity is Severity.BROKEN}
-    causes: dict[str, str] = {}
-    for row in (row for row in named if row.row_in_dump in response.failing and not row.is_invalid):
-        for finding in response.causes_of(row.row_in_dump, row.tried):
-            causes.setdefault(finding, response.state(row.row_in_dump))
-    explained = {}
-    for finding, state in causes.items():
-        known = [rule for rule in found if rule.finding == finding and response.name in rule.methods]
-        rule, rows = _rule_of(finding, response.name, state), len(getattr(response, state))
-        explained.update({known[0]: found[known[0]]} if known else {rule: rows})
-    return broken | {rule: rows for rule, rows in explained.items() if rule not in broken}
+def summarise(shard: "Shard", rows: slice, question: Question) -> Summary:
+    """Read rows start to stop of a shard, and sum them up.
 
-
-def _rule_of(finding: str, name: str, state: str) -> RowRule:
-    """Return the rule of a finding in a loss of which no rule says it."""
-    words = next(each.short for each in FINDINGS if each.name == finding)
-    severity = Severity.OFF if state == "off" else Severity.NAN
-    return RowRule(
-        finding, f"{name} {finding}", words, lambda f: f.ignored, severity=severity, methods=(name,)
-    )
-
-
-def _renamed(rule: RowRule, rows: "IntArray", named: "Sequence[WorstRow]") -> RowRule:
-    """Return the rule of methods with the finding that is why they fail in the worst row that is named."""
-    mine = [row for row in named if rule.methods and row.row_in_dump in rows]
-    states = {"off"} if rule.severity is Severity.OFF else {"nan", "infinite", "off"}
-    causes = [
-        each.finding
-        for row in mine
-        for each in row.tried
-        if each.method in rule.methods and each.state in states and each.finding
-    ]
-    return replace(rule, finding=causes[0]) if causes else rule
-
-
-def _by_turns(rows: "Iterable[IntArray]", most: int) -> "Iterator[int]":
-    """Yield the first row of each rule, then the second."""
-    ranks = zip_longest(*(numbers[:most].tolist() for numbers in rows))
-    return (row for rank in ranks for row in rank if row is not None)
-
-
-def _count_dump_rules(survey: Survey) -> dict[RowRule, int]:
-    """Return the findings of the dump as a whole: none of its labels counts, or those of a class do not."""
-    ignored, index = survey.columns.ignored, survey.ignore_index
-    if ignored and ignored == survey.rows:
-        return {_ALL_IGNORED: ignored}
-    if _are_probabilities(survey):
-        return {_PROBABILITIES: survey.rows}
-    classes = survey.shards[0].logits.shape[1]
-    if not ignored or not 0 <= index < classes:
-        return {}
-    counts = np.zeros(classes, np.int64)
-    for labels in (shard.labels for shard in survey.shards if shard.labels is not None):
-        for start in range(0, len(labels), _LABELS):
-            block = np.asarray(labels[start : start + _LABELS])
-            valid = block[(block >= 0) & (block < classes)].astype(np.int64)
-            counts += np.bincount(valid, minlength=classes)
-    return {_FREQUENT_IGNORED: ignored} if counts[index] == counts.max() else {}
-
-
-def _are_probabilities(survey: Survey) -> bool:
-    """Whether all logits lie from 0 to 1, and those of each row that is looked at sum to 1."""
-    if survey.rows < _FEWEST or not 0 <= survey.columns.min <= survey.columns.max <= 1:
-        return False
-    x = np.asarray(survey.shards[0].logits[:_LOOKED_AT]).astype(np.float64)
-    sums = 1.0 if survey.kind == "binary" else x.sum(axis=1)
-    return bool((np.isfinite(x).all(axis=1) & (np.abs(sums - 1) <= _SUM_OF_ROUNDED)).all())
-
-
-def row_of(survey: Survey, row: int) -> "tuple[FloatArray, FloatArray | float | None]":
-    """Return a row's logits (C,) and its label: a number, or probabilities (C,)."""
-    shard, number = survey.place(row)
-    logits = np.asarray(shard.logits[number])
-    if shard.labels is None or shard.kind == "rows":
-        return logits, None if shard.labels is None else np.asarray(shard.labels[number])
-    return logits, shard.labels[number].item()
-
-
-def _worst_first(survey: Survey, rows: "IntArray") -> "IntArray":
-    """Order rows by their loss, the largest finite one first; where there is none, they stay in order."""
-    loss = survey.columns.loss[rows]
-    return rows[np.argsort(np.where(np.isfinite(loss), -loss, 0), kind="stable")]
-
-
-def _worst_row(survey: Survey, row: int, response: "Response | None") -> WorstRow:
-    (logits, label), (shard, number) = row_of(survey, row), survey.place(row)
-    wide = logits.astype(np.float64)
-    lowest, highest = int(wide.argmin()), int(wide.argmax())
-    return WorstRow(
-        shard.path,
-        number,
-        row,
-        None if isinstance(label, np.ndarray) else label,
-        float(label.astype(np.float64).sum()) if isinstance(label, np.ndarray) else None,
-        float(survey.columns.loss[row]) if survey.labelled else None,
-        float(wide[lowest]),
-        float(wide[highest]),
-        lowest,
-        highest,
-        survey.rules_of(row),
-        None if response is None or not response.asked[row] else float(response.values[row]),
-        survey.kind == "indices" and label == survey.ignore_index,
-        () if label is None else _tried(survey, row, logits, label),
-    )
-
-
-def _tried(survey: Survey, row: int, logits: "FloatArray", label: "FloatArray | float") -> tuple[Tried, ...]:
-    clip = next((rule.clip for rule in survey.rules if rule.name == CASE_CLIP), None)
-    ignored = survey.ignore_index if survey.kind == "indices" else None
-    loss = float(survey.columns.loss[row])
-    return try_methods(logits, label, loss, ignored, clip, binary=survey.kind == "binary")
-
-
-def _median(values: "FloatArray") -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.median(finite)) if len(finite) else float("nan")
-
-
-def _losses(survey: Survey) -> Losses | None:
-    """Sum up the finite losses of rows that are not ignored; None where there are none."""
-    if not survey.labelled:
-        return None
-    counted = np.flatnonzero(np.isfinite(survey.columns.loss) & ~survey.ignored())
-    if not len(counted):
-        return None
-    loss = survey.columns.loss[counted]
-    quantiles = tuple(np.quantile(loss, QUANTILES).tolist())
-    if survey.kind != "indices":  # evaluated in float64 to begin with
-        return Losses(len(counted), float(loss.mean()), quantiles, None, 0)
-    random = np.random.default_rng(0)
-    sample = counted if len(counted) <= _SAMPLE else np.sort(random.choice(counted, _SAMPLE, replace=False))
-    errors = [error for row in sample.tolist() if (error := _error(survey, row)) is not None]
-    return Losses(len(counted), float(loss.mean()), quantiles, max(errors, default=None), len(sample))
-
-
-def _error(survey: Survey, row: int) -> Decimal | None:
-    """Return the error of a loss in ulps, against its definition in long double."""
-    logits, label = row_of(survey, row)
-    x, label = logits.astype(np.longdouble), cast("int", label)
+    Raises ReadError where the file has changed, XentError where the loss in question cannot be called.
+    """
+    logits, labels = shard.logits[rows], None if shard.labels is None else shard.labels[rows]
+    first = shard.first + rows.indices(len(shard.logits))[0]
     with np.errstate(all="ignore"):
-        below = x - x[label]
-        below[label] = -np.inf
-        shift = max(below.max(initial=-np.inf), 0)
-        tail = np.exp(below - shift).sum()
-        true = np.log(tail + np.exp(-shift)) + shift if shift else np.log1p(tail)
-    loss = losses(logits[None], np.array([label]))
-    return formats.ulps(float(loss[0]), Decimal(str(true)), formats.FORMATS[str(loss.dtype)])
+        return _Part(shard, first, question, logits, labels).summary()
+
+
+def merge(one: Summary, other: Summary) -> Summary:
+    """Return the summary of the rows of both, which have no row in common."""
+    most = one.kept
+    return Summary(
+        most,
+        one.rows + other.rows,
+        one.ignored + other.ignored,
+        min(one.smallest, other.smallest),
+        max(one.largest, other.largest),
+        one.losses.merge(other.losses),
+        one.total + other.total,
+        one.midrange.merge(other.midrange),
+        one.range.merge(other.range),
+        _merged(one.rules, other.rules, most),
+        _merged(one.harmed, other.harmed, most),
+        {
+            severity: one.severities.get(severity, 0) + other.severities.get(severity, 0)
+            for severity in Severity
+            if severity in one.severities or severity in other.severities
+        },
+        one.labels.merge(other.labels),
+        one.responses.merge(other.responses, most),
+        _worst(one.sample, other.sample, SAMPLED),
+    )
+
+
+def _merged(one: Mapping[str, Tally], other: Mapping[str, Tally], most: int) -> dict[str, Tally]:
+    nobody = Tally()
+    names = dict.fromkeys((*one, *other))
+    return {name: one.get(name, nobody).merge(other.get(name, nobody), most) for name in names}
+
+
+def _worst(one: tuple[Row, ...], other: tuple[Row, ...], most: int) -> tuple[Row, ...]:
+    return one or other if not (one and other) else tuple(sorted(one + other)[:most])
+
+
+def _limits(labels: "NDArray[Any]") -> tuple[float, float]:
+    """Return the smallest and largest label, as Python's integers: those of uint64 are no float64."""
+    return (int(labels.min()), int(labels.max())) if len(labels) else (math.inf, -math.inf)
+
+
+class _Part:
+    """Rows that were read together: which of them are the worst, and what a loss makes of them."""
+
+    def __init__(
+        self,
+        shard: "Shard",
+        first: int,
+        question: Question,
+        logits: "FloatArray",
+        labels: "NDArray[Any] | None",
+    ) -> None:
+        self.shard, self.first, self.question = shard, first, question
+        self.columns = columns_of(logits, labels, question.rules, question.ignore_index, shard.kind)
+        loss = self.columns.loss
+        self.order: FloatArray = np.where(np.isfinite(loss), -loss, 0)  # the largest loss first
+        self.response: FloatArray = np.full(len(loss), np.nan)
+        self.state = np.full(len(loss), -1)
+        self.responses, self.labels = Responses(), Labels()
+        if labels is not None and question.loss is not None:
+            self.responses = self._ask(question.loss, logits, labels)
+        if labels is not None and shard.kind == "indices":
+            self.labels = self._labels(labels, logits.shape[1])
+
+    def summary(self) -> Summary:
+        """Sum them up."""
+        columns = self.columns
+        counted = np.where(columns.ignored, np.nan, columns.loss)
+        sampled = np.flatnonzero(np.isfinite(counted))
+        return Summary(
+            self.question.kept,
+            len(counted),
+            int(columns.ignored.sum()),
+            float(np.fmin.reduce(columns.low, initial=np.inf)) + 0.0,  # -0 is 0
+            float(np.fmax.reduce(columns.high, initial=-np.inf)) + 0.0,
+            distribution_of(counted),
+            exact_sum(counted[sampled]),
+            distribution_of(columns.midrange),
+            distribution_of(columns.range),
+            *self._of_rules(),
+            self.labels,
+            self.responses,
+            self._worst(sampled, self._chance(), SAMPLED),
+        )
+
+    def _ask(self, loss: "Loss", logits: "FloatArray", labels: "NDArray[Any]") -> Responses:
+        """Have a loss respond to the rows whose labels it can take, and sum up what it says."""
+        asked = ~self.columns.invalid(self.question.rules)
+        if not loss.takes_ignored:
+            asked &= ~self.columns.ignored
+        given = loss.values(logits[asked], labels[asked], self.columns.ignored[asked])
+        self.response[asked], dtype = given, str(logits.dtype.newbyteorder("="))
+        is_off = is_wrong(self.response, self.columns.loss, dtype)
+        kinds = [~asked, np.isnan(self.response), np.isinf(self.response), is_off]
+        self.state = np.select(kinds, [-1, 1, 2, 3], 0)
+        error = -np.abs(self.response - self.columns.loss)
+        orders = (np.zeros(len(asked)), np.zeros(len(asked)), error)
+        return Responses(
+            {
+                state: self._tally(np.flatnonzero(self.state == at), order)
+                for at, (state, order) in enumerate(zip(STATES, orders, strict=True), 1)
+            },
+            exact_sum(given[np.isfinite(given)]),
+            float(np.fmin.reduce(given, initial=np.inf)),
+            float(np.fmax.reduce(given, initial=-np.inf)),
+            int(((self.response == 0) & (self.columns.loss > 0)).sum()),
+        )
+
+    def _labels(self, labels: "NDArray[Any]", classes: int) -> Labels:
+        """Sum up class indices (n,)."""
+        counts = None
+        if 0 <= self.question.ignore_index < classes:
+            valid = labels[(labels >= 0) & (labels < classes)]
+            counts = np.bincount(valid.astype(np.int64), minlength=classes)
+        invalid = labels[self.columns.invalid(self.question.rules)]
+        (low, high), (low_invalid, high_invalid) = map(_limits, (labels, invalid))
+        return Labels(low, high, low_invalid, high_invalid, counts)
+
+    def _tally(self, rows: "IntArray", order: "FloatArray") -> Tally:
+        """Count some rows, and name the worst by an order (N,)."""
+        return Tally(len(rows), self._worst(rows, order, self.question.kept))
+
+    def _worst(self, rows: "IntArray", order: "FloatArray", most: int) -> tuple[Row, ...]:
+        """Return the worst of some rows by an order (N,), of equal ones the first."""
+        keys = order[rows]
+        if len(rows) > most:
+            rows = rows[keys <= np.partition(keys, most - 1)[most - 1]]
+        rows = rows[np.argsort(order[rows], kind="stable")][:most]
+        numbers = (self.columns.bits, self.columns.loss, self.response, self.state)
+        fields = (order[rows], self.first + rows, *(each[rows] for each in numbers))
+        return tuple(map(Row, *(each.tolist() for each in fields)))
+
+    def _chance(self) -> "FloatArray":
+        """Return a number per row (N,), drawn by its place in the dump alone: the same in any part.
+
+        Source: splitmix64 of S. Vigna, https://prng.di.unimi.it/splitmix64.c, whose state is the place.
+        """
+        places = self.first + np.arange(1, len(self.order) + 1)
+        z = places.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return (z ^ (z >> np.uint64(31))).astype(np.float64)
+
+    def _of_rules(self) -> "tuple[dict[str, Tally], dict[str, Tally], dict[Severity, int]]":
+        """Return the rows of each rule, those that it does harm to, and how many suffer each harm."""
+        rules, harmed = dict[str, Tally](), dict[str, Tally]()
+        suffering: dict[Severity, BoolArray] = {}
+        for at, rule in enumerate(self.question.rules):
+            rows = np.flatnonzero(self.columns.applies(at))
+            if len(explaining := self._explaining(rule, rows)):
+                rules[rule.name] = self._tally(explaining, self.order)
+            if len(suffer := self._harmed(rule, rows)):
+                harmed[rule.name] = self._tally(suffer, self.order)
+                suffering.setdefault(rule.severity, np.zeros(len(self.order), bool))[suffer] = True
+        return rules, harmed, {severity: int(rows.sum()) for severity, rows in suffering.items()}
+
+    def _explaining(self, rule: RowRule, rows: "IntArray") -> "IntArray":
+        """Return the rows in which a rule says why the loss in question goes wrong, all if there is none."""
+        if self.question.loss is None or rule.severity is Severity.BROKEN:
+            return rows
+        return rows[:0] if rule.finding in _OF_OTHER_FORMATS else rows[self.state[rows] > 0]
+
+    def _harmed(self, rule: RowRule, rows: "IntArray") -> "IntArray":
+        """Return the rows that a rule does harm to: where a method is off, those that show it.
+
+        A loss that collapses is off by itself, one that cancels by the rounding of the logits.
+        """
+        if rule.severity is Severity.NOTE:
+            return rows[:0]
+        if rule.severity is Severity.OFF and self.shard.kind == "indices":
+            columns, dtype = self.columns, str(self.shard.logits.dtype.newbyteorder("="))
+            size = np.abs(columns.midrange[rows]) + columns.range[rows] / 2
+            error = columns.loss[rows] if rule.finding == "tail-collapse" else FORMATS[dtype].eps * size
+            rows = rows[error > visible(dtype)]
+        return rows

@@ -12,7 +12,7 @@ from xentcli.show.sheet import Sheet
 __all__ = ["Screen", "render", "render_results"]
 
 if TYPE_CHECKING:
-    from xentcli.diagnose.summary import Diagnosis
+    from xentcli.diagnose.diagnosis import Diagnosis
     from xentcli.judge import Result
     from xentcli.show.sheet import Part
 

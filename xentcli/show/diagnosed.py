@@ -4,8 +4,9 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from xentcli import __version__
+from xentcli.diagnose.diagnosis import QUANTILES, Diagnosis
+from xentcli.diagnose.distribution import COUNTED_ERROR
 from xentcli.diagnose.rules import RowRule, Severity
-from xentcli.diagnose.summary import QUANTILES, Diagnosis
 from xentcli.digits import format_ulps, json_number, json_ulps
 from xentcli.errors import count, printable
 from xentcli.show.json import dump
@@ -15,7 +16,7 @@ from xentcli.show.verdict import remedy, verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from xentcli.diagnose.summary import WorstRow
+    from xentcli.diagnose.diagnosis import WorstRow
 
 _TONES: Final = {Severity.BROKEN: Tone.ALOUD, Severity.NAN: Tone.ALOUD, Severity.OFF: Tone.SILENT}
 
@@ -77,23 +78,24 @@ def _notes(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
 
 def _facts(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
     """Return what is in the dump."""
-    survey, columns, loss = diagnosis.survey, diagnosis.survey.columns, diagnosis.losses
+    survey, summary, loss = diagnosis.survey, diagnosis.survey.summary, diagnosis.losses
     files = f" in {len(survey.shards)} files" if len(survey.shards) > 1 else ""
     shape = f"{diagnosis.total} × {diagnosis.classes} {diagnosis.dtype}{files}"
     shape += f" · {survey.shards[0].names}" if survey.shards[0].names else ""
     facts = [f"{shape} · no finite logit"]
-    if columns.min <= columns.max:
+    if summary.smallest <= summary.largest:
         offset = f"offset {diagnosis.offset:.6g}, spread {diagnosis.spread:.6g} (medians over rows)"
-        facts = [f"{shape} · finite logits {columns.min:.6g} to {columns.max:.6g}", offset]
-    if columns.ignored:
-        facts[-1] += f" · {count(columns.ignored, 'label')} ignored ({survey.ignore_index})"
+        facts = [f"{shape} · finite logits {summary.smallest:.6g} to {summary.largest:.6g}", offset]
+    if summary.ignored:
+        facts[-1] += f" · {count(summary.ignored, 'label')} ignored ({survey.ignore_index})"
     if loss is not None:
         quantiles = " ".join(f"{value:.6g}" for value in loss.quantiles)
         shares = " ".join(f"{100 * share:g}" for share in QUANTILES)
         facts += [f"mean loss {loss.mean:.6g} of {count(loss.number, 'row')}"]
         if loss.sampled:
             facts[-1] += f" · to {format_ulps(loss.ulps)} ulps in {count(loss.sampled, 'row')} sampled"
-        facts += [f"percentiles {shares}: {quantiles}"]
+        error = f" (each to {100 * COUNTED_ERROR:.1g} %)" if loss.are_counted else ""
+        facts += [f"percentiles {shares}: {quantiles}{error}"]
     for fact in facts:
         yield from paragraph(fact, width, Tone.CONTEXT, indent=2)
 
@@ -130,7 +132,7 @@ def _number(value: float | None, digits: int) -> Cell:
 
 def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
     """Render by the schema ``xent.diagnose/2``: keys are only ever added to it."""
-    survey, columns, loss = diagnosis.survey, diagnosis.survey.columns, diagnosis.losses
+    survey, summary, loss = diagnosis.survey, diagnosis.survey.summary, diagnosis.losses
     response = diagnosis.response
     return dump(
         {
@@ -144,9 +146,9 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
             "rows": survey.rows,
             "labelled": survey.labelled,
             "labels": survey.kind,
-            "ignored": columns.ignored,
-            "smallest": json_number(columns.min, "float64"),
-            "largest": json_number(columns.max, "float64"),
+            "ignored": summary.ignored,
+            "smallest": json_number(summary.smallest, "float64"),
+            "largest": json_number(summary.largest, "float64"),
             "offset": json_number(diagnosis.offset, "float64"),
             "spread": json_number(diagnosis.spread, "float64"),
             "losses": None
@@ -154,6 +156,7 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
             else {
                 "number": loss.number,
                 "mean": json_number(loss.mean, "float64"),
+                "quantile_error": COUNTED_ERROR if loss.are_counted else 0,
                 "quantiles": [list(pair) for pair in zip(QUANTILES, loss.quantiles, strict=True)],
                 "ulps": json_ulps(loss.ulps),
                 "sampled": loss.sampled,
@@ -162,9 +165,9 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
             if response is None
             else {
                 "name": response.name,
-                "nan": len(response.nan),
-                "infinite": len(response.infinite),
-                "off": len(response.off),
+                "nan": response.nan,
+                "infinite": response.infinite,
+                "off": response.off,
                 "mean": json_number(response.mean, "float64"),
             },
             "findings": [

@@ -16,7 +16,7 @@ from xentcli.show.sentences import joined
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xentcli.diagnose.summary import Diagnosis, WorstRow
+    from xentcli.diagnose.diagnosis import Diagnosis, WorstRow
 
 _CATALOGUE: Final = {finding.name: finding for finding in FINDINGS}
 # What a finding says of one row; the fields are those of ``_why``.
@@ -63,9 +63,10 @@ def verdict(diagnosis: "Diagnosis", observed: str | None = None) -> str:
     survey = diagnosis.survey
     if not survey.rows:
         return "The dump has no rows."
-    said = _said(diagnosis, observed)
+    said = _said(diagnosis, observed if survey.complete else None)
     if not survey.complete:
-        said = f"Interrupted after {survey.rows} of {count(diagnosis.total, 'row')}. {said}"
+        ended = "Stopped" if survey.stopped else "Interrupted"
+        said = f"{ended} after {survey.rows} of {count(diagnosis.total, 'row')}. {said}"
     if not survey.labelled:
         holds = f"{printable(survey.shards[0].path)} holds {survey.shards[0].holds or 'no other array'}"
         said += f" Labels are unknown ({holds}): give --labels FILE or --labels-name NAME."
@@ -136,7 +137,7 @@ def _of_methods(diagnosis: "Diagnosis") -> str:
         return " ".join(said)
     if "ignored-class-is-frequent" in findings:
         ignored = f"the ignored class {survey.ignore_index} is the most frequent label"
-        share = f"{survey.columns.ignored} of {survey.rows}"
+        share = f"{survey.summary.ignored} of {survey.rows}"
         return f"No row is broken, but {ignored} ({share}): if it is also eos, its end is never learned."
     read = f"{count(survey.rows, 'row')} of {count(diagnosis.classes, 'class', 'classes')}"
     if survey.kind == "binary":
@@ -151,17 +152,18 @@ def _of_response(diagnosis: "Diagnosis") -> str:
     response = diagnosis.response
     assert response is not None  # noqa: S101 - the caller has looked
     states = (("nan", response.nan), ("inf", response.infinite), ("off by more than 1 %", response.off))
-    clauses = [f"{how} on {len(rows)}" for how, rows in states if len(rows)]
+    clauses = [f"{how} on {rows}" for how, rows in states if rows]
     name = printable(response.name)
     if not clauses:
         others = "the others" if Severity.BROKEN in diagnosis.harmed else f"all {diagnosis.survey.rows} rows"
-        zeros = int(((response.values == 0) & (diagnosis.survey.columns.loss > 0)).sum())
+        zeros = response.zeros
         small = f" {zeros} of them are 0 where the loss is tiny." if zeros else ""
         return f"{name} is right on {others}: finite, and nowhere visibly off.{small}"
-    failing = [row for row in diagnosis.leading if diagnosis.is_failing(row)]
+    failing = [row for row in diagnosis.leading if row.state]
     rows = f"{joined(clauses)} of {count(diagnosis.survey.rows, 'row')}"
-    named = f"{name} is {rows}: {_named(failing, len(response.failing), diagnosis)}."
-    is_mistake = not response.is_method and 2 * len(response.off) > diagnosis.survey.rows
+    named = f"{name} is {rows}"
+    named += f": {_named(failing, response.failing, diagnosis)}." if failing else "."
+    is_mistake = not response.is_method and 2 * response.off > diagnosis.survey.rows
     return f"{named} 'xent check {name}' names the mistake." if is_mistake else named
 
 
@@ -179,7 +181,7 @@ def _of_observed(diagnosis: "Diagnosis", observed: str) -> str:
     if broken:
         return f"{observed} is the loss{by} of the rows that have one. {broken}"
     said = f"{observed} is the loss of these rows{by}: the dump is the batch you saw."
-    is_right = response is None or not len(response.failing)
+    is_right = response is None or not response.failing
     return said if is_right else f"{said} But {_of_response(diagnosis)}"
 
 
@@ -218,7 +220,7 @@ def _of_other_rows(diagnosis: "Diagnosis", word: str) -> str:
 
 def _why_not(diagnosis: "Diagnosis", observed: str) -> str:
     """Say what may be why another loss was seen."""
-    if diagnosis.response is not None and len(diagnosis.response.failing):
+    if diagnosis.response is not None and diagnosis.response.failing:
         return _of_response(diagnosis)
     for rule, rows in diagnosis.rules.items():
         if rule.clip is not None and shows(observed, -math.log(rule.clip[0])):
@@ -241,14 +243,12 @@ def _label_hint(diagnosis: "Diagnosis") -> str:
     rule = next((rule for rule in diagnosis.rules if rule.finding == "label-out-of-range"), None)
     if rule is None or survey.kind != "indices":
         return ""
-    labels = np.concatenate([np.asarray(shard.labels).ravel() for shard in survey.shards])[: survey.rows]
-    invalid = np.unique(
-        labels[survey.affected(survey.rules[[r.name for r in survey.rules].index(rule.name)])]
-    )
-    if len(invalid) == 1 and invalid[0] == diagnosis.classes and labels.min() >= 1:
-        return f" Labels run from {labels.min()} to {labels.max()}: do they count from 1? Subtract 1."
-    if len(invalid) == 1 and (invalid[0] in _IGNORED or diagnosis.rules[rule] > 1):
-        return f" If {invalid[0]} marks rows to ignore, pass --ignore-index {invalid[0]}."
+    labels = survey.summary.labels
+    invalid, is_single = labels.smallest_invalid, labels.smallest_invalid == labels.largest_invalid
+    if is_single and invalid == diagnosis.classes and labels.smallest >= 1:
+        return f" Labels run from {labels.smallest} to {labels.largest}: do they count from 1? Subtract 1."
+    if is_single and (invalid in _IGNORED or diagnosis.rules[rule] > 1):
+        return f" If {invalid} marks rows to ignore, pass --ignore-index {invalid}."
     return ""
 
 
@@ -258,7 +258,8 @@ def _named_rows(diagnosis: "Diagnosis", severity: Severity, one: str, several: s
         return ""
     rows = [row for row in diagnosis.leading if _is_harmed(row, severity, diagnosis)]
     number = diagnosis.harmed[severity]
-    return f"{number} {one if number == 1 else several}: {_named(rows, number, diagnosis, severity)}"
+    said = f"{number} {one if number == 1 else several}"  # of a file that is gone no row can be named
+    return f"{said}: {_named(rows, number, diagnosis, severity)}" if rows else said
 
 
 def _is_harmed(row: "WorstRow", severity: Severity, diagnosis: "Diagnosis") -> bool:
@@ -279,7 +280,7 @@ def _named(
 
 def _place(row: "WorstRow", diagnosis: "Diagnosis") -> str:
     """Name a row, with its indices where the array has more axes than one besides that of the classes."""
-    shape = diagnosis.survey.place(row.row_in_dump)[0].shape
+    shape = row.shard.shape
     has_axes = sum(length > 1 for length in shape) > 1
     inner = f" {list(map(int, np.unravel_index(row.row, shape)))}" if has_axes else ""
     return f"row {row.row}{inner}" + (
