@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import numpy as np
 import pytest
 from conftest import Xent
 
-from xentcli.diagnose import dumps
-from xentcli.diagnose.survey import survey
-from xentcli.errors import XentError
+from xentcli.diagnose import dumps, survey
+from xentcli.diagnose.files import ReadError
+from xentcli.diagnose.summary import summarise
 
 inf, nan = math.inf, math.nan
 
@@ -229,11 +230,95 @@ def test_a_bad_file_gets_one_message(
     assert not (tmp_path / "w.yaml").exists()
 
 
-def test_a_file_that_changes_underneath_is_refused(tmp_path: Path) -> None:
+def test_labels_that_change_underneath_are_refused(tmp_path: Path) -> None:
     logits, labels = poisoned(tmp_path)
     found = dumps.shards([str(logits)], [str(labels)])
     np.save(labels, np.zeros(2000, np.int64))
     os.utime(labels, (1, 1))
 
-    with pytest.raises(XentError, match=r"labels\.npy: changed while it was read"):
-        survey(found, -100)
+    with pytest.raises(ReadError, match=r"labels\.npy: changed while it was read"):
+        survey.survey(found, -100)
+
+
+def cut(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def replace_by_another(path: Path) -> None:
+    np.save(path.with_name("other.npy"), np.zeros((2000, 20), np.float32))
+    path.with_name("other.npy").rename(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (cut, "changed while it was read"),
+        (grow, "changed while it was read"),
+        (replace_by_another, "changed while it was read"),
+        (Path.unlink, "cannot be read: No such file or directory"),
+    ],
+)
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_of_a_file_that_changes_underneath_what_was_read_is_shown(  # noqa: PLR0913, PLR0917 - fixtures
+    xent: Xent,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], object],
+    message: str,
+    form: str,
+) -> None:
+    logits, labels = poisoned(tmp_path)
+    calls = []
+
+    def changing(*part: Any) -> Any:
+        calls.append(part)
+        if len(calls) == 3:
+            change(logits)
+        return summarise(*part)
+
+    monkeypatch.setattr("xentcli.diagnose.survey.summarise", changing)
+    monkeypatch.setattr(survey, "_PART_ROWS", 700)
+    monkeypatch.setattr("xentcli.threads.processors", lambda: 1)
+
+    run = xent("diagnose", logits, "--labels", labels, "--format", form, "--observed", "nan")
+
+    assert run.code == 2
+    assert run.err == f"{logits}: {message}\n"
+    if form == "json":
+        document = json.loads(run.out)
+        assert (document["complete"], document["rows"], document["shape"]) == (False, 1400, [2000, 20])
+        assert document["worst"] == []
+    else:
+        assert run.out.startswith("Stopped after 1400 of 2000 rows. 1 of 1400 rows is broken.\n")
+
+
+def test_where_no_row_can_be_read_there_is_nothing_to_show(
+    xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits, _ = poisoned(tmp_path)
+    shards = dumps.shards
+
+    def changing(*files: Any) -> Any:
+        found = shards(*files)
+        cut(logits)
+        return found
+
+    monkeypatch.setattr(dumps, "shards", changing)
+
+    run = xent("diagnose", logits)
+
+    assert (run.code, run.out, run.err) == (2, "", f"{logits}: changed while it was read\n")
+
+
+def test_a_pipe_is_no_file_of_arrays(xent: Xent, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.npy")
+
+    run = xent("diagnose", tmp_path / "x.npy")
+
+    assert (run.code, run.err) == (2, f"{tmp_path / 'x.npy'}: is no regular file\n")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from xentcli.diagnose.diagnosis import Diagnosis
     from xentcli.diagnose.dumps import Shard
-    from xentcli.diagnose.response import Loss
+    from xentcli.diagnose.loss import Loss
     from xentcli.diagnose.survey import Survey
     from xentcli.methods.method import Method
 
@@ -64,7 +64,7 @@ changed, is shown."""
 @option(
     "--rows",
     "most",
-    type=click.IntRange(1, 10_000),
+    type=click.IntRange(1, 1000),
     default=5,
     show_default=True,
     metavar="K",
@@ -197,12 +197,11 @@ def _loss(  # noqa: PLR0913, PLR0917 - a dump, and each option about a loss
         holds = shards[0].holds
         inside = f"; the file holds {holds}" if holds else ""
         raise XentError(f"a loss needs labels: give --labels FILE or --labels-name NAME{inside}")
-    from xentcli.diagnose.response import method_loss, target_loss
-    from xentcli.diagnose.survey import format_of
+    from xentcli.diagnose.loss import method_loss, target_loss
     from xentcli.frameworks.conventions import find_convention
 
     if method is not None:
-        yield method_loss(method, format_of(shards), ignore_index, clip)
+        yield method_loss(method, shards[0].format, ignore_index, clip)
     elif target is not None:
         called = find_convention(convention, target)
         with target_loss(shards, ignore_index, target, called, is_chosen=convention is not None) as loss:
@@ -234,9 +233,9 @@ def _surveyed(
 ) -> "Survey":
     """Go through the dump, and show how far it is."""
     from xentcli.diagnose.rules import rules_for
-    from xentcli.diagnose.survey import format_of, survey
+    from xentcli.diagnose.survey import survey
 
-    rules = rules_for(format_of(shards), clip) if shards[0].kind == "indices" else None
+    rules = rules_for(shards[0].format, clip) if shards[0].kind == "indices" else None
     total, read = max(1, sum(len(shard.logits) for shard in shards)), 0
     with progress("diagnosing" if loss is None else f"calling {loss.name}") as show:
 

@@ -32,8 +32,8 @@ def causes(row: "WorstRow", diagnosis: "Diagnosis", severity: Severity | None = 
     invalid = [rule.finding for rule in row.rules if rule.is_invalid]
     if invalid:
         return tuple(invalid[:1])
-    if response is not None and row.state and severity is not Severity.BROKEN:
-        return response.causes_of(row)
+    if response is not None and row.response is not None and row.state and severity is not Severity.BROKEN:
+        return response.causes_of(row.response, row.state, row.tried)
     broken = [rule.finding for rule in row.rules if rule.severity is Severity.BROKEN]
     if broken and severity in {None, Severity.BROKEN}:
         return tuple(broken[:1])

@@ -214,8 +214,8 @@ def _explained(
     broken = {rule: rows for rule, rows in found.items() if rule.severity is Severity.BROKEN}
     causes: dict[str, str] = {}
     for row in named:
-        if row.state and not row.is_invalid:
-            for finding in response.causes_of(row):
+        if row.state and row.response is not None and not row.is_invalid:
+            for finding in response.causes_of(row.response, row.state, row.tried):
                 causes.setdefault(finding, row.state)
     explained: dict[RowRule, int] = {}
     for finding, state in causes.items():

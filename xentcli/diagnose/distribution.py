@@ -29,13 +29,11 @@ def exact_sum(values: "FloatArray") -> int:
     fraction, exponent = np.frexp(values)
     whole = np.ldexp(fraction, 53).astype(np.int64)
     cell = exponent + (_SMALLEST - 53)
-    high, low = whole >> _HALF, whole & (2**_HALF - 1)
-    return sum(
-        int(total) << (e + shift)
-        for half, shift in ((high, _HALF), (low, 0))
-        for e, total in enumerate(np.bincount(cell, half).tolist())
-        if total
-    )
+    total = 0
+    for half, shift in ((whole >> _HALF, _HALF), (whole & (2**_HALF - 1), 0)):
+        sums = np.bincount(cell, half)
+        total += sum(int(sums[e]) << (e + shift) for e in np.flatnonzero(sums).tolist())
+    return total
 
 
 def exact_mean(total: int, number: int) -> float:
@@ -43,7 +41,7 @@ def exact_mean(total: int, number: int) -> float:
     try:
         return total / (number << _SMALLEST)
     except OverflowError:
-        return math.copysign(math.inf, total)
+        return math.inf if total > 0 else -math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -56,6 +56,11 @@ class Shard:
     first: int = 0
 
     @property
+    def format(self) -> str:
+        """The format of the logits."""
+        return str(self.logits.dtype.newbyteorder("="))
+
+    @property
     def kind(self) -> str:
         """What labels are: ``indices``, ``rows`` of probabilities or ``binary``."""
         soft = self.labels is not None and len(self.labels.shape) > 1

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xentcli.diagnose.dumps import Shard
-    from xentcli.diagnose.response import Loss
+    from xentcli.diagnose.loss import Loss
     from xentcli.formats import BoolArray, FloatArray, IntArray
 
 LEADING: Final = 3  # rows that a sentence names
@@ -255,8 +255,8 @@ class _Part:
         if not loss.takes_ignored:
             asked &= ~self.columns.ignored
         given = loss.values(logits[asked], labels[asked], self.columns.ignored[asked])
-        self.response[asked], dtype = given, str(logits.dtype.newbyteorder("="))
-        is_off = is_wrong(self.response, self.columns.loss, dtype)
+        self.response[asked] = given
+        is_off = is_wrong(self.response, self.columns.loss, self.shard.format)
         kinds = [~asked, np.isnan(self.response), np.isinf(self.response), is_off]
         self.state = np.select(kinds, [-1, 1, 2, 3], 0)
         error = -np.abs(self.response - self.columns.loss)
@@ -334,7 +334,7 @@ class _Part:
         if rule.severity is Severity.NOTE:
             return rows[:0]
         if rule.severity is Severity.OFF and self.shard.kind == "indices":
-            columns, dtype = self.columns, str(self.shard.logits.dtype.newbyteorder("="))
+            columns, dtype = self.columns, self.shard.format
             size = np.abs(columns.midrange[rows]) + columns.range[rows] / 2
             error = columns.loss[rows] if rule.finding == "tail-collapse" else FORMATS[dtype].eps * size
             rows = rows[error > visible(dtype)]

@@ -15,7 +15,7 @@ from xentcli.threads import for_each
 
 if TYPE_CHECKING:
     from xentcli.diagnose.dumps import Shard
-    from xentcli.diagnose.response import Loss
+    from xentcli.diagnose.loss import Loss
 
 _PART_BYTES: Final = 2**24  # of logits that a thread reads at once
 _PART_ROWS: Final = 2**17  # each has some twenty numbers beside its logits
@@ -61,17 +61,12 @@ class Survey:
     @property
     def dtype(self) -> str:
         """The format of the logits."""
-        return format_of(self.shards)
+        return self.shards[0].format
 
     def place(self, row: int) -> "tuple[Shard, int]":
         """Return the shard of a row of the dump, and its number there."""
         shard = self.shards[bisect_right([shard.first for shard in self.shards], row) - 1]
         return shard, row - shard.first
-
-
-def format_of(shards: "Sequence[Shard]") -> str:
-    """Return the format of the logits of a dump."""
-    return str(shards[0].logits.dtype.newbyteorder("="))
 
 
 def survey(  # noqa: PLR0913 - a dump, and what is asked of it
@@ -90,7 +85,7 @@ def survey(  # noqa: PLR0913 - a dump, and what is asked of it
     """
     if rules is None:
         kind = shards[0].kind
-        rules = rules_for(format_of(shards)) if kind == "indices" else rules_of(kind)
+        rules = rules_for(shards[0].format) if kind == "indices" else rules_of(kind)
     labelled = all(shard.labels is not None for shard in shards)
     starts = accumulate((len(shard.logits) for shard in shards), initial=0)
     placed = [

@@ -1,0 +1,155 @@
+"""The loss in question, which is called with the rows of a dump: a method of xent's, or anyone's function."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from xentcli.diagnose.columns import columns_of
+from xentcli.diagnose.dumps import Shard
+from xentcli.errors import XentError
+from xentcli.frameworks.conventions import (
+    CONVENTIONS,
+    Convention,
+    convention_of_library,
+    find_convention,
+)
+from xentcli.frameworks.function import failure
+from xentcli.frameworks.request import request
+from xentcli.frameworks.subject import InSubprocess
+from xentcli.load.build import build_batch
+from xentcli.methods import arithmetic
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xentcli.formats import BoolArray, FloatArray
+    from xentcli.methods.method import Method
+    from xentcli.model import Batch
+
+_KERNEL_NUMBERS: Final = 2**20  # of a block; a method makes a few arrays of its size
+_REQUEST_NUMBERS: Final = 2**15  # of a block that travels as JSON, 20 bytes each
+
+Respond = Callable[["Batch"], "FloatArray"]  # a batch of n rows → their losses (n,), float64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loss:
+    """The loss in question: a method of xent's, or a function.
+
+    It is called with at most ``numbers`` logits at once, and with ignored rows where it ``takes_ignored``.
+    """
+
+    name: str
+    is_method: bool
+    takes_ignored: bool
+    numbers: int
+    dtype: str
+    ignore_index: int
+    clip: tuple[float, float] | None
+    respond: Respond
+
+    def values(self, logits: "FloatArray", labels: "NDArray[Any]", ignored: "BoolArray") -> "FloatArray":
+        """Return what it gives for rows (n,), float64; raises XentError where it gives no losses."""
+        step, values = max(1, self.numbers // logits.shape[1]), np.zeros(len(logits))
+        for start in range(0, len(logits), step):
+            rows = slice(start, start + step)
+            x = logits[rows] if logits.shape[1] > 1 else logits[rows, 0]
+            skipped = self.ignore_index if ignored[rows].any() else None
+            batch = build_batch(x, labels[rows], self.dtype, ignore_index=skipped, clip=self.clip)
+            values[rows] = self.respond(batch)
+        return values
+
+
+def method_loss(method: "Method", dtype: str, ignore_index: int, clip: tuple[float, float] | None) -> Loss:
+    """Return a method as the loss in question; it raises XentError where it does not support the rows."""
+    ar = arithmetic.get("numpy", dtype)
+
+    def respond(batch: "Batch") -> "FloatArray":
+        if (reason := method.why_unsupported(batch)) is not None:
+            raise XentError(f"{method.name}: {reason}")
+        with np.errstate(all="ignore"):
+            return method.loss(ar, batch)[:, 0].astype(np.float64)
+
+    return Loss(method.name, True, True, _KERNEL_NUMBERS, dtype, ignore_index, clip, respond)
+
+
+@contextmanager
+def target_loss(
+    shards: Sequence[Shard], ignore_index: int, target: str, called: Convention, *, is_chosen: bool
+) -> "Iterator[Loss]":
+    """Start a function, in a process of its own, as the loss in question, and stop it at the end.
+
+    Unless its convention ``is_chosen`` it is called with the first row by that of each library whose arrays
+    it may expect. Where it returns one number for many rows, each row is a call, as of a mean. Raises
+    XentError where it cannot be imported, raises, or returns no losses.
+    """
+    dtype = shards[0].format
+    subject = _open(shards, ignore_index, target, called, is_chosen=is_chosen)
+    called = replace(subject.convention, reduction=called.reduction)
+
+    def respond(batch: "Batch") -> "FloatArray":
+        nonlocal subject
+        if (reason := subject.convention.why_unsupported(batch, subject.parameters)) is not None:
+            raise XentError(f"{target}: {reason}; {_hint(subject)}")
+        losses = _called(subject, batch, dtype, target)
+        if len(losses) == 1 < len(batch.logits):
+            subject.stop()
+            subject = InSubprocess(target, None, replace(called, reduction="mean"), math.inf)
+            losses = _called(subject, batch, dtype, target)
+        if len(losses) != len(batch.logits):
+            raise XentError(f"{target}: returned {len(losses)} losses for {len(batch.logits)} rows")
+        return losses
+
+    try:
+        takes_ignored = "ignore_index" in subject.parameters
+        yield Loss(target, False, takes_ignored, _REQUEST_NUMBERS, dtype, ignore_index, None, respond)
+    finally:
+        subject.stop()
+
+
+def _open(
+    shards: Sequence[Shard], ignore_index: int, target: str, called: Convention, *, is_chosen: bool
+) -> InSubprocess:
+    """Start a function, by a convention in which it takes a row that is no broken one."""
+    subject, kind, dtype = InSubprocess(target, None, called, math.inf), shards[0].kind, shards[0].format
+    labels = {"binary": ".binary", "rows": ".rows"}.get(kind, "")
+    names = [convention_of_library(name) for name in ("numpy", *subject.libraries)]
+    names = [f"{name.partition('.')[0]}{labels}" for name in names]
+    x, y = _ordinary_row(shards, ignore_index)
+    batch = build_batch(x[:, 0] if kind == "binary" else x, y, dtype)
+    for name in () if is_chosen or not len(x) else [each for each in names if each in CONVENTIONS]:
+        other = InSubprocess(target, None, find_convention(name, target, None), math.inf)
+        if other.convention.why_unsupported(batch, other.parameters) is None:
+            response = other.respond(request(batch, dtype, "none", other.convention))
+            if "losses" in response:
+                subject.stop()
+                return other
+        other.stop()
+    return subject
+
+
+def _ordinary_row(shards: Sequence[Shard], ignore_index: int) -> "tuple[FloatArray, NDArray[Any]]":
+    """Return the logits (1, C) and label of an early row that has a finite loss, else of the first."""
+    for shard in shards:
+        x, y = (
+            rows[: max(1, _REQUEST_NUMBERS // shard.logits.shape[1])] for rows in (shard.logits, shard.labels)
+        )
+        finite = np.flatnonzero(np.isfinite(columns_of(x, y, (), ignore_index, shard.kind).loss))
+        if len(finite):
+            return x[finite[:1]], y[finite[:1]]
+    return shards[0].logits[:1], shards[0].labels[:1]
+
+
+def _called(subject: InSubprocess, batch: "Batch", dtype: str, target: str) -> "FloatArray":
+    response = subject.respond(request(batch, dtype, "none", subject.convention))
+    if (failed := failure(response)) is not None and "losses" not in response:
+        raise XentError(f"{target}: {failed}; {_hint(subject)}")
+    return np.array(response["losses"], np.float64)
+
+
+def _hint(subject: InSubprocess) -> str:
+    return f"is its convention {subject.convention.name}? Give --convention NAME"
