@@ -124,6 +124,13 @@ def tensor(begin: int, end: int, shape: str = "[2, 2]") -> str:
         (f'{{"logits": {tensor(0, 16, "[-2, -2]")}}}', 16),
         (f'{{"logits": {tensor(0, 16, "[NaN, 2]")}}}', 16),
         (f'{{"logits": {tensor(0, 16, "[4294967296, 4294967296]")}}}', 16),
+        (f'{{"logits": {tensor(0, 16, "[2.0, 2]")}}}', 16),
+        (f'{{"logits": {tensor(0, 16, "[true, 4]")}}}', 16),
+        (f'{{"logits": {tensor(0, 16, chr(34) + "ab" + chr(34))}}}', 16),
+        (f'{{"logits": {tensor(0, 16).replace("0, 16", "false, 16")}}}', 16),
+        (f'{{"logits": {tensor(0, 16).replace("0, 16", "0")}}}', 16),
+        (f'{{"logits": {tensor(0, 16).replace("0", "9" * 5000)}}}', 16),
+        ("[" * 100_000, 16),
         ('{"logits": []}', 16),
         ("[]", 0),
         ("", 0),
@@ -140,3 +147,26 @@ def test_a_safetensors_file_is_checked_as_its_own_reader_does(
     assert xent("diagnose", whole).code == 0
     assert (run.code, run.out, run.err.count("\n")) == (2, "", 1)
     assert "broken.safetensors: is no .safetensors of plain arrays, or incomplete" in run.err
+
+
+def test_long_names_of_arrays_are_cut_in_messages(xent: Xent, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **{"a" * 100_000: np.zeros((2, 2)), "b" * 100_000: np.zeros((2, 2))})
+
+    run = xent("diagnose", tmp_path / "x.npz")
+
+    assert run.code == 2
+    assert len(run.err) < len(str(tmp_path)) + 300
+    assert f"has no array 'logits', but {'a' * 40}… (2, 2), {'b' * 40}… (2, 2); pass" in run.err
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_signalling_nan_is_a_nan_and_no_warning(xent: Xent, tmp_path: Path, dtype: str) -> None:
+    x = np.zeros((4, 3), dtype)
+    bits = {"float16": 0x7D00, "float32": 0x7FA00000, "float64": 0x7FF4000000000000}[dtype]
+    x.view(f"u{x.itemsize}")[1, 1] = bits
+    np.savez(tmp_path / "x.npz", logits=x, labels=np.zeros(4, np.int64))
+
+    run = xent("diagnose", tmp_path / "x.npz", "--extract", tmp_path / "w.yaml", "--method", "naive")
+
+    assert run.out.startswith("1 of 4 rows is broken: row 1 (the logit of class 1 is nan).")
+    assert run.code == 1

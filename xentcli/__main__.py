@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import warnings
 
 from xentcli import streams
 
@@ -24,6 +25,8 @@ def main() -> int:
 
 def program() -> None:
     """Run the command line as a program: with signals and standard streams of its own."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what a library warns of says nothing to who typed a command
     streams.open_standard_streams()
     streams.keep_standard_streams()
     try:

@@ -146,6 +146,7 @@ class Diagnosis:
         return min(found, key=_RANKS.index, default=Severity.NOTE)
 
 
+@np.errstate(all="ignore")  # a signalling nan warns wherever it is cast
 def diagnosis_of(survey: Survey) -> Diagnosis:
     """Say what a survey found."""
     summary, response = survey.summary, response_of(survey)

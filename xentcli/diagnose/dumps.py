@@ -3,7 +3,7 @@
 import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ _LOGITS: Final = (
     "y_pred",
 )  # what training loops call them, ours first
 _LABELS: Final = ("labels", "label", "targets", "target", "y", "y_true")
-_NAMED: Final = 8  # arrays of a file that a message names
+_NAMED, _LONGEST_NAME = 8, 40  # arrays of a file that a message names, and characters of a name
 _BINARY: Final = "binary? pass --binary"
 
 
@@ -109,8 +109,8 @@ def _shard(path: str, label_path: str | None, layout: Layout) -> Shard:
     if labels is None and name not in _LOGITS and layout.logits_name is None:
         label_name, labels = _only_integers(others)
     is_guess = name not in {*_LOGITS, ""} and layout.logits_name is None
-    names = f"logits from '{printable(name)}'" if is_guess else ""
-    names += f", labels from '{printable(label_name)}'" if is_guess and labels is not None else ""
+    names = f"logits from '{_short(name)}'" if is_guess else ""
+    names += f", labels from '{_short(label_name)}'" if is_guess and labels is not None else ""
     holds = _listed(others)
     if labels is None and binary:
         raise XentError(
@@ -192,8 +192,8 @@ def _array(
         names = [name for name, array in found.items() if array.ndim > 1 and array.dtype.kind in "fV"]
         names = names if len(names) == 1 else []
     if not names and found:
-        wanted = f"'{printable(chosen or known[0])}', but {_listed(found)}"
-        option = f"; pass --{known[0]}-name, such as --{known[0]}-name {printable(next(iter(found)))}"
+        wanted = f"'{_short(chosen or known[0])}', but {_listed(found)}"
+        option = f"; pass --{known[0]}-name, such as --{known[0]}-name {_short(next(iter(found)))}"
         option = option if chosen is None else ""
         raise XentError(f"{printable(path)}: has no array {wanted}{option}")
     if not names:
@@ -211,5 +211,10 @@ def _as_integers(labels: StoredArray) -> StoredArray:
 
 def _listed(found: Mapping[str, StoredArray]) -> str:
     """Name the first arrays of a file with their shapes."""
-    shown = [f"{printable(name)} {array.shape}" for name, array in found.items()]
-    return ", ".join([*shown[:_NAMED], *(["…"] if len(shown) > _NAMED else [])])
+    shown = [f"{_short(name)} {array.shape}" for name, array in islice(found.items(), _NAMED)]
+    return ", ".join([*shown, *(["…"] if len(found) > _NAMED else [])])
+
+
+def _short(name: str) -> str:
+    """Return the name of an array, inert, and cut where it is long."""
+    return printable(name[:_LONGEST_NAME]) + ("…" if len(name) > _LONGEST_NAME else "")

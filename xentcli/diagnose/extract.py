@@ -24,6 +24,7 @@ _OFTEN_NAN: Final = (kernels.naive, kernels.textbook, kernels.dense)  # where ot
 _TRIES: Final = 300  # sets of classes; where nearly all are needed, ddmin tries as many as there are
 
 
+@np.errstate(all="ignore")
 def extracted(diagnosis: Diagnosis) -> str:
     """Return the case of the worst rows, or of the first of them where all are more than a case may hold.
 

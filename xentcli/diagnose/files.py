@@ -221,22 +221,51 @@ def _safetensors(file: IO[bytes], path: str, stamp: "Stamp") -> dict[str, Stored
     length, size = int.from_bytes(file.read(8), "little"), stamp[0]
     if length > min(_LONGEST_HEADER, size - 8):
         raise ValueError("the header is longer than the file")
-    header = json.loads(file.read(length), object_pairs_hook=_without_repeats)
-    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    tensors = _tensors(file.read(length))
     found, end = dict[str, StoredArray](), 0
-    for name, entry in sorted(tensors.items(), key=lambda item: item[1]["data_offsets"]):
-        (begin, end), before = entry["data_offsets"], end
-        if begin != before or end < begin:
+    for name, (form, shape, (begin, until)) in sorted(tensors.items(), key=lambda item: item[1][2]):
+        if begin != end or until < begin:
             raise ValueError(f"tensor {name} does not begin where the one before it ends")
-        if entry["dtype"] not in _SAFETENSORS_DTYPES:
+        end = until
+        if form not in _SAFETENSORS_DTYPES:
             continue
-        dtype, shape = np.dtype(_SAFETENSORS_DTYPES[entry["dtype"]]), tuple(entry["shape"])
-        if min(shape, default=0) < 0 or end - begin != dtype.itemsize * math.prod(shape):
+        dtype = np.dtype(_SAFETENSORS_DTYPES[form])
+        if end - begin != dtype.itemsize * math.prod(shape):
             raise ValueError(f"tensor {name} has another size than its shape")
         found[name] = StoredArray(dtype, shape, partial(_read, path, stamp, 8 + length + begin, dtype))
     if end != size - 8 - length:
         raise ValueError("the tensors end elsewhere than the file")
     return {name: found[name] for name in tensors if name in found}
+
+
+_Tensor = tuple[str, tuple[int, ...], tuple[int, ...]]  # dtype, shape, offsets
+
+
+def _tensors(header: bytes) -> "dict[str, _Tensor]":
+    """Return the dtype, shape and offsets of each tensor of a header; raises ValueError for another one."""
+    try:
+        document = json.loads(header, object_pairs_hook=_without_repeats)
+    except RecursionError:
+        document = None
+    except ValueError as error:
+        raise ValueError(f"the header is no JSON: {str(error).partition(';')[0]}") from error
+    if not isinstance(document, dict):
+        raise TypeError("the header is no JSON object")
+    found = dict[str, _Tensor]()
+    for name, entry in document.items():
+        if name != "__metadata__":
+            keys = ("dtype", "shape", "data_offsets")
+            form, *lists = (entry.get(key) if isinstance(entry, dict) else None for key in keys)
+            shape, offsets = (tuple(each) if _is_natural(each) else None for each in lists)
+            if not isinstance(form, str) or shape is None or offsets is None or len(offsets) != 2:  # noqa: PLR2004
+                raise ValueError(f"tensor {name} has no dtype, shape and data_offsets")
+            found[name] = form, shape, offsets
+    return found
+
+
+def _is_natural(numbers: Any) -> bool:  # noqa: ANN401 - anything of JSON
+    """Whether something is a list of the format's integers, which have 64 bits."""
+    return isinstance(numbers, list) and all(type(each) is int and 0 <= each < 2**64 for each in numbers)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
