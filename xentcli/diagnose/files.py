@@ -256,16 +256,18 @@ def _tensors(header: bytes) -> "dict[str, _Tensor]":
         if name != "__metadata__":
             keys = ("dtype", "shape", "data_offsets")
             form, *lists = (entry.get(key) if isinstance(entry, dict) else None for key in keys)
-            shape, offsets = (tuple(each) if _is_natural(each) else None for each in lists)
+            shape, offsets = map(_naturals, lists)
             if not isinstance(form, str) or shape is None or offsets is None or len(offsets) != 2:  # noqa: PLR2004
                 raise ValueError(f"tensor {name} has no dtype, shape and data_offsets")
             found[name] = form, shape, offsets
     return found
 
 
-def _is_natural(numbers: Any) -> bool:  # noqa: ANN401 - anything of JSON
-    """Whether something is a list of the format's integers, which have 64 bits."""
-    return isinstance(numbers, list) and all(type(each) is int and 0 <= each < 2**64 for each in numbers)
+def _naturals(numbers: Any) -> tuple[int, ...] | None:  # noqa: ANN401 - anything of JSON
+    """Return a list of the format's integers, which have 64 bits and no sign; None for anything else."""
+    if not isinstance(numbers, list) or not all(type(each) is int and 0 <= each < 2**64 for each in numbers):
+        return None
+    return tuple(numbers)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
