@@ -37,10 +37,10 @@ test: .venv/.dev  ## the tests
 	touch $@
 
 frameworks: .venv-frameworks/.done  ## the tests that need real frameworks
-	.venv-frameworks/bin/python -m pytest -m frameworks
+	.venv-frameworks/bin/python -m pytest -m frameworks -n 0
 
 compatibility: .venv-frameworks/.done  ## rewrite docs/compatibility.md; put the day into its test first
-	UPDATE_GOLDEN=1 .venv-frameworks/bin/python -m pytest --quiet -m frameworks tests/test_compatibility.py
+	UPDATE_GOLDEN=1 .venv-frameworks/bin/python -m pytest --quiet -n 0 -m frameworks tests/test_compatibility.py
 
 fuzz: .venv/.dev  ## 20,000 broken case files, none of which may end in a traceback
 	$(BIN)/python tests/fuzz.py
@@ -49,7 +49,7 @@ mutants: .venv/.dev  ## 300 small faults in the code: which of them does no test
 	$(BIN)/python tests/mutants.py
 
 golden: .venv/.dev  ## rewrite all that is generated and tests/golden; read the difference before you commit it
-	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet $(GOLDEN)
+	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet -n 0 $(GOLDEN)
 
 # $(call resolve,FILE,ENVIRONMENT,REQUIREMENTS): the oldest Python resolves, so that the versions suit all.
 # A build's own mark, as in 2.13.0+cpu, is left out.
