@@ -31,6 +31,50 @@ def test_a_case_has_at_most_so_many_examples() -> None:
     assert "'xent diagnose' reads dumps of any size" in refusal(outside)
 
 
+@pytest.mark.parametrize(
+    ("logits", "labels", "limit"),
+    [
+        ("[[0 x 1000]]", "[0]", "4 million repeated numbers"),
+        ("[0 x 1000]", "[0 x 1000]", "repeated examples"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_what_the_cases_of_a_call_repeat_is_bounded(  # noqa: PLR0913, PLR0917 - fixtures
+    xent: Xent,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    logits: str,
+    labels: str,
+    limit: str,
+) -> None:
+    monkeypatch.setattr(
+        "xentcli.load.MOST_NUMBERS" if "numbers" in limit else "xentcli.load.MOST_EXAMPLES", 2000
+    )
+    for at in range(3):
+        (tmp_path / f"{at}.yaml").write_text(case(logits=logits, labels=labels), encoding="utf-8")
+
+    assert xent(command, tmp_path / "0.yaml", tmp_path / "1.yaml").code == 0
+    run = xent(command, tmp_path)
+
+    assert (run.code, run.out) == (2, "")
+    assert run.err.startswith(f"{tmp_path / '2.yaml'}: with it the cases of this call have more than ")
+    assert run.err.endswith(f"{limit}; name fewer cases at once\n")
+
+
+def test_what_is_typed_is_not_bounded_by_the_call(
+    xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xentcli.load.MOST_NUMBERS", 2)
+    monkeypatch.setattr("xentcli.load.MOST_EXAMPLES", 2)
+    for at in range(9):
+        (tmp_path / f"{at}.yaml").write_text(
+            case(logits="[[0,1],[1,2],[4,5]]", labels="[0,1,0]"), encoding="utf-8"
+        )
+
+    assert xent("run", tmp_path).code == 0
+
+
 def test_online_reads_at_most_so_many_tiles() -> None:
     (online,) = select("online")
     assert online.most_tiles is not None
