@@ -12,7 +12,7 @@ from conftest import Xent
 from test_load import case, read, refusal
 
 from xentcli.load.checks import MOST_EXAMPLES
-from xentcli.load.fields import LONGEST_TEXT
+from xentcli.load.fields import LONGEST_TEXT, MOST_REPEATED
 from xentcli.methods.table import select
 
 
@@ -20,6 +20,13 @@ def test_a_text_has_at_most_a_thousand_characters() -> None:
     read(case(title="x" * LONGEST_TEXT))
 
     assert f"title has {LONGEST_TEXT + 1} characters" in refusal(case(title="x" * (LONGEST_TEXT + 1)))
+
+
+def test_a_case_repeats_at_most_so_many_numbers() -> None:
+    inside, outside = (case(logits=f"[[0 x {n}], [1 x {n}]]", labels="[0, 1]") for n in (300_000, 300_001))
+
+    assert read(inside).batch.logits.size == MOST_REPEATED
+    assert f"more than {MOST_REPEATED} repeated numbers; type them, or dump the logits" in refusal(outside)
 
 
 def test_a_case_has_at_most_so_many_examples() -> None:
@@ -34,8 +41,8 @@ def test_a_case_has_at_most_so_many_examples() -> None:
 @pytest.mark.parametrize(
     ("logits", "labels", "limit"),
     [
-        ("[[0 x 1000]]", "[0]", "4 million repeated numbers"),
-        ("[0 x 1000]", "[0 x 1000]", "repeated examples"),
+        ("[[0 x 1000]]", "[0]", "2000 repeated numbers"),
+        ("[0 x 1000]", "[0 x 1000]", "2000 repeated examples"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "compare"])
@@ -49,7 +56,7 @@ def test_what_the_cases_of_a_call_repeat_is_bounded(  # noqa: PLR0913, PLR0917 -
     limit: str,
 ) -> None:
     monkeypatch.setattr(
-        "xentcli.load.MOST_NUMBERS" if "numbers" in limit else "xentcli.load.MOST_EXAMPLES", 2000
+        "xentcli.load.MOST_REPEATED" if "numbers" in limit else "xentcli.load.MOST_EXAMPLES", 2000
     )
     for at in range(3):
         (tmp_path / f"{at}.yaml").write_text(case(logits=logits, labels=labels), encoding="utf-8")
@@ -65,7 +72,7 @@ def test_what_the_cases_of_a_call_repeat_is_bounded(  # noqa: PLR0913, PLR0917 -
 def test_what_is_typed_is_not_bounded_by_the_call(
     xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xentcli.load.MOST_NUMBERS", 2)
+    monkeypatch.setattr("xentcli.load.MOST_REPEATED", 2)
     monkeypatch.setattr("xentcli.load.MOST_EXAMPLES", 2)
     for at in range(9):
         (tmp_path / f"{at}.yaml").write_text(

@@ -1,7 +1,9 @@
 """Floating-point numbers as text: the shortest digits that read back as the same number of the dtype."""
 
 import math
+from collections.abc import Sequence
 from decimal import ROUND_UP, Context, Decimal
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +48,15 @@ def _shortest(value: float) -> str:
         if formats.stored(np.array(written), "bfloat16") == value:
             return repr(written)
     return repr(value)  # nan and infinities
+
+
+def json_numbers(
+    values: Sequence[float] | np.ndarray[Any, Any], dtype: str
+) -> list[float | int | str | None]:
+    """Return what JSON holds for numbers of that dtype (n,); equal ones are written once."""
+    distinct, places = np.unique(np.asarray(values, np.float64), return_inverse=True)
+    written = [json_number(value, dtype) for value in distinct.tolist()]
+    return [written[place] for place in places.tolist()]
 
 
 def json_number(value: float | None, dtype: str) -> float | int | str | None:

@@ -9,7 +9,7 @@ from xentcli.errors import CaseError, Refused, Unavailable, XentError, printable
 from xentcli.load.build import build_batch
 from xentcli.load.checks import MOST_EXAMPLES, Values
 from xentcli.load.document import Document, Mapping
-from xentcli.load.fields import MOST_NUMBERS, Fields
+from xentcli.load.fields import MOST_REPEATED, Fields
 from xentcli.load.keys import ABOUT, BATCH, KEY_NAMES, KEYS
 from xentcli.methods import arithmetic
 from xentcli.model import About, Case, Numerics
@@ -39,7 +39,7 @@ def load_all(
     A case of a folder that needs a library which is not installed is skipped.
     """
     cases: list[Case] = []
-    all_problems, numbers, examples = list(problems), MOST_NUMBERS, MOST_EXAMPLES
+    all_problems, numbers, examples = list(problems), MOST_REPEATED, MOST_EXAMPLES
     for source in sources:
         try:
             cases.append(load(source, overrides))
@@ -51,7 +51,9 @@ def load_all(
         logits, typed = cases[-1].batch.logits, len(source.data) // 2
         numbers, examples = numbers - max(0, logits.size - typed), examples - max(0, len(logits) - typed)
         if min(numbers, examples) < 0:
-            limit = "4 million repeated numbers" if numbers < 0 else f"{MOST_EXAMPLES} repeated examples"
+            limit = (
+                f"{MOST_REPEATED} repeated numbers" if numbers < 0 else f"{MOST_EXAMPLES} repeated examples"
+            )
             problem = f"with it the cases of this call have more than {limit}; name fewer cases at once"
             raise Refused([*all_problems, CaseError(source.path, problem)])
     if all_problems:

@@ -27,7 +27,7 @@ _LARGEST_INTEGER = 2**64  # no label of a program is larger: the widest are unsi
 _LONGEST_QUOTE = 40  # characters of a value in a message
 LONGEST_TEXT = 1000  # characters of a title or an address: a dozen lines of a terminal
 _FEW = 5  # allowed words that a message lists in full
-MOST_NUMBERS = 4_000_000  # of one file, repeated ones counted: 32 MiB as float64
+MOST_REPEATED = 600_000  # numbers that 0 x 100 makes: logits and labels of the largest vocabularies
 
 Entries = dict[str, tuple[Node, Node]]  # key → its node, its value's node
 
@@ -45,7 +45,7 @@ class Fields:
 
     def __init__(self, doc: Document) -> None:
         self.doc = doc
-        self._numbers = 0
+        self._repeated = 0
 
     def refuse(self, node: Node, problem: str) -> None:
         """Note a problem at a node; an alias or a tagged value has its own already."""
@@ -244,10 +244,12 @@ class Fields:
         for item in items:
             repeated = _REPEATED.fullmatch(item.text) if isinstance(item, Scalar) and item.plain else None
             times = int(repeated[2]) if repeated else 1
-            if self._numbers + times > MOST_NUMBERS:
-                self.refuse(item, "more than 4 million numbers; a case is a batch of a few rows")
+            if self._repeated + times * bool(repeated) > MOST_REPEATED:
+                self.refuse(
+                    item, f"more than {MOST_REPEATED} repeated numbers; type them, or dump the logits"
+                )
                 return None
-            self._numbers += times
+            self._repeated += times * bool(repeated)
             number = Scalar(item.line, item.column, item.width, repeated[1], plain=True) if repeated else item
             value = self.number(number)
             nodes += [number] * times

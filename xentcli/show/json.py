@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xentcli import __version__
-from xentcli.digits import json_number, json_ulps
+from xentcli.digits import json_number, json_numbers, json_ulps
 from xentcli.formats import FORMATS, nearest
 from xentcli.words import SEQUENTIAL
 
@@ -85,8 +85,8 @@ def _exact(result: "Result") -> dict[str, Any]:
     exact = result.exact
     fields: dict[str, Any] = {
         "loss": None if exact.loss is None else json_number(nearest(exact.loss, form), form.name),
-        "losses": [json_number(nearest(loss, form), form.name) for loss in exact.losses],
-        "gradient": [[json_number(value, form.name) for value in row.tolist()] for row in exact.gradients],
+        "losses": json_numbers([nearest(loss, form) for loss in exact.losses], form.name),
+        "gradient": [json_numbers(row, form.name) for row in exact.gradients],
     }
     if len(exact.rows) < len(result.case.batch.logits):
         fields["sampled"] = list(exact.rows)
@@ -98,7 +98,7 @@ def _method(outcome: "Outcome", judgement: "Judgement | None") -> dict[str, Any]
         "method": outcome.method,
         **({} if outcome.version is None else {"version": outcome.version}),
         "loss": json_number(outcome.loss, outcome.dtype),
-        "losses": [json_number(loss, outcome.dtype) for loss in outcome.losses],
+        "losses": json_numbers(outcome.losses, outcome.dtype),
     }
     if judgement is None:
         reasons = {"inapplicable": outcome.inapplicable, "raised": outcome.raised}
@@ -115,7 +115,7 @@ def _method(outcome: "Outcome", judgement: "Judgement | None") -> dict[str, Any]
             "states": list(judgement.gradient.states),
             "error": json_number(judgement.gradient.error, "float64"),
             "residual": json_number(judgement.gradient.residual, "float64"),
-            "values": [[json_number(x, outcome.dtype) for x in row] for row in outcome.gradient.tolist()],
+            "values": [json_numbers(row, outcome.dtype) for row in outcome.gradient],
         }
     return fields
 
