@@ -34,7 +34,7 @@ def test_a_case_has_at_most_so_many_examples() -> None:
 @pytest.mark.parametrize(
     ("logits", "labels", "limit"),
     [
-        ("[[0 x 1000]]", "[0]", "4 million repeated numbers"),
+        ("[[0 x 1000]]", "[0]", "a million repeated numbers"),
         ("[0 x 1000]", "[0 x 1000]", "repeated examples"),
     ],
 )

@@ -1,7 +1,9 @@
 """Floating-point numbers as text: the shortest digits that read back as the same number of the dtype."""
 
 import math
+from collections.abc import Iterable
 from decimal import ROUND_UP, Context, Decimal
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,6 +18,11 @@ def format_number(value: float | None, dtype: str) -> str:
     """Write a number of that dtype; zero without its sign, nothing for None."""
     if value is None:
         return ""
+    return "nan" if math.isnan(value) else _text(value, dtype)
+
+
+@lru_cache(maxsize=4096)  # a small case may repeat a number a million times
+def _text(value: float, dtype: str) -> str:
     if dtype == "bfloat16":
         return _shortest(value + 0.0)
     with np.errstate(over="ignore"):  # a wider result, such as a mean, may be beyond the format
@@ -52,6 +59,16 @@ def json_number(value: float | None, dtype: str) -> float | int | str | None:
     """Return what JSON holds for a number of that dtype: nan and infinities are strings."""
     if value is None:
         return None
-    if not math.isfinite(value):
+    return "nan" if math.isnan(value) else _json_number(value, dtype)
+
+
+def json_numbers(values: Iterable[float], dtype: str) -> list[float | int | str | None]:
+    """Return what JSON holds for numbers of that dtype, of which there may be millions."""
+    return [json_number(value, dtype) if value != value else _json_number(value, dtype) for value in values]  # noqa: PLR0124 - nan
+
+
+@lru_cache(maxsize=4096)
+def _json_number(value: float, dtype: str) -> float | int | str:
+    if math.isinf(value):
         return format_number(value, dtype)
     return int(value) if dtype == "int64" else float(format_number(value, dtype))

@@ -51,7 +51,7 @@ def load_all(
         logits, typed = cases[-1].batch.logits, len(source.data) // 2
         numbers, examples = numbers - max(0, logits.size - typed), examples - max(0, len(logits) - typed)
         if min(numbers, examples) < 0:
-            limit = "4 million repeated numbers" if numbers < 0 else f"{MOST_EXAMPLES} repeated examples"
+            limit = "a million repeated numbers" if numbers < 0 else f"{MOST_EXAMPLES} repeated examples"
             problem = f"with it the cases of this call have more than {limit}; name fewer cases at once"
             raise Refused([*all_problems, CaseError(source.path, problem)])
     if all_problems:

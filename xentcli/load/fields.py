@@ -27,7 +27,7 @@ _LARGEST_INTEGER = 2**64  # no label of a program is larger: the widest are unsi
 _LONGEST_QUOTE = 40  # characters of a value in a message
 LONGEST_TEXT = 1000  # characters of a title or an address: a dozen lines of a terminal
 _FEW = 5  # allowed words that a message lists in full
-MOST_NUMBERS = 4_000_000  # of one file, repeated ones counted: 32 MiB as float64
+MOST_NUMBERS = 1_000_000  # of one file, repeated ones counted: all methods take seconds on as many
 
 Entries = dict[str, tuple[Node, Node]]  # key → its node, its value's node
 
@@ -245,7 +245,7 @@ class Fields:
             repeated = _REPEATED.fullmatch(item.text) if isinstance(item, Scalar) and item.plain else None
             times = int(repeated[2]) if repeated else 1
             if self._numbers + times > MOST_NUMBERS:
-                self.refuse(item, "more than 4 million numbers; a case is a batch of a few rows")
+                self.refuse(item, "more than a million numbers; a case is a batch of a few rows")
                 return None
             self._numbers += times
             number = Scalar(item.line, item.column, item.width, repeated[1], plain=True) if repeated else item

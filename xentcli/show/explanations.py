@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from xentcli import __version__
-from xentcli.digits import format_number, json_number
+from xentcli.digits import format_number, json_number, json_numbers
 from xentcli.show import render as render_parts
 from xentcli.show.cells import case_heading, numerics
 from xentcli.show.json import dump
@@ -88,7 +88,7 @@ def _fields(explanation: "Explanation") -> dict[str, Any]:
         "verdict": explanation.verdict,
         "gradient": explanation.gradient,
         "steps": [
-            {"step": s.name, "is": s.formula, "values": [json_number(v, s.dtype) for v in s.values]}
+            {"step": s.name, "is": s.formula, "values": json_numbers(s.values, s.dtype)}
             for s in explanation.steps
         ],
         "born": [{"step": step, "sentence": sentence} for step, sentence in explanation.births],

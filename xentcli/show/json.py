@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xentcli import __version__
-from xentcli.digits import json_number, json_ulps
+from xentcli.digits import json_number, json_numbers, json_ulps
 from xentcli.formats import FORMATS, nearest
 from xentcli.words import SEQUENTIAL
 
@@ -69,7 +69,7 @@ def _particulars(case: "Case") -> dict[str, Any]:
         "flush_subnormals": how.flush_subnormals,
     }
     if weighting.class_weights is not None:
-        fields["class_weights"] = [json_number(w, case.dtype) for w in weighting.class_weights.tolist()]
+        fields["class_weights"] = json_numbers(weighting.class_weights.tolist(), case.dtype)
     fields["label_smoothing"] = weighting.smoothing
     if weighting.ignored is not None:
         fields["ignored"] = np.flatnonzero(weighting.ignored).tolist()
@@ -86,7 +86,7 @@ def _exact(result: "Result") -> dict[str, Any]:
     fields: dict[str, Any] = {
         "loss": None if exact.loss is None else json_number(nearest(exact.loss, form), form.name),
         "losses": [json_number(nearest(loss, form), form.name) for loss in exact.losses],
-        "gradient": [[json_number(value, form.name) for value in row.tolist()] for row in exact.gradients],
+        "gradient": [json_numbers(row.tolist(), form.name) for row in exact.gradients],
     }
     if len(exact.rows) < len(result.case.batch.logits):
         fields["sampled"] = list(exact.rows)
@@ -98,7 +98,7 @@ def _method(outcome: "Outcome", judgement: "Judgement | None") -> dict[str, Any]
         "method": outcome.method,
         **({} if outcome.version is None else {"version": outcome.version}),
         "loss": json_number(outcome.loss, outcome.dtype),
-        "losses": [json_number(loss, outcome.dtype) for loss in outcome.losses],
+        "losses": json_numbers(outcome.losses, outcome.dtype),
     }
     if judgement is None:
         reasons = {"inapplicable": outcome.inapplicable, "raised": outcome.raised}
@@ -115,14 +115,14 @@ def _method(outcome: "Outcome", judgement: "Judgement | None") -> dict[str, Any]
             "states": list(judgement.gradient.states),
             "error": json_number(judgement.gradient.error, "float64"),
             "residual": json_number(judgement.gradient.residual, "float64"),
-            "values": [[json_number(x, outcome.dtype) for x in row] for row in outcome.gradient.tolist()],
+            "values": [json_numbers(row, outcome.dtype) for row in outcome.gradient.tolist()],
         }
     return fields
 
 
 def _expectation(check: "Comparison") -> dict[str, Any]:
     expected = [json_number(float(text), "float64") for text in check.expectation.texts]
-    got = [json_number(value, check.dtype) for value in check.values]
+    got = json_numbers(check.values, check.dtype)
     return {
         "quantity": check.expectation.quantity,
         **({"derived": True} if check.expectation.derived else {}),
@@ -142,6 +142,9 @@ def _shaped(values: list[Any], shape: tuple[int, ...]) -> Any:  # noqa: ANN401 -
     return [values[start : start + shape[1]] for start in range(0, len(values), shape[1])]
 
 
+_NESTED = {dict, list}
+
+
 def dump(document: object) -> str:
     """Write a document as strict JSON, lists of plain values on one line."""
     return f"{_pretty(document)}\n"
@@ -150,7 +153,7 @@ def dump(document: object) -> str:
 def _pretty(value: object, margin: str = "") -> str:
     """Write a value over indented lines; a list or object of plain values stays on one."""
     inner = list(value.values()) if isinstance(value, dict) else value
-    if not isinstance(inner, list) or not any(isinstance(item, dict | list) for item in inner):
+    if not isinstance(inner, list) or _NESTED.isdisjoint(map(type, inner)):
         return json.dumps(value, allow_nan=False)
     names = [f"{json.dumps(name)}: " for name in value] if isinstance(value, dict) else [""] * len(inner)
     deeper = f"{margin}  "
