@@ -123,7 +123,7 @@ def test_shapes_of_one_value_at_a_time_functions_are_kept() -> None:
 
 
 @pytest.mark.parametrize("lanes", [1, 8])
-@pytest.mark.parametrize("scale", [0, -37, -38, 37])
+@pytest.mark.parametrize("scale", [0, -37, -38, 36])
 def test_a_sum_is_flushed_after_every_addition(lanes: int, scale: int) -> None:
     numbers = np.random.default_rng(0).normal(size=(3, 200, lanes)) * 10.0**scale
     x = eigen.flush(numbers.astype(np.float32)).reshape(3, -1)
