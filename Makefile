@@ -10,7 +10,7 @@ FRAMEWORKS := torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 scip
 GOLDEN := tests/test_show.py tests/test_compare.py tests/test_lookup.py tests/test_explain.py tests/test_identify.py tests/test_check_command.py \
 	tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py
 
-.PHONY: check format lint types test frameworks compatibility fuzz mutants golden upgrade help
+.PHONY: check format lint types test frameworks compatibility fuzz coverage mutants golden upgrade help
 
 check: format lint types test  ## the four that need no framework
 
@@ -42,8 +42,16 @@ frameworks: .venv-frameworks/.done  ## the tests that need real frameworks
 compatibility: .venv-frameworks/.done  ## rewrite docs/compatibility.md; put the day into its test first
 	UPDATE_GOLDEN=1 .venv-frameworks/bin/python -m pytest --quiet -n 0 -m frameworks tests/test_compatibility.py
 
-fuzz: .venv/.dev  ## 20,000 broken case files, none of which may end in a traceback
+fuzz: .venv/.dev  ## 20,000 cases and 5,000 dumps, most of which load: does any end, last or take what it must not?
 	$(BIN)/python tests/fuzz.py
+
+.venv-atheris/.done: pyproject.toml constraints.txt
+	python3.11 -m venv .venv-atheris
+	.venv-atheris/bin/pip install --quiet atheris==3.0.0 --editable '.[test]' --constraint constraints.txt
+	touch $@
+
+coverage: .venv-atheris/.done  ## five minutes of random bytes for each reader, kept where they reach new code
+	for reader in case npy npz safetensors; do .venv-atheris/bin/python tests/coverage_guided.py $$reader || exit; done
 
 mutants: .venv/.dev  ## 300 small faults in the code: which of them does no test notice? (half an hour)
 	$(BIN)/python tests/mutants.py

@@ -1,195 +1,277 @@
-"""Broken case files by the thousand: none may end in a traceback, only in 0, 1 or 2.
+"""Cases and dumps by the thousand: none may end in anything but 0, 1 or 2, nor take long, nor much memory.
 
-python tests/fuzz.py [number] [seed]: the same call, the same files. Half are the bundled and bad cases with
-bytes mutated, half are made by Hypothesis from the table of keys. A file that fails is printed, ready to be
-kept.
+python tests/fuzz.py [--cases N] [--dumps N] [--seed N]: the same call, the same inputs. ``fuzz_cases`` and
+``fuzz_dumps`` make them; most of them load, so that what comes after the loader is tried too. Of each kind of
+failure the smallest input is kept in ``.fuzz``, ready to become a test.
 """
 
+import argparse
+import csv
 import io
 import json
-import random
+import os
+import resource
+import shlex
+import shutil
+import signal
 import sys
+import tempfile
 import time
+import traceback
+import warnings
 from collections import Counter
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from unittest.mock import patch
+from xml.etree import ElementTree as ET
 
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from test_inert import assert_inert
 
-from xentcli import __main__, load, words
-from xentcli.load.keys import ARRAY, Key
-from xentcli.methods import table as methods
+from xentcli import __main__
 
-ROOT = Path(__file__).parent.parent
-CORPUS = [
-    path.read_bytes() for folder in ("cases", "tests/bad_cases") for path in (ROOT / folder).rglob("*.yaml")
-]
-TOKENS = [
-    *(
-        f"{key}: "
-        for key in (*load.KEY_NAMES, *methods.METHOD_NAMES, "softmax", "softmax_matches", "class_indices")
-    ),
-    *words.DTYPES,
-    *words.ARITHMETICS,
-    *words.REDUCTIONS,
-    *words.BAD_LABELS,
-    *(words.SEQUENTIAL, " x 3", " x 99"),
-    *"[]{},:-#|>&*!%@`'\"\t\r\n\0 ",
-    *(
-        "\n  ",
-        "\n- ",
-        "\n---\n",
-        "...",
-        "&a ",
-        "*a",
-        "!!float ",
-        "? ",
-        "<<: ",
-        "\ufeff",
-        "\x1b",
-        "é",
-        "测",
-        "\u2028",
-    ),
-    *(
-        "0",
-        "1",
-        "-1",
-        "2.5",
-        "1e31",
-        "1e400",
-        "1e-400",
-        "nan",
-        "-inf",
-        ".inf",
-        "0x1",
-        "1_0",
-        "9" * 30,
-        "~",
-        "true",
-    ),
-]
-COUNTS: Counter[int] = Counter()
+KEPT = Path(__file__).parent.parent / ".fuzz"
+MOST_SECONDS, MOST_BYTES = 10, 2**30
+MOST_LINES = 31  # of a refusal: ten problems of three lines, and how many more there are
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # what getrusage counts in
 
 
-def check(data: bytes, form: str) -> None:
-    """Run one file from standard input; its exit code must be one of those promised, and 2 must say why."""
-    out, err = io.StringIO(), io.StringIO()
-    stdin = io.TextIOWrapper(io.BytesIO(data))
-    arguments = ["xent", "run", "-", "--format", form]
-    with patch("sys.argv", arguments), patch("sys.stdin", stdin), redirect_stdout(out), redirect_stderr(err):
-        code = __main__.main()
-    COUNTS[code] += 1
-    assert code in {0, 1, 2}, code
-    assert err.getvalue(), "a run always says something"
-    assert (code == 2) == (out.getvalue() == ""), "results come with 0 and 1, and only then"
-    if code != 2 and form == "json":
-        json.loads(out.getvalue(), parse_constant=lambda name: sys.exit(f"{name} is not JSON"))
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A command line, standard input, and the files of the folder in which it is run."""
+
+    arguments: tuple[str, ...]
+    stdin: bytes = b""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """How much there is to read for who looks into it."""
+        return sum(map(len, (*self.arguments, self.stdin, *self.files.values())))
+
+    def keep(self, folder: Path) -> None:
+        """Write it as files, with the command that runs it among them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        command = shlex.join(["xent", *self.arguments])
+        if self.stdin:
+            (folder / "stdin").write_bytes(self.stdin)
+            command += " < stdin"
+        for name, data in self.files.items():
+            (folder / name).write_bytes(data)
+        (folder / "command").write_text(f"{command}\n", encoding="utf-8")
 
 
-def mutated(rng: random.Random) -> bytes:
-    """Make one file of the corpus worse in up to eight places, in most files in one."""
-    data = bytearray(rng.choice(CORPUS))
-    for _ in range(rng.choice([1, 1, 1, 2, 8])):
-        at, until = sorted(rng.randint(0, len(data)) for _ in "ab")
-        until = min(until, at + rng.choice([0, 1, 8, 64]))
-        piece = [
-            b"",
-            bytes([rng.randrange(256)]),
-            rng.choice(TOKENS).encode(),
-            data[at:until] * rng.choice([2, 2, 50]),
-            rng.choice(CORPUS)[at:until],
-        ]
-        data[at:until] = rng.choice(piece)
-    return bytes(data)
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    peak: int
+    grown: int
 
 
-NUMBERS = st.floats(width=32).map(str) | st.sampled_from(
-    ["0", "1", "1e31", "nan", "-inf", ".inf", "1e-400", "5e-324"]
-)
+class TookTooLongError(BaseException):
+    """The time is up; no handler of a program takes it for an error of its own."""
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> str:
-    """Write a case that is nearly right: good shapes, any numbers, now and then a line of anything."""
-    rows, classes = draw(st.integers(1, 3)), draw(st.integers(1, 9))
-    binary = draw(st.sampled_from([False, False, True]))
-    if binary:
-        logits, labels = draw(numbers(rows)), draw(numbers(rows))
-    else:
-        indices = st.lists(st.integers(0, classes - 1).map(str), min_size=rows, max_size=rows).map(listed)
-        logits, labels = draw(matrix(rows, classes)), draw(indices | matrix(rows, classes))
-    lines = [f"logits: {logits}", f"labels: {labels}"]
-    keys = [key for key in load.KEYS if not (key.required or (binary and key.rows_only))]
-    some = draw(st.lists(st.sampled_from(keys), max_size=5, unique_by=lambda key: key.name))
-    lines += [f"{key.name}: {draw(value(key, rows, classes))}" for key in some]
-    anything = draw(st.lists(st.sampled_from(TOKENS), max_size=20)) if draw(st.booleans()) else []
-    return "\n".join([*lines, "".join(anything)])
+@dataclass(slots=True)
+class Tally:
+    """What became of the inputs of one kind."""
 
+    what: str
+    codes: Counter[int] = field(default_factory=Counter)
+    slowest: tuple[float, str] = (0.0, "")
+    peak: int = 0
+    failed: int = 0
+    failures: dict[str, tuple[Input, str]] = field(default_factory=dict)
 
-def value(key: Key, rows: int, classes: int) -> st.SearchStrategy[str]:
-    """Return values of a key that have the form of its schema, most of them."""
-    schema = key.kind.schema
-    by_reference = {
-        "#/$defs/line": st.text(max_size=3).map("t{}".format),
-        "#/$defs/weights": numbers(classes),
-        "#/$defs/expectations": st.builds(
-            "{{naive: {}, softmax: {}}}".format, NUMBERS, matrix(rows, classes)
-        ),
-    }
-    by_type = {
-        "boolean": st.sampled_from(["true", "false"]),
-        "integer": st.integers(-1, 5).map(str),
-        "number": NUMBERS,
-        "array": numbers(2),
-    }
-    if "enum" in schema:
-        return st.sampled_from(schema["enum"])
-    if "$ref" in schema:
-        return by_reference[schema["$ref"]]
-    if key.kind is ARRAY:
-        return matrix(rows, classes) | numbers(rows)
-    return by_type.get(schema.get("type", ""), st.just(key.example)) | st.just(key.example)
-
-
-def numbers(length: int) -> st.SearchStrategy[str]:
-    return st.lists(NUMBERS, min_size=length, max_size=length).map(listed)
-
-
-def matrix(rows: int, classes: int) -> st.SearchStrategy[str]:
-    return st.lists(numbers(classes), min_size=rows, max_size=rows).map(listed)
-
-
-def listed(items: list[str]) -> str:
-    return f"[{', '.join(items)}]"
-
-
-FORMATS = st.sampled_from(words.FORMATS)
-
-
-def main() -> None:
-    """Run the number asked for and say how they ended."""
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-    chosen = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    rng = random.Random(chosen)
-    started = time.perf_counter()
-    for _ in range(number // 2):
-        data = mutated(rng)
+    def add(self, given: Input) -> None:
+        """Run an input; keep it where it fails and no smaller one fails in the same way."""
         try:
-            check(data, rng.choice(words.FORMATS))
-        except BaseException:
-            print(repr(data))
-            raise
-    quiet = [HealthCheck.too_slow, HealthCheck.filter_too_much]
-    limits = settings(
-        max_examples=number - number // 2, database=None, deadline=None, suppress_health_check=quiet
+            run = run_in_folder(given)
+            problem = problem_of(given, run)
+        except (Exception, TookTooLongError) as error:  # noqa: BLE001 - all that is no exit code
+            run, problem = None, f"{place_of(error)}: {type(error).__name__}: {error}"
+        if run is not None:
+            self.codes[run.code] += 1
+            self.slowest = max(self.slowest, (run.seconds, shlex.join(given.arguments)))
+            self.peak = max(self.peak, run.peak)
+        if problem:
+            self.failed += 1
+            kind = problem.split(": ")[0]
+            if kind not in self.failures or given.size < self.failures[kind][0].size:
+                self.failures[kind] = given, problem
+
+    @property
+    def share(self) -> float:
+        """The share of inputs that got past the loader."""
+        return (self.codes[0] + self.codes[1]) / max(1, self.codes.total())
+
+    def __str__(self) -> str:
+        """Return how they ended, the slowest and the peak of memory, and each failure."""
+        ends = ", ".join(f"{number} with {code}" for code, number in sorted(self.codes.items()))
+        seconds, arguments = self.slowest
+        cost = f"peak {self.peak / 2**20:.0f} MiB; slowest {seconds:.1f} s: {arguments}"
+        share = f"{self.failed} failed; {self.share:.0%} past the loader"
+        lines = [f"{self.codes.total()} {self.what}: {ends}, {share}; {cost}"]
+        for number, (smallest, problem) in enumerate(self.failures.values()):
+            folder = KEPT / f"{self.what}-{number}"
+            smallest.keep(folder)
+            lines.append(f"FAILED {shlex.join(smallest.arguments)} ({folder}): {problem}")
+        return "\n".join(lines)
+
+
+def run_in_folder(given: Input) -> Run:
+    """Run a command in an empty folder of its own, with its files."""
+    folder = tempfile.mkdtemp(prefix="xent-fuzz-")
+    before = Path.cwd()
+    try:
+        for name, data in given.files.items():
+            Path(folder, name).write_bytes(data)
+        os.chdir(folder)
+        return run_here(given)
+    finally:
+        os.chdir(before)
+        shutil.rmtree(folder)
+
+
+def run_here(given: Input) -> Run:
+    """Run a command in this process; a warning counts as a word on standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    stdin = io.TextIOWrapper(io.BytesIO(given.stdin))
+    before, started = peak_memory(), time.perf_counter()
+    with (
+        patch("sys.argv", ["xent", *given.arguments]),
+        patch("sys.stdin", stdin),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        warnings.catch_warnings(record=True) as warned,
+        alarm(2 * MOST_SECONDS),
+    ):
+        warnings.simplefilter("always")
+        code = __main__.main()
+    err.writelines(
+        f"{Path(each.filename).name}:{each.lineno} {each.category.__name__}: {each.message}\n"
+        for each in warned
     )
-    files = cases().map(lambda text: text.encode(errors="surrogatepass"))
-    seed(chosen)(limits(given(files, FORMATS)(check)))()
-    ends = ", ".join(f"{count} with {code}" for code, count in sorted(COUNTS.items()))
-    print(f"{sum(COUNTS.values())} files in {time.perf_counter() - started:.0f} s: {ends}; no traceback")
+    seconds, peak = time.perf_counter() - started, peak_memory()
+    return Run(code, out.getvalue(), err.getvalue(), seconds, peak, peak - before)
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
+
+
+@contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    """Raise TookTooLongError when the time is up."""
+
+    def ring(_: int, __: FrameType | None) -> None:
+        raise TookTooLongError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def problem_of(given: Input, run: Run) -> str | None:
+    """Say what a run did that it must not: its kind, then the details; None where all is well."""
+    try:
+        assert run.code in {0, 1, 2}, f"exit code {run.code}"
+        assert "Traceback" not in run.err, run.err.splitlines()[-1]
+        assert "Warning" not in run.err, run.err.splitlines()[-1]
+        assert run.seconds <= MOST_SECONDS, f"slow: {run.seconds:.1f} s"
+        assert run.grown == 0 or run.peak <= MOST_BYTES, f"large: {run.peak / 2**20:.0f} MiB"
+        assert_inert(run.out)
+        assert_inert(run.err)
+        if run.code == 2:
+            assert_refused(given, run)
+        else:
+            assert_well_formed(given.arguments, run.out)
+    except AssertionError as error:
+        return str(error)
+    except (ValueError, csv.Error, ET.ParseError) as error:
+        return f"no {given.arguments[3]}: {error}"
+    return None
+
+
+def assert_refused(given: Input, run: Run) -> None:
+    """Hold a refusal to one message, on standard error alone; one of a case may have several lines."""
+    lines = run.err.splitlines()
+    assert run.out == "", f"refused with results: {run.out[:200]!r}, {run.err[:200]!r}"
+    assert 1 <= len(lines) <= (MOST_LINES if given.stdin else 1), f"several messages: {run.err[:500]!r}"
+
+
+def assert_well_formed(arguments: tuple[str, ...], out: str) -> None:
+    """Parse what is read by programs."""
+    form = arguments[arguments.index("--format") + 1] if "--format" in arguments else ""
+    if "-" in arguments[1:] and arguments[0] == "diagnose":  # the extracted case comes after the results
+        return
+    if form == "json":
+        json.loads(out, parse_constant=_refuse)
+    elif form == "csv":
+        rows = list(csv.reader(io.StringIO(out), strict=True))
+        assert len({len(row) for row in rows}) == 1, "rows of several lengths"
+    elif form == "junit":
+        assert ET.fromstring(out).tag == "testsuites"  # noqa: S314 - it is our own
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def place_of(error: BaseException) -> str:
+    """Name the line of the package where an error came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "xentcli" in frame.filename] or list(frames)
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}"
+
+
+def fuzz(what: str, inputs: st.SearchStrategy[Input], number: int, chosen: int) -> Tally:
+    """Run so many inputs; the same numbers give the same ones."""
+    tally = Tally(what)
+    limits = settings(
+        max_examples=number,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    seed(chosen)(limits(given(inputs)(tally.add)))()
+    return tally
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the numbers asked for, say how they ended, and fail where one must not have ended so."""
+    import fuzz_cases
+    import fuzz_dumps
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=20_000)
+    parser.add_argument("--dumps", type=int, default=5_000)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args(arguments)
+    started = time.perf_counter()
+    tallies = [
+        fuzz("cases", fuzz_cases.inputs(), asked.cases, asked.seed),
+        fuzz("dumps", fuzz_dumps.inputs(), asked.dumps, asked.seed),
+    ]
+    print(*tallies, f"{time.perf_counter() - started:.0f} s", sep="\n")
+    assert not any(tally.failures for tally in tallies), f"see {KEPT}"
+    assert all(tally.share >= 0.5 for tally in tallies), "half of them load, or what follows is not tried"
 
 
 if __name__ == "__main__":

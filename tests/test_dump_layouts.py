@@ -165,6 +165,16 @@ def test_an_extract_of_soft_and_binary_rows_is_a_case(xent: Xent, tmp_path: Path
     assert xent("run", tmp_path / "w.yaml").code == 0
 
 
+def test_without_labels_nothing_can_be_extracted(xent: Xent, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.full((2, 3), nan))
+
+    run = xent("diagnose", tmp_path / "x.npy", "--extract", tmp_path / "w.yaml")
+
+    assert (run.code, run.out) == (2, "")
+    assert run.err == "--extract needs labels: give --labels FILE or --labels-name NAME\n"
+    assert not (tmp_path / "w.yaml").exists()
+
+
 def test_few_rows_shown_change_no_sentence(xent: Xent, tmp_path: Path) -> None:
     x, k = set_logit(-200)(*batch())
     k[[3, 4, 9]], k[40], x[40, 2] = C, 2, -300  # three invalid labels, and a loss of 300

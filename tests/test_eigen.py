@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xentcli.load.build import build_batch
 from xentcli.methods import arithmetic, kernels
 from xentcli.methods.arithmetic import cephes as eigen
+from xentcli.methods.arithmetic import sums
 from xentcli.model import Batch
 
 RECORD = Path(__file__).parent / "data" / "tensorflow-1.10.1.npz"
@@ -119,3 +120,20 @@ def test_shapes_of_one_value_at_a_time_functions_are_kept() -> None:
 
     assert np.array_equal(eigen.logf(values), eigen.logf(values.reshape(1, -1)).reshape(3, 4))
     assert np.array_equal(eigen.expf(values), eigen.expf(values.reshape(1, -1)).reshape(3, 4))
+
+
+@pytest.mark.parametrize("lanes", [1, 8])
+@pytest.mark.parametrize("scale", [0, -37, -38, 36])
+def test_a_sum_is_flushed_after_every_addition(lanes: int, scale: int) -> None:
+    numbers = np.random.default_rng(0).normal(size=(3, 200, lanes)) * 10.0**scale
+    x = eigen.flush(numbers.astype(np.float32)).reshape(3, -1)
+    total = np.zeros((3, lanes), np.float32)
+    for start in range(0, x.shape[1], lanes):
+        total = eigen.flush(total + x[:, start : start + lanes])
+
+    with np.errstate(over="ignore"):
+        got = sums.flushed_in_order(x) if lanes == 1 else sums.in_packets(x)
+        for half in () if lanes == 1 else (4, 2, 1):
+            total = eigen.flush(total[:, :half] + total[:, half : 2 * half])
+
+    assert np.array_equal(got, total)

@@ -1,11 +1,20 @@
-"""A few thousand of the broken case files of ``make fuzz``."""
+"""A few of the inputs of ``make fuzz``, and a larger share of them among the slow tests."""
 
 import fuzz
+import fuzz_cases
 import pytest
+
+from xentcli.load.keys import KEY_NAMES
+
+
+def test_cases_and_dumps_end_as_promised() -> None:
+    fuzz.main(["--cases", "150", "--dumps", "40"])
 
 
 @pytest.mark.slow
-def test_no_broken_case_file_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["fuzz", "5000"])
+def test_more_cases_and_dumps_end_as_promised() -> None:
+    fuzz.main(["--cases", "1500", "--dumps", "400", "--seed", "1"])
 
-    fuzz.main()
+
+def test_every_key_of_a_case_is_tried() -> None:
+    assert tuple(fuzz_cases.VALUES.keys()) == KEY_NAMES

@@ -201,15 +201,18 @@ def test_nesting_is_refused_inside_a_long_document_and_eight_levels_are_not(
         assert problem(depth).startswith(f"case.yaml:502:{3 + 7 * len(opening)}: {TOO_DEEP}\n")
 
 
-@pytest.mark.parametrize(("logits", "number"), [("[[0 x 5], [0 x 5]]", 12), ("[[1, 2], [3, 4 x 1]]", 6)])
-def test_the_numbers_of_a_file_are_counted_together(
+@pytest.mark.parametrize(
+    ("logits", "number"),
+    [("[[0 x 5], [0 x 5]]", 10), ("[[1, 2], [3, 4 x 1]]", 1), ("[[0 x 3, 1], [0 x 3, 7]]", 6)],
+)
+def test_the_repeated_numbers_of_a_file_are_counted_together(
     monkeypatch: pytest.MonkeyPatch, logits: str, number: int
 ) -> None:
-    monkeypatch.setattr(fields, "_MOST_NUMBERS", number)
+    monkeypatch.setattr(fields, "MOST_REPEATED", number)
     assert len(read(case(logits=logits)).batch.logits) == 2
 
-    monkeypatch.setattr(fields, "_MOST_NUMBERS", number - 1)
-    assert "numbers; a case is a batch of a few rows" in refusal(case(logits=logits))
+    monkeypatch.setattr(fields, "MOST_REPEATED", number - 1)
+    assert f"more than {number - 1} repeated numbers" in refusal(case(logits=logits))
 
 
 def test_a_key_that_is_like_no_other_is_answered_with_all_of_them() -> None:

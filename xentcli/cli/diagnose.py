@@ -126,6 +126,8 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         write = stack.enter_context(outputs.opened(output))
         keep = None if extract is None else stack.enter_context(outputs.opened(extract))
         shards = open_shards(files, labels, layout)
+        if extract is not None and any(shard.labels is None for shard in shards):
+            raise XentError("--extract needs labels: give --labels FILE or --labels-name NAME")
         ignore_index, clip = _options_of(case, ignore_index)
         asked = stack.enter_context(_loss(shards, own, loss, convention, clip, ignore_index))
         signals.listen()  # what was read until Ctrl-C is shown, unless it comes again

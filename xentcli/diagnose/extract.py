@@ -28,10 +28,8 @@ _TRIES: Final = 300  # sets of classes; where nearly all are needed, ddmin tries
 def extracted(diagnosis: Diagnosis) -> str:
     """Return the case of the worst rows, or of the first of them where all are more than a case may hold.
 
-    There is one at least. Raises XentError where labels are missing, or a row is more than a case may hold.
+    There is one at least, and rows have labels. Raises XentError where a row is more than a case may hold.
     """
-    if not diagnosis.survey.labelled:
-        raise XentError("a case needs labels: give --labels")
     rows = diagnosis.rows
     while len((text := _case(diagnosis, rows)).encode()) > MAX_BYTES:
         if len(rows) == 1:

@@ -294,7 +294,7 @@ ONLINE: Final = Method(
     online_gradient,
     "log d - (x[label]-m), one pass in tiles",
     soft_labels=False,
-    most_tiles=2**14,
+    most_tiles=2**13,
 )
 
 # Parts that several methods share

@@ -69,7 +69,7 @@ def _particulars(case: "Case") -> dict[str, Any]:
         "flush_subnormals": how.flush_subnormals,
     }
     if weighting.class_weights is not None:
-        fields["class_weights"] = [json_number(w, case.dtype) for w in weighting.class_weights.tolist()]
+        fields["class_weights"] = json_numbers(weighting.class_weights, case.dtype)
     fields["label_smoothing"] = weighting.smoothing
     if weighting.ignored is not None:
         fields["ignored"] = np.flatnonzero(weighting.ignored).tolist()
@@ -122,7 +122,7 @@ def _method(outcome: "Outcome", judgement: "Judgement | None") -> dict[str, Any]
 
 def _expectation(check: "Comparison") -> dict[str, Any]:
     expected = [json_number(float(text), "float64") for text in check.expectation.texts]
-    got = [json_number(value, check.dtype) for value in check.values]
+    got = json_numbers(check.values, check.dtype)
     return {
         "quantity": check.expectation.quantity,
         **({"derived": True} if check.expectation.derived else {}),
@@ -142,6 +142,9 @@ def _shaped(values: list[Any], shape: tuple[int, ...]) -> Any:  # noqa: ANN401 -
     return [values[start : start + shape[1]] for start in range(0, len(values), shape[1])]
 
 
+_NESTED = {dict, list}
+
+
 def dump(document: object) -> str:
     """Write a document as strict JSON, lists of plain values on one line."""
     return f"{_pretty(document)}\n"
@@ -150,7 +153,7 @@ def dump(document: object) -> str:
 def _pretty(value: object, margin: str = "") -> str:
     """Write a value over indented lines; a list or object of plain values stays on one."""
     inner = list(value.values()) if isinstance(value, dict) else value
-    if not isinstance(inner, list) or not any(isinstance(item, dict | list) for item in inner):
+    if not isinstance(inner, list) or _NESTED.isdisjoint(map(type, inner)):
         return json.dumps(value, allow_nan=False)
     names = [f"{json.dumps(name)}: " for name in value] if isinstance(value, dict) else [""] * len(inner)
     deeper = f"{margin}  "

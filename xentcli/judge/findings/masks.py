@@ -81,6 +81,6 @@ def at_mask(e: "Evidence", step: "Step") -> "NDArray[Any]":
     size = step.row(e.row).size
     if size == e.masked.size:
         return e.masked
-    indices = e.batch.indices
-    is_masked = "weight" in step.inputs and indices is not None and e.masked[indices[e.row]]
+    label = -1 if e.batch.indices is None else e.batch.indices[e.row]  # an invalid one is no class
+    is_masked = "weight" in step.inputs and 0 <= label < e.masked.size and e.masked[label]
     return np.full(size, bool(is_masked))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PACKET = 8
 _f = np.float32
-_TINY = np.finfo(np.float32).smallest_normal
+TINY = np.finfo(np.float32).smallest_normal
 
 _EXP_LOW, _EXP_HIGH = _f(-88.3762626647949), _f(88.3762626647950)
 _LOG2_E = _f(1.44269504088896341)
@@ -67,7 +67,7 @@ _LIBM_LOG_TABLE = np.array(
 
 def flush(x: "Float32") -> "Float32":
     """Subnormal numbers become zero, as TensorFlow sets the processor to do on operands and results."""
-    return np.where(np.abs(x) < _TINY, np.copysign(_f(0), x), x)
+    return x * (np.abs(x) >= TINY)  # the sign stays, and so do infinities and nan
 
 
 def exp(x: "Float32") -> "Float32":
@@ -83,7 +83,7 @@ def exp(x: "Float32") -> "Float32":
         p = p * r + coefficient
     y = p * (r * r) + r + _f(1)
     # 2^128 is infinite and 2^-127, a subnormal, is 0: so is Eigen's power of two, made from exponent bits.
-    power = np.ldexp(_f(1), np.nan_to_num(n).astype(np.int32))
+    power = np.ldexp(_f(1), np.where(np.isnan(n), _f(0), n).astype(np.int32))
     return flush(y * flush(power))
 
 

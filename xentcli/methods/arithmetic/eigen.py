@@ -105,4 +105,6 @@ def _split(
 ) -> "FloatArray":
     """Apply one function to the full packets of each row and the other to what is left over."""
     full = x.shape[1] // cephes.PACKET * cephes.PACKET
+    if full in {0, x.shape[1]}:
+        return packets(x) if full else one_by_one(x)
     return np.concatenate([packets(x[:, :full]), one_by_one(x[:, full:])], axis=1)

@@ -1,14 +1,16 @@
 """Orders of addition: the rows of (N, C) added up, rounding after every addition, to (N, 1)."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.methods.arithmetic.cephes import PACKET, flush
+from xentcli.methods.arithmetic.cephes import PACKET, TINY, flush
 
 if TYPE_CHECKING:
     from xentcli.formats import FloatArray
     from xentcli.methods.arithmetic.cephes import Float32
+
+_FEW: Final = 64  # sums at a time, to begin with
 
 
 def pairwise(x: "FloatArray") -> "FloatArray":
@@ -46,10 +48,23 @@ def sequential(x: "FloatArray") -> "FloatArray":
 
 def flushed_in_order(x: "Float32") -> "Float32":
     """Add the rows of (N, C), class after class: (N, 1)."""
-    total = np.zeros((x.shape[0], 1), np.float32)
-    for column in x.T:
-        total = flush(total + column[:, None])
-    return total
+    return _in_order(x[:, :, None])
+
+
+def _in_order(x: "Float32") -> "Float32":
+    """Add (N, K, L) over K, one after another, each sum flushed: (N, L).
+
+    NumPy adds many at once; it starts again behind a sum that is subnormal and has to be flushed.
+    """
+    total = np.zeros((len(x), 1, x.shape[2]), np.float32)
+    start, many = 0, _FEW
+    while start < x.shape[1]:
+        totals = np.add.accumulate(np.concatenate([total, x[:, start : start + many]], axis=1), axis=1)[:, 1:]
+        is_flushed = ((totals != 0) & (np.abs(totals) < TINY)).any(axis=(0, 2))
+        first = int(is_flushed.argmax()) if is_flushed.any() else len(is_flushed) - 1
+        total = flush(totals[:, first : first + 1])
+        start, many = start + first + 1, _FEW if is_flushed.any() else 2 * many
+    return total[:, 0]
 
 
 def in_packets(x: "Float32") -> "Float32":
@@ -60,9 +75,7 @@ def in_packets(x: "Float32") -> "Float32":
     Source: Eigen 3.3, ``InnerMostDimReducer`` and ``predux<Packet8f>``.
     """
     full = x.shape[1] // PACKET * PACKET
-    lanes = np.zeros((x.shape[0], PACKET), np.float32)
-    for start in range(0, full, PACKET):
-        lanes = flush(lanes + x[:, start : start + PACKET])
+    lanes = _in_order(x[:, :full].reshape(len(x), -1, PACKET))
     for half in (4, 2, 1):
         lanes = flush(lanes[:, :half] + lanes[:, half : 2 * half])
     return flush(flushed_in_order(x[:, full:]) + lanes)
