@@ -1,10 +1,24 @@
 """The way in: ``xent`` and ``python -m xentcli``."""
 
-import gc
+import os
 import sys
-import warnings
 
-from xentcli import streams
+
+def _forget_this_folder() -> None:
+    """Import nothing more from the current folder, nor from relative entries of PYTHONPATH."""
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.environ.get("PYTHONPATH") else []
+    here = {os.path.realpath(entry) for entry in entries if not os.path.isabs(entry)}  # noqa: PTH117 - pathlib may lie there
+    here.add(os.path.realpath(os.curdir))
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or os.curdir) not in here]
+
+
+if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "xent":  # noqa: PTH119 - a program, not part of one
+    _forget_this_folder()
+
+import gc  # noqa: E402 - after the path is safe, as all imports
+import warnings  # noqa: E402
+
+from xentcli import streams  # noqa: E402
 
 # Objects before the first collection of garbage: imports make tens of thousands, none of them garbage.
 _COLLECT_FROM = 1_000_000

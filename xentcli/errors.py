@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 _SUGGESTED = 3  # names with the word typed in them
 UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\u200b\ufeff\U000e0000-\U000e007f]"
 )
 _COMMAND = re.compile(r"(?<!\S)(?:::|##\[)")  # GitHub's and Azure's
+_LONGEST_LINE = 2000  # characters of a line of a message: more says nothing more
 _WINDOW = 76  # columns of a source line around a problem: with a margin, a terminal of 80
 
 
@@ -60,7 +61,7 @@ class CaseError(XentError):
 class Refused(XentError):  # noqa: N818 - a name that says what was done with the files
     """All problems of all files, raised together."""
 
-    _MOST = 10  # problems printed per file
+    _MOST = 10  # problems printed per file, and files whose problems are printed
 
     def __init__(self, problems: Sequence[CaseError]) -> None:
         super().__init__(*problems)
@@ -71,11 +72,13 @@ class Refused(XentError):  # noqa: N818 - a name that says what was done with th
         numbers: Counter[str] = Counter()
         for problem in self.problems:
             numbers[problem.path] += 1
-            if numbers[problem.path] <= self._MOST:
+            if numbers[problem.path] <= self._MOST and len(numbers) <= self._MOST:
                 blocks.append("\n".join(filter(None, (str(problem), problem.excerpt()))))
-        for path, number in numbers.items():
+        for path, number in list(numbers.items())[: self._MOST]:
             if number > self._MOST:
                 blocks.append(f"{printable(path)}: and {number - self._MOST} more problems")
+        if len(numbers) > self._MOST:
+            blocks.append(f"and {len(numbers) - self._MOST} more files with problems")
         return "\n".join(blocks)
 
 
@@ -113,8 +116,12 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return a message of several lines, each of them inert."""
-    return "\n".join(map(printable, text.expandtabs(1).split("\n")))
+    """Return a message of several lines, each of them inert, and cut where it is long."""
+    lines = text.expandtabs(1).split("\n")
+    return "\n".join(
+        printable(line) if len(line) <= _LONGEST_LINE else f"{printable(line[:_LONGEST_LINE])}…"
+        for line in lines
+    )
 
 
 def _cells(char: str) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from xentcli import formats, load
+from xentcli.diagnose.files import refuse_other_packing
 from xentcli.errors import Refused, XentError, printable
 from xentcli.load.keys import GROUPS, Key
 from xentcli.load.sources import MAX_BYTES, Source
@@ -55,6 +56,8 @@ def from_dump(path: str) -> str:
 
 def _read(path: str) -> "dict[str, NDArray[Any]]":
     """Read the arrays of a case; nothing is ever unpickled."""
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise XentError("is no regular file")
     try:
         with Path(path).open("rb") as file:
             return _arrays(np.load(file, allow_pickle=False))
@@ -69,7 +72,9 @@ def _arrays(archive: Any) -> "dict[str, NDArray[Any]]":  # noqa: ANN401 - what n
         raise XentError(f"is one array, not an .npz of arrays; {_EXPECTS}")
     for name in ("logits", "labels"):
         if name not in archive:
-            raise XentError(f"has no array {name}, but {', '.join(archive) or 'nothing'}; {_EXPECTS}")
+            names = ", ".join(f"{name:.40}" for name in list(archive)[:8]) or "nothing"
+            raise XentError(f"has no array {name}, but {names}; {_EXPECTS}")
+    refuse_other_packing(archive.zip)
     if sum(member.file_size for member in archive.zip.infolist()) > _MOST_BYTES:
         raise XentError(_TOO_LARGE)
     arrays = {name: archive[name] for name in ("logits", "labels", "probabilities") if name in archive}

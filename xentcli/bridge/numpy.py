@@ -95,5 +95,7 @@ def seen_step(  # noqa: PLR0913, PLR0917 - what there is to see
     x = np.moveaxis(logits, axis, -1)
     is_soft = labels.shape == logits.shape
     y = np.moveaxis(labels, axis, -1).reshape(-1, x.shape[-1]) if is_soft else labels.reshape(-1)
+    if not is_soft and y.dtype.kind == "f":  # as Keras makes them
+        y = y.astype(np.int64)
     form = dtype or str(logits.dtype.newbyteorder("="))
     return Step(loss, x.reshape(-1, x.shape[-1]), y, form, logits.shape, step, rank, context)

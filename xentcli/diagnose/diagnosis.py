@@ -307,7 +307,7 @@ def _worst_row(survey: Survey, row: Row) -> WorstRow:
         None if row.state < 0 else row.response,
         STATES[row.state - 1] if row.state > 0 else None,
         survey.kind == "indices" and label == survey.ignore_index,
-        () if label is None else _tried(survey, row.loss, logits, label),
+        () if label is None or not np.isfinite(label).all() else _tried(survey, row.loss, logits, label),
     )
 
 

@@ -103,7 +103,7 @@ def _shard(path: str, label_path: str | None, layout: Layout) -> Shard:
     logits = logits.with_bfloat16()
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS:
         expected = ", ".join(formats.FORMATS)
-        raise XentError(f"{printable(path)}: logits are {logits.dtype}; expected {expected}")
+        raise XentError(f"{printable(path)}: logits are {_short(str(logits.dtype))}; expected {expected}")
     others = {other: array for other, array in found.items() if other != name}
     label_name, labels = _labels(path, found, label_path, layout)
     if labels is None and name not in _LOGITS and layout.logits_name is None:
@@ -130,9 +130,8 @@ def _shard(path: str, label_path: str | None, layout: Layout) -> Shard:
             labels = _as_integers(labels)
         if labels.dtype.kind not in ("biuf" if binary else "iu"):
             expected = "numbers from 0 to 1" if binary else "class indices, integers, or probabilities (…, C)"
-            raise XentError(
-                f"{place}: labels are {labels.dtype} of shape {labels.shape}; expected {expected}"
-            )
+            kind = _short(str(labels.dtype))
+            raise XentError(f"{place}: labels are {kind} of shape {labels.shape}; expected {expected}")
         hint = _axis_hint(logits.shape, labels.shape, axis)
         if labels.size != len(rows) or (hint and not binary):
             numbers = f"{count(labels.size, 'label')} for {count(len(rows), 'row')} of logits"

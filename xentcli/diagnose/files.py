@@ -202,6 +202,7 @@ def _npy(file: IO[bytes], path: str, stamp: "Stamp") -> dict[str, StoredArray]:
 def _npz(file: IO[bytes], path: str, stamp: "Stamp") -> dict[str, StoredArray]:
     """Unpack an archive; raises XentError where its arrays are far larger than the file."""
     with zipfile.ZipFile(file) as archive:
+        refuse_other_packing(archive)
         size = sum(member.file_size for member in archive.infolist())
     if size > _LARGE and size > _MOST_PACKED * stamp[0]:
         packed = f"its arrays take {size // 2**20} MiB in memory, more than {_MOST_PACKED} times the file"
@@ -210,6 +211,14 @@ def _npz(file: IO[bytes], path: str, stamp: "Stamp") -> dict[str, StoredArray]:
     found = np.load(file, allow_pickle=False)
     members = {name: found[name] for name in found}
     return {name: loaded(array) for name, array in members.items() if isinstance(array, np.ndarray)}
+
+
+def refuse_other_packing(archive: zipfile.ZipFile) -> None:
+    """Raise ValueError for a member that NumPy would not write so: only these are unpacked piece by piece."""
+    if any(
+        each.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} for each in archive.infolist()
+    ):
+        raise ValueError("a member is packed by another method than those of numpy.savez")
 
 
 def _safetensors(file: IO[bytes], path: str, stamp: "Stamp") -> dict[str, StoredArray]:

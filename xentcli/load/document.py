@@ -154,10 +154,10 @@ class Document:
         at = place.line, place.column, place.width
         tag: str | None = getattr(event, "tag", None)
         if isinstance(event, yaml.AliasEvent):
-            self.refuse(place, f"aliases are not expanded; write the value of *{event.anchor} out")
+            self.refuse(place, f"aliases are not expanded; write the value of *{event.anchor:.40} out")
         elif tag is not None:
             short = tag.replace("tag:yaml.org,2002:", "!!")
-            self.refuse(place, f"the tag {short} is not supported; remove it")
+            self.refuse(place, f"the tag {short:.40} is not supported; remove it")
         if isinstance(event, yaml.SequenceStartEvent):
             return Sequence(*at)
         if isinstance(event, yaml.MappingStartEvent):

@@ -40,12 +40,19 @@ class Table:
     nodes: tuple[Node, ...]
 
 
+@dataclasses.dataclass(slots=True)
+class Room:
+    """What the cases of one call may still repeat."""
+
+    numbers: int
+    examples: int
+
+
 class Fields:
     """Reads the nodes of one document. Every method returns None where it refused the node."""
 
-    def __init__(self, doc: Document) -> None:
-        self.doc = doc
-        self._repeated = 0
+    def __init__(self, doc: Document, room: Room) -> None:
+        self.doc, self.room = doc, room
 
     def refuse(self, node: Node, problem: str) -> None:
         """Note a problem at a node; an alias or a tagged value has its own already."""
@@ -244,12 +251,11 @@ class Fields:
         for item in items:
             repeated = _REPEATED.fullmatch(item.text) if isinstance(item, Scalar) and item.plain else None
             times = int(repeated[2]) if repeated else 1
-            if self._repeated + times * bool(repeated) > MOST_REPEATED:
-                self.refuse(
-                    item, f"more than {MOST_REPEATED} repeated numbers; type them, or dump the logits"
-                )
+            if repeated and times > self.room.numbers:
+                limit = f"more than {MOST_REPEATED} repeated numbers in the cases of a call"
+                self.refuse(item, f"{limit}; type them, dump the logits or name fewer cases")
                 return None
-            self._repeated += times * bool(repeated)
+            self.room.numbers -= times if repeated else 0
             number = Scalar(item.line, item.column, item.width, repeated[1], plain=True) if repeated else item
             value = self.number(number)
             nodes += [number] * times
