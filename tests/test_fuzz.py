@@ -8,7 +8,7 @@ from xentcli.load.keys import KEY_NAMES
 
 
 def test_cases_and_dumps_end_as_promised() -> None:
-    fuzz.main(["--cases", "150", "--dumps", "40"])
+    fuzz.main(["--cases", "150", "--dumps", "50"])
 
 
 @pytest.mark.slow
