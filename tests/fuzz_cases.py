@@ -88,10 +88,10 @@ def plans(draw: st.DrawFn) -> Plan:
     dtype = draw(st.sampled_from(words.DTYPES))
     labels = draw(st.sampled_from(["indices", "indices", "invalid", "ignored", "soft", "binary"]))
     eigen = dtype == "float32" and labels != "binary"
-    long = draw(st.integers(0, 24)) == 0
+    long = draw(st.integers(0, 29)) == 0
     return Plan(
         rows=draw(st.integers(1, 4)),
-        classes=draw(st.sampled_from([100, 1000, 1000, 50_000]) if long else st.integers(1, 9)),
+        classes=draw(st.sampled_from([100, 1000, 1000, 1000, 50_000]) if long else st.integers(1, 9)),
         dtype=dtype,
         labels=labels,
         arithmetic=draw(st.sampled_from(words.ARITHMETICS)) if eigen else "numpy",
