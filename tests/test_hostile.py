@@ -111,7 +111,6 @@ def test_a_hostile_dump_comes_to_one_message_or_a_diagnosis(kind: str) -> None:
     assert_harmless(run.out, run.err, said)
 
 
-@pytest.mark.xfail(reason="the case is made after the results are shown", strict=True)
 def test_what_cannot_be_extracted_is_refused_before_anything_is_shown() -> None:
     run = run_in_folder(Input(("diagnose", "d.npy", "--extract", "w.yaml"), files={"d.npy": NAN}))
 
