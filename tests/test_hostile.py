@@ -47,6 +47,10 @@ def labels(*numbers: int) -> bytes:
     return fuzz_dumps.npy(np.array(numbers, np.uint64))
 
 
+def label_rows(*numbers: float) -> bytes:
+    return fuzz_dumps.npy(np.array([numbers, [0, 1]], np.float32))
+
+
 # Files and their options → exit code, and what is said of them.
 DUMPS: dict[str, tuple[bytes, str, int, str]] = {
     "a shape of 2^64 numbers": (header(shape="(4294967296, 4294967296)"), "d.npy", 2, "the file 16 after"),
@@ -63,6 +67,9 @@ DUMPS: dict[str, tuple[bytes, str, int, str]] = {
     "an archive of nothing": (npz(), "d.npz", 2, "holds no array"),
     "an archive that is cut": (npz(logits=NPY)[:-40], "d.npz", 2, "is no .npz of plain arrays"),
     "members that are no arrays": (npz(logits=b"text"), "d.npz", 2, "holds no array"),
+    "a label row of nan": (npz(logits=NPY, labels=label_rows(np.nan, 1)), "d.npz", 1, ""),
+    "a label row of an infinity": (npz(logits=NPY, labels=label_rows(-np.inf, 1)), "d.npz", 1, ""),
+    "a label row of both infinities": (npz(logits=NPY, labels=label_rows(np.inf, -np.inf)), "d.npz", 1, ""),
     "labels of 64 bits": (npz(logits=NPY, labels=labels(2**64 - 1, 0)), "d.npz --extract -", 1, ""),
     "labels without number": (
         npz(logits=NPY, labels=labels(0, 1)),
