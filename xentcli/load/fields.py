@@ -24,7 +24,6 @@ _NO_TEXT = ("null", "~", "true", "false")
 _LONGEST_NUMBER = 800  # characters: more than any float64 has digits
 _LARGEST_EXPONENT = 400  # of an expectation or an integer; float64 ends at 1.8e308 and 4.9e-324
 _LARGEST_INTEGER = 2**64  # no label of a program is larger: the widest are unsigned, of 64 bits
-_LONGEST_QUOTE = 40  # characters of a value in a message
 LONGEST_TEXT = 1000  # characters of a title or an address: a dozen lines of a terminal
 _FEW = 5  # allowed words that a message lists in full
 MOST_REPEATED = 600_000  # numbers that 0 x 100 makes: logits and labels of the largest vocabularies
@@ -292,5 +291,4 @@ def _exponent(text: str) -> int:
 
 def quote(node: Node) -> str:
     """Return a value as written, for a message; cut where it is too long."""
-    text = node.text if isinstance(node, Scalar) else "this"
-    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+    return document.cut(node.text) if isinstance(node, Scalar) else "this"

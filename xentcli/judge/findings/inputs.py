@@ -28,9 +28,10 @@ def labels_not_normalised(e: "Evidence") -> bool:
     if e.batch.binary or e.batch.indices is not None:  # one-hot, ignored or invalid
         return False
     labels = e.batch.labels[e.row]
-    return (
-        abs(exact_sum(labels.astype(np.float64).tolist()) - 1) > len(labels) * FORMATS[str(labels.dtype)].eps
-    )
+    if not np.isfinite(labels).all():  # of a dump; a case has none
+        return True
+    total = exact_sum(labels.astype(np.float64).tolist())
+    return abs(total - 1) > len(labels) * FORMATS[str(labels.dtype)].eps
 
 
 def _reduced_value_overflows(r: "Reduction") -> bool:
