@@ -1,7 +1,7 @@
-"""Open files of arrays: numbers are read by position into arrays of our own; nothing is mapped or unpickled.
+"""Open files of arrays: numbers are read by position into arrays of our own; nothing is mapped.
 
 A file that is cut or written to while it is read is an error with a message, where a mapped one ends the
-process by a signal.
+process by a signal. Nothing is unpickled, but tensors of a .pt by torch, in ``torch_files``.
 """
 
 import json
@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import numpy as np
 
 from xentcli import formats
+from xentcli.diagnose.torch_files import SAVE_NPZ, tensors
 from xentcli.errors import XentError, printable
 
 if TYPE_CHECKING:
@@ -32,10 +33,7 @@ _SAFETENSORS_DTYPES: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": 
     f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)
 }
 _LONGEST_HEADER: Final = 100 * 2**20  # bytes, as the format limits it
-_PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle")  # reading one runs what is in it
-_SAVE: Final = (
-    'np.savez("batch.npz", logits=logits.detach().float().cpu().numpy(), labels=labels.cpu().numpy())'
-)
+_PICKLES: Final = (".pkl", ".pickle", ".bin", ".ckpt")  # reading one runs what is in it
 _LARGE, _MOST_PACKED = 2**27, 50  # bytes; logits pack to a half at best
 _LARGE_ITEM: Final = 2**24  # bytes: of items up to here whole ones are read, and what is not asked for left
 
@@ -148,11 +146,32 @@ class StoredRows:
         return self._read(range(begin, begin + classes * self._inner, self._inner), stop - start).T
 
 
+class Positions:
+    """Rows of sequences, or their labels, without the last position of each, or without the ``first``."""
+
+    def __init__(self, rows: Any, length: int, *, first: bool) -> None:  # noqa: ANN401 - stored rows, or an array
+        self.rows, self._length, self._first = rows, length, first
+        self.dtype = rows.dtype
+        self.shape = (len(rows) // length * (length - 1), *rows.shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> "NDArray[Any]":
+        """Return rows start to stop of those that are left."""
+        start, stop, _ = rows.indices(len(self))
+        if start >= stop:
+            return self.rows[0:0]
+        begin, end = (row + row // (self._length - 1) + self._first for row in (start, stop - 1))
+        places = np.arange(begin, end + 1) % self._length
+        return self.rows[begin : end + 1][places != (0 if self._first else self._length - 1)]
+
+
 def arrays(path: str) -> Mapping[str, StoredArray]:
     """Open the arrays of a file by name; raises XentError for what is no file of arrays."""
     suffix = Path(path).suffix
     if suffix not in _READERS:
-        hint = f"; save {_SAVE}" if suffix in _PICKLES else ""
+        hint = f"; save with {SAVE_NPZ}" if suffix in _PICKLES else ""
         supported = f"unsupported file type; supported are {', '.join(_READERS)}"
         raise XentError(f"{printable(path)}: {supported}{hint}")
     try:
@@ -286,7 +305,19 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-_READERS: Final[dict[str, _Reader]] = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
+def _torch(_: IO[bytes], path: str, stamp: "Stamp") -> dict[str, StoredArray]:
+    """Have torch unpack a file, in a process of its own."""
+    found = tensors(path, stamp[0], max(_LARGE, _MOST_PACKED * stamp[0]))
+    return {name: loaded(array) for name, array in found.items()}
+
+
+_READERS: Final[dict[str, _Reader]] = {
+    ".npy": _npy,
+    ".npz": _npz,
+    ".safetensors": _safetensors,
+    ".pt": _torch,
+    ".pth": _torch,
+}
 
 
 def _read(  # noqa: PLR0913, PLR0917 - an array in a file, and what is read of it

@@ -10,6 +10,7 @@ import numpy as np
 
 from xentcli.diagnose.columns import columns_of
 from xentcli.diagnose.dumps import Shard
+from xentcli.diagnose.recorded import NAME
 from xentcli.errors import XentError
 from xentcli.frameworks.conventions import (
     CONVENTIONS,
@@ -38,9 +39,10 @@ Respond = Callable[["Batch"], "FloatArray"]  # a batch of n rows → their losse
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loss:
-    """The loss in question: a method of xent's, or a function.
+    """The loss in question: a method of xent's, a function, or what was recorded beside the logits.
 
     It is called with at most ``numbers`` logits at once, and with ignored rows where it ``takes_ignored``.
+    One that ``is_recorded`` is read, and never called.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Loss:
     ignore_index: int
     clip: tuple[float, float] | None
     respond: Respond
+    is_recorded: bool = False
 
     def values(self, logits: "FloatArray", labels: "NDArray[Any]", ignored: "BoolArray") -> "FloatArray":
         """Return what it gives for rows (n,), float64; raises XentError where it gives no losses."""
@@ -62,6 +65,15 @@ class Loss:
             batch = build_batch(x, labels[rows], self.dtype, ignore_index=skipped, clip=self.clip)
             values[rows] = self.respond(batch)
         return values
+
+
+def recorded_loss(dtype: str, ignore_index: int) -> Loss:
+    """Return the losses that each shard holds as the loss in question."""
+
+    def respond(_: "Batch") -> "FloatArray":
+        raise NotImplementedError
+
+    return Loss(NAME, False, True, 1, dtype, ignore_index, None, respond, is_recorded=True)
 
 
 def method_loss(method: "Method", dtype: str, ignore_index: int, clip: tuple[float, float] | None) -> Loss:

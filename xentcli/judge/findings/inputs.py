@@ -150,6 +150,14 @@ rounded_logits: Final = Finding(  # a case has its logits as they are stored: on
     source=BLANCHARD,
     case="rounded-logits",
 )
+labels_out_of_step: Final = Finding(  # a case has no sequences: only in a dump is it detected
+    "labels-out-of-step",
+    short="the labels fit the logits of another position",
+    cause="The labels of sequences fit when shifted by one position: a causal model predicts the next token.",
+    remedy="Judge position t with the label of position t + 1, and shift once: in the loss or in the data.",
+    source="https://github.com/huggingface/transformers/issues/3711",
+    case="labels-out-of-step",
+)
 FINDINGS: Final = (
     labels_not_normalised,
     value_overflows_dtype,
@@ -161,4 +169,5 @@ FINDINGS: Final = (
     empty_mean,
     ignored_class_is_frequent,
     rounded_logits,
+    labels_out_of_step,
 )
