@@ -1,10 +1,6 @@
 """The way in: ``xent`` and ``python -m xentcli``."""
 
-import gc
 import sys
-import warnings
-
-from xentcli import streams
 
 # Objects before the first collection of garbage: imports make tens of thousands, none of them garbage.
 _COLLECT_FROM = 1_000_000
@@ -13,6 +9,8 @@ _EXIT_INTERRUPTED, _EXIT_SIGNAL = 130, 128  # the latter and the signal's number
 
 def main() -> int:
     """Run the command line; Ctrl-C is 130 from the first import on."""
+    import gc
+
     gc.set_threshold(_COLLECT_FROM)
     try:
         from xentcli import cli
@@ -25,6 +23,11 @@ def main() -> int:
 
 def program() -> None:
     """Run the command line as a program: with signals and standard streams of its own."""
+    _leave_current_folder()
+    import warnings
+
+    from xentcli import streams
+
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what a library warns of says nothing to who typed a command
     streams.open_standard_streams()
@@ -40,6 +43,17 @@ def program() -> None:
         code = _EXIT_SIGNAL + ended.number
     signals.ignore()
     sys.exit(code)
+
+
+def _leave_current_folder() -> None:
+    """Import nothing more from there: ``python -m`` and relative entries of PYTHONPATH would."""
+    import os  # Python itself has imported it before
+
+    relative = (entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if not os.path.isabs(entry))
+    left = {os.path.realpath(entry) for entry in ("", *relative)}
+    sys.path[:] = [
+        entry for entry in sys.path if os.path.realpath(entry) not in left or entry.startswith(sys.prefix)
+    ]
 
 
 if __name__ == "__main__":

@@ -46,9 +46,9 @@ class CaseError(XentError):
         """Return the source line with a caret under the problem, or nothing where there is no line."""
         if self.line is None or self.column is None or not self.source:
             return ""
-        source = "".join(char if char.isprintable() or char == "\t" else "�" for char in self.source)
-        start = max(0, self.column - 1 - _WINDOW // 2) if len(source) > _WINDOW else 0
-        excerpt = source[start : start + _WINDOW]
+        start = max(0, self.column - 1 - _WINDOW // 2) if len(self.source) > _WINDOW else 0
+        shown = self.source[start : start + _WINDOW]
+        excerpt = UNSAFE.sub(lambda match: "\t" if match[0] == "\t" else "�", shown)
         before = excerpt[: self.column - 1 - start]
         marked = excerpt[len(before) : len(before) + max(1, self.width)]
         margin = " " * len(str(self.line))
