@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from conftest import Xent
 from test_load import case, read, refusal
 
+from xentcli.errors import CaseError
 from xentcli.load.checks import MOST_EXAMPLES
 from xentcli.load.fields import LONGEST_TEXT, MOST_REPEATED
 from xentcli.methods.table import select
@@ -227,3 +229,58 @@ def test_a_signalling_nan_is_a_nan_and_no_warning(xent: Xent, tmp_path: Path, dt
 
     assert run.out.startswith("1 of 4 rows is broken: row 1 (the logit of class 1 is nan).")
     assert run.code == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        case(source="[{url: x, date: LONG}]"),
+        case(title="!LONG x"),
+        case(title="*LONG"),
+        case(title="!LONG!x y"),
+        case(dtype="LONG"),
+        "? LONG\n: 1\n",
+        "%LONG x\n---\n",
+        "@LONG",
+    ],
+)
+def test_a_message_is_not_as_long_as_what_it_is_about(xent: Xent, tmp_path: Path, text: str) -> None:
+    (tmp_path / "long.yaml").write_text(text.replace("LONG", "b" * 100_000), encoding="utf-8")
+
+    run = xent("run", tmp_path / "long.yaml")
+
+    assert (run.code, run.out) == (2, "")
+    assert run.err.startswith(f"{tmp_path / 'long.yaml'}:1:" if text[0] in "?%@" else f"{tmp_path}")
+    assert max(map(len, run.err.splitlines())) <= 1010
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run LONG", "run abnormal --methods LONG", "check LONG:loss", "identify LONG", "LONG", "run --LONG"]
+    + ["cases LONG", "run abnormal --dtype LONG", "diagnose LONG.npy", "new --from LONG -"],
+)
+def test_a_word_typed_is_cut_in_messages(xent: Xent, command: str) -> None:
+    run = xent(*command.replace("LONG", "b" * 100_000).split())
+
+    assert run.code in {1, 2}
+    assert len(run.out + run.err) < 3000
+
+
+def test_of_many_broken_files_the_first_are_shown(xent: Xent, tmp_path: Path) -> None:
+    for at in range(100, 200):
+        (tmp_path / f"{at}.yaml").write_text(f"logits: [[{'x, ' * 12}]]", encoding="utf-8")
+
+    run = xent("run", tmp_path)
+
+    assert run.code == 2
+    assert "119.yaml: and 3 more problems\nand problems in 80 more files\n" in run.err
+    assert run.err.count("is not a number") == 20 * 9  # and a missing key
+
+
+def test_an_excerpt_of_a_long_line_is_quick_and_shows_every_letter() -> None:
+    line = "a\u3000\u00a0é" + "x" * 2**26
+    started = time.process_time()
+    excerpt = CaseError("p", "q", 1, 5, line).excerpt()
+
+    assert time.process_time() - started < 0.5  # isprintable of each takes several seconds
+    assert excerpt.startswith(" 1 | a\u3000\u00a0éxxx")

@@ -104,3 +104,17 @@ def test_a_redirect_is_appended_to(folder: Path, redirected: str) -> None:
     assert done.returncode == 0
     assert (folder / "f").read_text(encoding="utf-8").startswith("head\n")
     assert "are right." in (folder / "f").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("target", ["pkg.mod:loss", "pkg/mod.py:loss", "pkg/mod:loss"])
+@pytest.mark.parametrize("output", ["pkg/deep/helper.py", "helper.py", "to-helper"])
+def test_no_program_is_replaced_by_results(xent: Xent, folder: Path, target: str, output: str) -> None:
+    (folder / "pkg" / "deep").mkdir(parents=True)
+    (folder / "pkg" / "mod.py").write_text(LOSS, encoding="utf-8")
+    (folder / "pkg" / "deep" / "helper.py").write_text("here = 1", encoding="utf-8")
+    (folder / "to-helper").symlink_to("pkg/deep/helper.py")
+
+    run = xent("check", target, "--only", "blog", "-o", output)
+
+    assert (run.code, run.out, run.err) == (2, "", f"{output}: is a program; write the results elsewhere\n")
+    assert (folder / "pkg" / "deep" / "helper.py").read_text(encoding="utf-8") == "here = 1"

@@ -99,3 +99,21 @@ def test_other_entries_of_the_path_are_kept(tmp_path: Path, monkeypatch: pytest.
 
     assert str(tmp_path) in path
     assert not {"", "tests", str(Path.cwd())} & {*path}
+
+
+@pytest.mark.parametrize("entry", ["", ":", "relative", "HERE"])
+@pytest.mark.parametrize("command", [["-m", "xentcli"], ["-c", "from xentcli.__main__ import program; program()"]])
+def test_the_program_imports_nothing_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], entry: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path) if entry == "HERE" else entry)
+    (tmp_path / "relative").mkdir()
+    for folder in (tmp_path, tmp_path / "relative"):
+        for module in ("json", "numpy", "click", "rich", "gc", "shlex", "yaml", "decimal"):
+            (folder / f"{module}.py").write_text("open('OWNED', 'w')", encoding="utf-8")
+
+    done = subprocess.run([sys.executable, *command, "run", "abnormal"], capture_output=True, check=False)
+
+    assert not (tmp_path / "OWNED").exists()
+    assert done.returncode == 0

@@ -1,24 +1,6 @@
 """The way in: ``xent`` and ``python -m xentcli``."""
 
-import os
 import sys
-
-
-def _forget_this_folder() -> None:
-    """Import nothing more from the current folder, nor from relative entries of PYTHONPATH."""
-    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.environ.get("PYTHONPATH") else []
-    here = {os.path.realpath(entry) for entry in entries if not os.path.isabs(entry)}  # noqa: PTH117 - pathlib may lie there
-    here.add(os.path.realpath(os.curdir))
-    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or os.curdir) not in here]
-
-
-if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "xent":  # noqa: PTH119 - a program, not part of one
-    _forget_this_folder()
-
-import gc  # noqa: E402 - after the path is safe, as all imports
-import warnings  # noqa: E402
-
-from xentcli import streams  # noqa: E402
 
 # Objects before the first collection of garbage: imports make tens of thousands, none of them garbage.
 _COLLECT_FROM = 1_000_000
@@ -27,6 +9,8 @@ _EXIT_INTERRUPTED, _EXIT_SIGNAL = 130, 128  # the latter and the signal's number
 
 def main() -> int:
     """Run the command line; Ctrl-C is 130 from the first import on."""
+    import gc
+
     gc.set_threshold(_COLLECT_FROM)
     try:
         from xentcli import cli
@@ -39,6 +23,11 @@ def main() -> int:
 
 def program() -> None:
     """Run the command line as a program: with signals and standard streams of its own."""
+    _leave_current_folder()
+    import warnings
+
+    from xentcli import streams
+
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what a library warns of says nothing to who typed a command
     streams.open_standard_streams()
@@ -54,6 +43,17 @@ def program() -> None:
         code = _EXIT_SIGNAL + ended.number
     signals.ignore()
     sys.exit(code)
+
+
+def _leave_current_folder() -> None:
+    """Import nothing more from there: ``python -m`` and relative entries of PYTHONPATH would."""
+    import os  # Python itself has imported it before
+
+    relative = (entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if not os.path.isabs(entry))
+    left = {os.path.realpath(entry) for entry in ("", *relative)}
+    sys.path[:] = [
+        entry for entry in sys.path if os.path.realpath(entry) not in left or entry.startswith(sys.prefix)
+    ]
 
 
 if __name__ == "__main__":

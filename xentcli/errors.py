@@ -1,15 +1,16 @@
 """Errors that a person can mend, each with its place, and the words that messages share."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 
 _SUGGESTED = 3  # names with the word typed in them
 UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\u200b\ufeff\U000e0000-\U000e007f]"
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+    "\u200b\ufeff\U000e0000-\U000e007f]"
 )
 _COMMAND = re.compile(r"(?<!\S)(?:::|##\[)")  # GitHub's and Azure's
-_LONGEST_LINE = 2000  # characters of a line of a message: more says nothing more
+_LONGEST_LINE, _END = 1000, 200  # characters of a line of a message, and how many of its last stay
 _WINDOW = 76  # columns of a source line around a problem: with a margin, a terminal of 80
 
 
@@ -47,9 +48,9 @@ class CaseError(XentError):
         """Return the source line with a caret under the problem, or nothing where there is no line."""
         if self.line is None or self.column is None or not self.source:
             return ""
-        source = "".join(char if char.isprintable() or char == "\t" else "�" for char in self.source)
-        start = max(0, self.column - 1 - _WINDOW // 2) if len(source) > _WINDOW else 0
-        excerpt = source[start : start + _WINDOW]
+        start = max(0, self.column - 1 - _WINDOW // 2) if len(self.source) > _WINDOW else 0
+        shown = self.source[start : start + _WINDOW]
+        excerpt = UNSAFE.sub(lambda match: "\t" if match[0] == "\t" else "�", shown)
         before = excerpt[: self.column - 1 - start]
         marked = excerpt[len(before) : len(before) + max(1, self.width)]
         margin = " " * len(str(self.line))
@@ -61,25 +62,25 @@ class CaseError(XentError):
 class Refused(XentError):  # noqa: N818 - a name that says what was done with the files
     """All problems of all files, raised together."""
 
-    _MOST = 10  # problems printed per file, and files whose problems are printed
+    _MOST_FILES, _MOST = 20, 10  # files printed, and problems of each
 
     def __init__(self, problems: Sequence[CaseError]) -> None:
         super().__init__(*problems)
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        blocks: list[str] = []
-        numbers: Counter[str] = Counter()
+        by_path: dict[str, list[CaseError]] = {}
         for problem in self.problems:
-            numbers[problem.path] += 1
-            if numbers[problem.path] <= self._MOST and len(numbers) <= self._MOST:
-                blocks.append("\n".join(filter(None, (str(problem), problem.excerpt()))))
-        for path, number in list(numbers.items())[: self._MOST]:
-            if number > self._MOST:
-                blocks.append(f"{printable(path)}: and {number - self._MOST} more problems")
-        if len(numbers) > self._MOST:
-            blocks.append(f"and {len(numbers) - self._MOST} more files with problems")
-        return "\n".join(blocks)
+            by_path.setdefault(problem.path, []).append(problem)
+        lines: list[str] = []
+        for path, problems in islice(by_path.items(), self._MOST_FILES):
+            for problem in problems[: self._MOST]:
+                lines += filter(None, (str(problem), problem.excerpt()))
+            if len(problems) > self._MOST:
+                lines.append(f"{printable(path)}: and {count(len(problems) - self._MOST, 'more problem')}")
+        if len(by_path) > self._MOST_FILES:
+            lines.append(f"and problems in {count(len(by_path) - self._MOST_FILES, 'more file')}")
+        return "\n".join(lines)
 
 
 class Unavailable(Refused):
@@ -116,12 +117,12 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return a message of several lines, each of them inert, and cut where it is long."""
-    lines = text.expandtabs(1).split("\n")
-    return "\n".join(
-        printable(line) if len(line) <= _LONGEST_LINE else f"{printable(line[:_LONGEST_LINE])}…"
-        for line in lines
-    )
+    """Return a message of several lines, each of them inert, and its middle left out where it is too long."""
+    return "\n".join(printable(_cut(line.replace("\t", " "))) for line in text.split("\n"))
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - _END]} … {line[-_END:]}"
 
 
 def _cells(char: str) -> int:

@@ -56,7 +56,7 @@ def from_dump(path: str) -> str:
 
 def _read(path: str) -> "dict[str, NDArray[Any]]":
     """Read the arrays of a case; nothing is ever unpickled."""
-    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+    if Path(path).is_fifo():  # it would be waited for
         raise XentError("is no regular file")
     try:
         with Path(path).open("rb") as file:

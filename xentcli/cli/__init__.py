@@ -20,7 +20,7 @@ from xentcli.cli.new import new
 from xentcli.cli.options import EPILOG
 from xentcli.cli.run import run
 from xentcli.cli.screen import width
-from xentcli.errors import XentError, printable, printable_lines
+from xentcli.errors import XentError, printable_lines
 
 # What a person wants to do → the commands for it, each with the line that help has of it.
 _TASKS = {
@@ -61,8 +61,8 @@ def main() -> int:
         click.echo(printable_lines(str(error)), err=True)
         return _EXIT_REFUSED
     except OSError as error:  # help, to a full disk; a file that nobody has looked at before
-        name = "standard output" if error.filename is None else printable(str(error.filename))
-        click.echo(f"{name}: cannot be read or written: {error.strerror}", err=True)
+        name = "standard output" if error.filename is None else str(error.filename)
+        click.echo(printable_lines(f"{name}: cannot be read or written: {error.strerror}"), err=True)
         return _EXIT_REFUSED
     return code if isinstance(code, int) else 0
 

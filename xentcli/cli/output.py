@@ -52,20 +52,17 @@ def refuse_conflicts(outputs: Sequence[str | None], inputs: Iterable[str], *, fo
             raise XentError(f"{name}: is one of the files that are read; write the results elsewhere")
         if identity in written:
             raise XentError(f"{name}: is written twice; name two files")
+        if isinstance(identity, tuple) and os.path.realpath(str(path)).endswith(".py"):  # a loss may import it
+            raise XentError(f"{name}: is a program; write the results elsewhere")
         if not force and isinstance(identity, tuple):
             raise XentError(f"{name}: exists already; name another file, or pass --force to replace it")
         written.add(identity)
 
 
 def sources_of(*targets: str | None) -> list[str]:
-    """Return the files that a target such as ``mine.py:loss`` is imported from: its own and its folder's."""
-    files: list[str] = []
-    for target in filter(None, targets):
-        where = target.rpartition(":")[0]
-        path = Path(where if where.endswith(".py") else f"{where.replace('.', os.sep)}.py")
-        folder = path.parent if path.is_file() else path.with_suffix("")
-        files += map(str, folder.glob("*.py")) if path.is_file() or folder.is_dir() else []
-    return files
+    """Return the file that each target such as ``mine.py:loss`` or ``mine:loss`` is imported from."""
+    wheres = [target.rpartition(":")[0] for target in targets if target]
+    return [where if where.endswith(".py") else f"{where.replace('.', os.sep)}.py" for where in wheres]
 
 
 def _identity(path: str) -> object:
