@@ -136,8 +136,8 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     """Say what is wrong with logits, or what a loss makes of them, as ``xent diagnose`` does.
 
     ``logits`` (N, C) or (…, C) with ``labels``, class indices (N,) or probabilities of the logits' shape;
-    the classes are on ``class_axis``, of (N, C, …) too. Or one logit per row, ``binary``, with labels from 0 to 1.
-    Or names of .npy, .npz and .safetensors files, in which labels may lie too. ``loss`` is yours: a function,
+    the classes are on ``class_axis``, of (N, C, …) too. Or one logit per row, ``binary``, with labels from 0
+    to 1. Or names of .npy, .npz and .safetensors files, in which labels may lie too. ``loss`` is yours: a function,
     ``"mine.py:loss"`` or the name of a method, called by a ``convention`` of ``xent check`` that is found
     unless given; ``observed`` is the loss that you saw. The worst ``rows`` are shown, 1 to 1000.
 

@@ -119,10 +119,8 @@ def target_loss(  # noqa: PLR0913 - a dump, a function, and how it is called
 
 
 def _name(target: str | Function) -> str:
-    """Name a function in messages."""
-    if isinstance(target, str):
-        return target
-    return str(getattr(target, "__name__", type(target).__name__))
+    """Name a function in messages: by its parentheses it is no method of xent's."""
+    return target if isinstance(target, str) else f"{getattr(target, '__name__', type(target).__name__)}()"
 
 
 def _start(target: str | Function, called: Convention) -> Subject:
