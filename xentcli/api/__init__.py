@@ -137,9 +137,9 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
 
     ``logits`` (N, C) or (…, C) with ``labels``, class indices (N,) or probabilities of the logits' shape;
     the classes are on ``class_axis``, of (N, C, …) too. Or one logit per row, ``binary``, with labels from 0
-    to 1. Or names of .npy, .npz and .safetensors files, in which labels may lie too. ``loss`` is yours: a function,
-    ``"mine.py:loss"`` or the name of a method, called by a ``convention`` of ``xent check`` that is found
-    unless given; ``observed`` is the loss that you saw. The worst ``rows`` are shown, 1 to 1000.
+    to 1. Or names of .npy, .npz and .safetensors files, in which labels may lie too. ``loss`` is yours: a
+    function, ``"mine.py:loss"`` or the name of a method, called by a ``convention`` of ``xent check`` that is
+    found unless given; ``observed`` is the loss that you saw. The worst ``rows`` are shown, 1 to 1000.
 
     Raises XentError for arrays that do not go together, files that cannot be read, and what is no loss.
     """
