@@ -3,10 +3,10 @@
 import copy
 import dataclasses
 import importlib
-import pickle
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from conftest import CASES, Xent, program
 
 import xentcli
 from xentcli import XentError, formats
-from xentcli.api import Evaluation
 from xentcli.arrays import to_numpy
 
 LOGITS = np.array([[0.0, 200.0, 3.0], [2.0, 1.0, 0.5], [-5.0, 100.0, 7.0]], np.float32)
 LABELS = np.array([0, 1, 1])
+TRUE = [200.0, float(np.float32(1.4643688)), float(np.float32(np.exp(-93)))]  # by hand, rounded to float32
 # Every way to a result, by what the command line is asked for the same.
-SAME = {
+SAME: dict[str, Callable[[], Any]] = {
     "run abnormal": lambda: xentcli.evaluate("abnormal"),
     "run cases/normal-3x3.yaml --methods all": lambda: xentcli.evaluate(CASES / "normal-3x3.yaml", "all"),
     "run abnormal --dtype float64 --arithmetic numpy": lambda: xentcli.evaluate(
@@ -79,10 +79,8 @@ def test_a_program_reads_results_by_name() -> None:
 
     assert evaluation.methods == ("naive", "log1p")
     assert evaluation.true_loss is naive.loss is None
-    assert (
-        evaluation.true_losses.tolist() == log1p.losses.tolist() == [200.0, float(np.float32(1.4643685)), 0]
-    )
-    assert (naive.verdict, naive.losses[0], log1p.verdict) == ("nan", np.inf, "accurate")
+    assert evaluation.true_losses.tolist() == log1p.losses.tolist() == TRUE
+    assert (naive.verdict, str(naive.losses[0]), log1p.verdict) == ("nan", "nan", "accurate")
     assert "log-of-zero" in naive.findings
     with pytest.raises(XentError, match="'dense' did not run; naive, log1p did"):
         evaluation["dense"]
@@ -105,7 +103,7 @@ def test_a_diagnosis_says_by_name_what_it_prints_and_its_worst_rows_are_a_case()
         xentcli.diagnose_logits(np.eye(9)[:, :3], np.zeros(9, int)).worst_case()
 
 
-def test_results_are_frozen_and_travel() -> None:
+def test_results_are_frozen_and_can_be_copied() -> None:
     for result in (
         xentcli.evaluate("abnormal"),
         xentcli.explain_case("abnormal"),
@@ -113,8 +111,8 @@ def test_results_are_frozen_and_travel() -> None:
     ):
         assert dataclasses.is_dataclass(result)
         with pytest.raises(dataclasses.FrozenInstanceError):
-            result.case = None  # type: ignore[misc, union-attr, assignment] # that is the question
-        assert str(copy.copy(result)) == str(pickle.loads(pickle.dumps(result))) == str(result)  # noqa: S301
+            setattr(result, dataclasses.fields(result)[0].name, None)
+        assert str(copy.copy(result)) == str(result)
 
 
 def test_layouts_are_told_by_shapes() -> None:
@@ -145,11 +143,11 @@ def test_a_function_in_this_process_is_asked(loss: Any) -> None:
     assert diagnosis.response.name.endswith("()")
 
 
-def fails(logits: Any, labels: Any) -> Any:
+def fails(*_: Any) -> Any:
     raise RuntimeError("out of order")
 
 
-REFUSED = {
+REFUSED: dict[str, Callable[[], Any]] = {
     "logits are int64; expected float16": lambda: xentcli.diagnose_logits([[1, 2]], [0]),
     "logits are of shape (3,); expected (N, C) or (…, C), C at least 2; one logit per row is binary=True": (
         lambda: xentcli.diagnose_logits(LOGITS[0], LABELS)
@@ -201,7 +199,7 @@ def test_what_is_wrong_with_an_argument_is_one_message(message: str) -> None:
 
 
 def test_a_label_that_is_no_class_is_refused_as_in_a_case_file() -> None:
-    with pytest.raises(XentError, match="bad_labels"):
+    with pytest.raises(XentError, match="label 7 is out of range"):
         xentcli.evaluate(logits=LOGITS, labels=[0, 1, 7])
     assert np.isnan(xentcli.evaluate(logits=LOGITS, labels=[0, 1, 7], bad_labels="nan")["sparse"].losses[2])
 
@@ -349,7 +347,7 @@ def test_import_xentcli_imports_nothing_else() -> None:
 
 
 class Page(HTMLParser):
-    """The tags and texts of a page; every tag that opens has to close."""
+    """The tags, attributes and texts of a page; a tag that opens has to close."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -358,15 +356,15 @@ class Page(HTMLParser):
         self.attributes: set[str] = set()
         self.texts: list[str] = []
 
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
+    def handle_starttag(self, tag: str, attrs: Any) -> None:  # noqa: D102 - as HTMLParser says
         self.open.append(tag)
         self.tags.append(tag)
         self.attributes |= {name for name, _ in attrs}
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag: str) -> None:  # noqa: D102
         assert self.open.pop() == tag
 
-    def handle_data(self, data: str) -> None:
+    def handle_data(self, data: str) -> None:  # noqa: D102
         self.texts.append(data)
 
 
@@ -399,16 +397,18 @@ def test_a_stream_that_has_no_unicode_gets_none(monkeypatch: pytest.MonkeyPatch)
         encoding = "ascii"
 
     monkeypatch.setattr(sys, "stdout", Ascii())
-    result: Evaluation = xentcli.evaluate("abnormal")
+    result = xentcli.evaluate("abnormal")
 
     shown = str(result)
 
     assert "─" not in shown
 
 
-def test_an_interrupted_diagnosis_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_diagnosis_ends() -> None:
     def interrupted(logits: Any, labels: Any) -> Any:
-        raise KeyboardInterrupt
+        if len(labels) > 1:  # after the row that it is tried with
+            raise KeyboardInterrupt
+        return naive(logits, labels)
 
     with pytest.raises(KeyboardInterrupt):
         xentcli.diagnose_logits(LOGITS, LABELS, loss=interrupted)

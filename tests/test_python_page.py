@@ -4,18 +4,17 @@ import ast
 import contextlib
 import io
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import ROOT, assert_current
 
 PAGE, NOTEBOOK = ROOT / "docs" / "python.md", ROOT / "docs" / "notebook.ipynb"
 BLOCK = re.compile(
-    r"(?<=^```python\n)(.*?)(^```\n(?:\n```text\n)?)(?:(?<=```text\n)(.*?)(?=^```$))?", re.M | re.S
+    r"(?<=^```python\n)(.*?)(^```\n(?:\n```text\n)?)(?:(?<=```text\n)(.*?)(?=^```$))?",
+    re.MULTILINE | re.DOTALL,
 )
 
 
