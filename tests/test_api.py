@@ -166,6 +166,15 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "unknown method 'navie'; did you mean 'naive'?": (
         lambda: xentcli.diagnose_logits(LOGITS, LABELS, loss="navie")
     ),
+    "loss is a int; expected a function": (
+        lambda: xentcli.diagnose_logits(LOGITS, LABELS, loss=5)  # type: ignore[arg-type]
+    ),
+    "logits are of shape (1, 3, 3); expected (N, C)": lambda: xentcli.evaluate(
+        logits=LOGITS[None], labels=[0]
+    ),
+    "the label 10 is out of range; 3 classes are 0 to 2; and 1 more": lambda: xentcli.evaluate(
+        logits=LOGITS[[0] * 6], labels=range(5, 11)
+    ),
     "loss 'all' is a group": lambda: xentcli.diagnose_logits(LOGITS, LABELS, loss="all"),
     "fails(): raised RuntimeError: out of order": (
         lambda: xentcli.diagnose_logits(LOGITS, LABELS, loss=fails)
@@ -179,6 +188,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "give a case, or both logits= and labels=": lambda: xentcli.evaluate(logits=LOGITS),
     "give a case or arrays, not both": lambda: xentcli.evaluate("abnormal", logits=LOGITS),
     "give arrays as logits= and labels=": lambda: xentcli.evaluate(LOGITS, LABELS),  # type: ignore[arg-type]
+    "methods are names, not a function": lambda: xentcli.evaluate("abnormal", [naive]),  # type: ignore[list-item]
     "unknown key 'smoothing'": lambda: xentcli.evaluate(logits=LOGITS, labels=LABELS, smoothing=0.1),
     "explain_case expects one method": lambda: xentcli.explain_case("abnormal", "all"),
     "torch is another's": lambda: xentcli.explain_case("abnormal", "torch"),

@@ -198,7 +198,10 @@ def _result(case: Case, methods: str | Iterable[str] | None) -> "Result":
 
     if methods is None:
         return evaluated(case)
-    names = methods if isinstance(methods, str) else ",".join(methods)
+    listed = [methods] if isinstance(methods, str) else list(methods)
+    if other := [each for each in listed if not isinstance(each, str)]:
+        raise XentError(f"methods are names, not a {type(other[0]).__name__}; a function is 'mine.py:loss'")
+    names = ",".join(listed)
     theirs, rest = frameworks.select(names)
     chosen = () if theirs and not rest else select(rest, frameworks.NAMES)
     others = runner.run([case], theirs)[0] if theirs else ()

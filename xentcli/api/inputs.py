@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
+_MOST: Final = 5  # problems that a message lists
 _SIZE: Final = (
     f"a case has at most {MAX_BYTES // 2**20} MiB as text; diagnose_logits takes any number of rows"
 )
@@ -38,6 +39,8 @@ def case_of(keys: Mapping[str, Any]) -> "Case":
     what no case may have.
     """
     x = to_numpy(keys["logits"], "logits")
+    if x.ndim not in {1, 2}:
+        raise XentError(f"logits are of shape {x.shape}; expected (N, C), or (N,) of a binary case")
     if x.size > MAX_BYTES // 2:  # a number takes two bytes at least
         raise XentError(f"logits are {x.size} numbers: {_SIZE}")
     form = str(x.dtype.newbyteorder("="))
@@ -48,7 +51,9 @@ def case_of(keys: Mapping[str, Any]) -> "Case":
     try:
         return load(Source("logits and labels", "inline", text.encode()))
     except Refused as refused:
-        raise XentError("; ".join(problem.problem for problem in refused.problems)) from refused
+        problems = list(dict.fromkeys(problem.problem for problem in refused.problems))
+        more = f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""
+        raise XentError("; ".join(problems[:_MOST]) + more) from refused
 
 
 def _text(value: Any, name: str) -> str:  # noqa: ANN401 - whatever a key may have
@@ -190,6 +195,10 @@ def loss_of(  # noqa: PLR0913 - a dump, and each option about a loss
 
     if any(shard.labels is None for shard in dump):
         raise XentError("a loss needs labels: give labels")
+    if not isinstance(loss, str) and not callable(loss):
+        raise XentError(
+            f"loss is a {type(loss).__name__}; expected a function, or the name of one or of a method"
+        )
     if isinstance(loss, str) and loss in frameworks.FUNCTIONS:
         known = frameworks.FUNCTIONS[loss]
         loss, convention = known.target, convention or known.convention.name
