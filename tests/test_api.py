@@ -172,7 +172,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "logits are of shape (1, 3, 3); expected (N, C)": lambda: xentcli.evaluate(
         logits=LOGITS[None], labels=[0]
     ),
-    "the label 10 is out of range; 3 classes are 0 to 2; and 1 more": lambda: xentcli.evaluate(
+    "the label 9 is out of range; 3 classes are 0 to 2; and 1 more": lambda: xentcli.evaluate(
         logits=LOGITS[[0] * 6], labels=range(5, 11)
     ),
     "loss 'all' is a group": lambda: xentcli.diagnose_logits(LOGITS, LABELS, loss="all"),
