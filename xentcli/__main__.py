@@ -49,7 +49,9 @@ def _leave_current_folder() -> None:
     """Import nothing more from there: ``python -m`` and relative entries of PYTHONPATH would."""
     import os  # Python itself has imported it before
 
-    relative = (entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if not os.path.isabs(entry))
+    relative = (
+        entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if not os.path.isabs(entry)
+    )
     left = {os.path.realpath(entry) for entry in ("", *relative)}
     sys.path[:] = [
         entry for entry in sys.path if os.path.realpath(entry) not in left or entry.startswith(sys.prefix)

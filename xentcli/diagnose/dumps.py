@@ -44,7 +44,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
-    """One file: logits (N, C) and labels, each read by slices of rows.
+    """One file, or arrays in memory, whose ``path`` is '': logits (N, C) and labels, read by slices of rows.
 
     ``labels`` are class indices (N,), probabilities (N, C), or, ``binary``, N numbers from 0 to 1 beside
     logits (N, 1); or None. ``holds`` says what else lies in the file; ``shape`` is that of the rows, and

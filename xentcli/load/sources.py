@@ -105,7 +105,9 @@ def _files(folder: Path) -> Iterator[Path]:
         for name in sorted(names, key=lambda name: Path(name).stem):
             path = Path(parent, name)
             is_case = name.endswith(_SUFFIXES) and not name.startswith(".")
-            if is_case and (path.is_file() or not path.exists()):  # a broken link is refused, a pipe passed over
+            if is_case and (
+                path.is_file() or not path.exists()
+            ):  # a broken link is refused, a pipe passed over
                 yield path
 
 

@@ -69,7 +69,9 @@ def verdict(diagnosis: "Diagnosis", observed: str | None = None) -> str:
     if not survey.complete:
         ended = "Stopped" if survey.stopped else "Interrupted"
         said = f"{ended} after {survey.rows} of {count(diagnosis.total, 'row')}. {said}"
-    if not survey.labelled:
+    if not survey.labelled and not survey.shards[0].path:
+        said += " Labels are unknown: give labels."
+    elif not survey.labelled:
         holds = f"{printable(survey.shards[0].path)} holds {survey.shards[0].holds or 'no other array'}"
         said += f" Labels are unknown ({holds}): give --labels FILE or --labels-name NAME."
     return said
