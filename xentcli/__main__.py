@@ -49,9 +49,8 @@ def _leave_current_folder() -> None:
     """Import nothing more from there: ``python -m`` and relative entries of PYTHONPATH would."""
     import os  # Python itself has imported it before
 
-    relative = (
-        entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if not os.path.isabs(entry)
-    )
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    relative = (entry for entry in entries if not os.path.isabs(entry))  # noqa: PTH117 - pathlib may lie there
     left = {os.path.realpath(entry) for entry in ("", *relative)}
     sys.path[:] = [
         entry for entry in sys.path if os.path.realpath(entry) not in left or entry.startswith(sys.prefix)

@@ -167,7 +167,7 @@ class LogitsDiagnosis(Shown, Diagnosis):
     loss that was seen. See ``Diagnosis`` for the rest.
     """
 
-    observed: str | None
+    observed: str | None = None
 
     @property
     def verdict(self) -> str:
