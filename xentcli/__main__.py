@@ -23,20 +23,22 @@ def main() -> int:
 
 def program() -> None:
     """Run the command line as a program: with signals and standard streams of its own."""
-    _leave_current_folder()
-    import warnings
-
-    from xentcli import streams
-
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # what a library warns of says nothing to who typed a command
-    streams.open_standard_streams()
-    streams.keep_standard_streams()
     try:
+        _leave_current_folder()
+        import warnings
+
+        from xentcli import streams
+
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")  # what a library warns of says nothing to who typed a command
+        streams.open_standard_streams()
+        streams.keep_standard_streams()
         from xentcli.cli import signals
+
+        signals.install()
     except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
         sys.exit(_EXIT_INTERRUPTED)
-    signals.install()
     try:
         code = main()
     except signals.Ended as ended:

@@ -160,6 +160,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         )
         signals.listen()  # what was read until Ctrl-C is shown, unless it comes again
         survey = _surveyed(shards, ignore_index, clip, most, asked)
+        signals.heard()
         diagnosis = diagnosis_of(survey)
         after = _after(extract, failing_method(diagnosis) if method is None else method)
         write(show.diagnose(diagnosis, form, screen(output), observed, after))
