@@ -7,6 +7,7 @@ process by a signal. Nothing is unpickled, but tensors of a .pt by torch, in ``t
 import json
 import math
 import os
+import re
 import stat
 import warnings
 import zipfile
@@ -183,7 +184,7 @@ def arrays(path: str) -> Mapping[str, StoredArray]:
     except XentError:
         raise
     except Exception as error:
-        why = printable(" ".join(str(error).split())[:200])
+        why = printable(re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))[:200])
         raise XentError(f"{printable(path)}: is no {suffix} of plain arrays, or incomplete: {why}") from error
 
 
