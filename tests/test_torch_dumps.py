@@ -20,6 +20,8 @@ from conftest import ROOT, Xent
 from test_answer import answer
 from test_process import is_alive, seen
 
+from xentcli.cli import progress
+
 BATCH = ROOT / "tests" / "data" / "batch.pt"
 SAVE = 'torch.save({"logits": logits, "labels": labels}, "batch.pt")'
 
@@ -239,3 +241,18 @@ def test_a_file_of_anything_else_gets_one_message_and_runs_nothing(  # noqa: PLR
     assert (run.code, run.out) == (2, "")
     assert run.err.startswith(f"{path}: {message}")
     assert run.err.count("\n") == 1
+
+
+def test_what_takes_long_is_said_on_a_terminal_and_gone_after(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_is_shown", lambda: True)
+    monkeypatch.setattr(progress, "_PATIENCE", 0.01)
+    with progress.waiting("reading"):
+        assert seen(lambda: capfd.readouterr().err == "reading …")
+
+    assert capfd.readouterr().err == f"\r{' ' * 9}\r"
+    monkeypatch.setattr(progress, "_PATIENCE", 10.0)
+    with progress.waiting("reading"):
+        pass
+    assert capfd.readouterr().err == ""

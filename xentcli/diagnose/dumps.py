@@ -84,11 +84,12 @@ def shards(
         raise XentError(f"{number} of logits, {len(label_files)} of labels; give one of labels for each")
     if layout.shift and layout.binary:
         raise XentError("--shift and --binary: binary logits are of no causal model; give one of them")
-    opened = [_shard(*pair, layout) for pair in zip_longest(files, label_files)]
+    held = [arrays(path) for path in files]
+    opened = [_shard(*each, layout) for each in zip_longest(files, held, label_files)]
     if layout.shift:
         opened = [_shifted(shard) for shard in opened]
     if losses or layout.losses_name is not None:
-        opened = _with_losses(opened, expanded(losses), layout.losses_name)
+        opened = _with_losses(opened, held, expanded(losses), layout.losses_name)
     kinds = [f"{shard.logits.dtype} of {shard.logits.shape[1]}" for shard in opened]
     for shard, kind in zip(opened, kinds, strict=True):
         if kind != kinds[0]:
@@ -112,8 +113,8 @@ def expanded(paths: Sequence[str]) -> list[str]:
     return files
 
 
-def _shard(path: str, label_path: str | None, layout: Layout) -> Shard:
-    found, binary = arrays(path), layout.binary
+def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, layout: Layout) -> Shard:
+    binary = layout.binary
     name, logits = _array(path, found, layout.logits_name, _LOGITS)
     logits = logits.with_bfloat16()
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS:
@@ -155,15 +156,17 @@ def _shard(path: str, label_path: str | None, layout: Layout) -> Shard:
     return Shard(path, rows, labels, binary, holds, shape, names)
 
 
-def _with_losses(opened: list[Shard], files: list[str], name: str | None) -> list[Shard]:
+def _with_losses(
+    opened: list[Shard], held: list[Mapping[str, StoredArray]], files: list[str], name: str | None
+) -> list[Shard]:
     """Return shards with the losses recorded of their rows, in files of their own or beside them."""
     if files and len(files) != len(opened):
         number = count(len(opened), "file")
         raise XentError(f"{number} of logits, {len(files)} of losses; give one of losses for each")
     found = []
-    for shard, path in zip_longest(opened, files):
+    for shard, beside, path in zip_longest(opened, held, files):
         place, rows = printable(path or shard.path), len(shard.logits)
-        _, array = _array(path or shard.path, arrays(path or shard.path), name, _LOSSES)
+        _, array = _array(path or shard.path, arrays(path) if path else beside, name, _LOSSES)
         array = array.with_bfloat16()
         if str(array.dtype.newbyteorder("=")) not in formats.FORMATS:
             raise XentError(f"{place}: losses are {array.dtype}; expected {', '.join(formats.FORMATS)}")
