@@ -252,8 +252,19 @@ def test_a_message_is_not_as_long_as_what_it_is_about(xent: Xent, tmp_path: Path
 
 @pytest.mark.parametrize(
     "command",
-    ["run LONG", "run abnormal --methods LONG", "check LONG:loss", "identify LONG", "LONG", "run --LONG"]
-    + ["cases LONG", "run abnormal --dtype LONG", "diagnose LONG.npy", "new --from LONG -"],
+    [
+        "LONG",
+        "run LONG",
+        "run --LONG",
+        "run abnormal --methods LONG",
+        "run abnormal --dtype LONG",
+        "check LONG:loss",
+        "identify LONG",
+        "cases LONG",
+        "cases --search LONG",
+        "diagnose LONG.npy",
+        "new --from LONG -",
+    ],
 )
 def test_a_word_typed_is_cut_in_messages(xent: Xent, command: str) -> None:
     run = xent(*command.replace("LONG", "b" * 100_000).split())

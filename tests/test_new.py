@@ -1,6 +1,9 @@
 """xent new: a commented case that runs, and dumps that come back bit for bit."""
 
 import io
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -200,4 +203,18 @@ def test_one_array_and_no_file_are_refused(xent: Xent, tmp_path: Path) -> None:
 
     assert "is one array, not an .npz" in xent("new", "--from", tmp_path / "one.npy", "-").err
     assert "cannot be read: No such file or directory" in xent("new", "--from", "nowhere.npz", "-").err
-    assert "cannot be read: Is a directory" in xent("new", "--from", tmp_path, "-").err
+    assert "is no regular file" in xent("new", "--from", tmp_path, "-").err
+
+
+def test_a_pipe_is_refused_before_it_waits_for_its_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "dump.npz")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "xentcli", "new", "--from", tmp_path / "dump.npz", "-"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (2, f"{tmp_path / 'dump.npz'}: is no regular file\n")

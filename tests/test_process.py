@@ -102,7 +102,9 @@ def test_other_entries_of_the_path_are_kept(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("entry", ["", ":", "relative", "HERE"])
-@pytest.mark.parametrize("command", [["-m", "xentcli"], ["-c", "from xentcli.__main__ import program; program()"]])
+@pytest.mark.parametrize(
+    "command", [["-m", "xentcli"], ["-c", "from xentcli.__main__ import program; program()"]]
+)
 def test_the_program_imports_nothing_of_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], entry: str
 ) -> None:

@@ -24,18 +24,19 @@ def main() -> int:
 def program() -> None:
     """Run the command line as a program: with signals and standard streams of its own."""
     _leave_current_folder()
+    import signal
     import warnings
 
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until signals.install: nothing is to be cleared up
     from xentcli import streams
 
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what a library warns of says nothing to who typed a command
     streams.open_standard_streams()
     streams.keep_standard_streams()
-    try:
-        from xentcli.cli import signals
-    except KeyboardInterrupt:
-        sys.exit(_EXIT_INTERRUPTED)
+    from xentcli.cli import signals
+
     signals.install()
     try:
         code = main()
@@ -49,8 +50,8 @@ def _leave_current_folder() -> None:
     """Import nothing more from there: ``python -m`` and relative entries of PYTHONPATH would."""
     import os  # Python itself has imported it before
 
-    relative = (entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if not os.path.isabs(entry))
-    left = {os.path.realpath(entry) for entry in ("", *relative)}
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    left = {os.path.realpath(entry) for entry in ("", *entries) if not os.path.isabs(entry)}  # noqa: PTH117 - pathlib may be one of there
     sys.path[:] = [
         entry for entry in sys.path if os.path.realpath(entry) not in left or entry.startswith(sys.prefix)
     ]

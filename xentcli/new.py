@@ -1,5 +1,6 @@
 """A case to start from: a commented template, or the arrays that a program dumped."""
 
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,6 +56,8 @@ def from_dump(path: str) -> str:
 
 def _read(path: str) -> "dict[str, NDArray[Any]]":
     """Read the arrays of a case; nothing is ever unpickled."""
+    if not stat.S_ISREG(Path(path).stat().st_mode):  # to open a pipe would wait for its writer
+        raise XentError("is no regular file")
     try:
         with Path(path).open("rb") as file:
             return _arrays(np.load(file, allow_pickle=False))

@@ -52,7 +52,9 @@ def refuse_conflicts(outputs: Sequence[str | None], inputs: Iterable[str], *, fo
             raise XentError(f"{name}: is one of the files that are read; write the results elsewhere")
         if identity in written:
             raise XentError(f"{name}: is written twice; name two files")
-        if isinstance(identity, tuple) and os.path.realpath(str(path)).endswith(".py"):  # a loss may import it
+        if isinstance(identity, tuple) and os.path.realpath(str(path)).endswith(
+            ".py"
+        ):  # a loss may import it
             raise XentError(f"{name}: is a program; write the results elsewhere")
         if not force and isinstance(identity, tuple):
             raise XentError(f"{name}: exists already; name another file, or pass --force to replace it")

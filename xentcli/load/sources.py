@@ -95,7 +95,7 @@ def _paths(argument: str) -> Sequence[Path | None]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the case files of a folder and of those below it, but no hidden ones, and nothing that is no file."""
+    """Yield the case files of a folder and of those below it, but none that is hidden or a pipe or device."""
 
     def refuse(error: OSError) -> None:
         raise _refusal(str(error.filename or folder), error) from error
@@ -105,7 +105,9 @@ def _files(folder: Path) -> Iterator[Path]:
         for name in sorted(names, key=lambda name: Path(name).stem):
             path = Path(parent, name)
             is_case = name.endswith(_SUFFIXES) and not name.startswith(".")
-            if is_case and (path.is_file() or not path.exists()):  # a broken link is refused, a pipe passed over
+            if is_case and (
+                path.is_file() or not path.exists()
+            ):  # a broken link is refused, a pipe passed over
                 yield path
 
 
