@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -218,3 +219,14 @@ def test_a_pipe_is_refused_before_it_waits_for_its_writer(tmp_path: Path) -> Non
     )
 
     assert (done.returncode, done.stderr) == (2, f"{tmp_path / 'dump.npz'}: is no regular file\n")
+
+
+def test_a_small_file_of_many_rows_is_refused_at_once(xent: Xent, tmp_path: Path) -> None:
+    rows = 4_000_000
+    np.savez_compressed(tmp_path / "x.npz", logits=np.zeros((rows, 1), "f2"), labels=np.zeros(rows, "i1"))
+    started = time.process_time()
+
+    run = xent("new", "--from", tmp_path / "x.npz", "-")
+
+    assert run.err.endswith(": the arrays are more than a case holds; dump the rows that matter\n")
+    assert time.process_time() - started < 5  # 20 where each row is written

@@ -238,3 +238,19 @@ def test_ctrl_c_before_the_handlers_are_in_place_is_quiet(tmp_path: Path, module
     done = program("run", "abnormal", env={"PYTHONPATH": str(tmp_path)})
 
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize("command", ["--help", "--version", "run --help", "cases", "findings log-of-zero"])
+def test_help_to_a_full_disk_is_a_message(command: str) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xentcli", *command.split()],
+            stdout=full,
+            stderr=-1,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("standard output: cannot be ")
+    assert done.stderr.count("\n") == 1

@@ -23,12 +23,14 @@ def main() -> int:
 
 def program() -> None:
     """Run the command line as a program: with signals and standard streams of its own."""
+    # To import signal itself takes milliseconds, in which Ctrl-C would be a traceback.
+    import _signal  # type: ignore[import-not-found]
+
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until signals.install: nothing is to be cleared up
     _leave_current_folder()
-    import signal
     import warnings
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until signals.install: nothing is to be cleared up
     from xentcli import streams
 
     if not sys.warnoptions:
