@@ -1,5 +1,6 @@
 """Case files: numbers as written, and every refusal with its place."""
 
+import os
 import re
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from conftest import Xent
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -328,3 +330,18 @@ def test_expectations_keep_their_digits() -> None:
 
 def test_a_reduction_from_the_command_line_does_not_refuse_expectations() -> None:
     assert len(read(case(expect="{naive: 1}"), reduction="none").expectations) == 1
+
+
+def test_what_is_no_file_is_left_out_of_a_folder(xent: Xent, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a.yaml").symlink_to("../pipe")
+    (tmp_path / "d" / "b.yaml").symlink_to("/dev/zero")
+    (tmp_path / "d" / "c.yaml").write_text(case(), encoding="utf-8")
+    with (tmp_path / "pipe").open("r+b", buffering=0) as pipe:  # who reads it is refused, and does not wait
+        pipe.write(b"no case")
+
+        assert xent("run", tmp_path / "d").code == 0
+
+        (tmp_path / "d" / "gone.yaml").symlink_to("nowhere")
+        assert "gone.yaml: cannot be read: No such file" in xent("run", tmp_path / "d").err

@@ -1,6 +1,10 @@
 """xent new: a commented case that runs, and dumps that come back bit for bit."""
 
 import io
+import os
+import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -200,4 +204,29 @@ def test_one_array_and_no_file_are_refused(xent: Xent, tmp_path: Path) -> None:
 
     assert "is one array, not an .npz" in xent("new", "--from", tmp_path / "one.npy", "-").err
     assert "cannot be read: No such file or directory" in xent("new", "--from", "nowhere.npz", "-").err
-    assert "cannot be read: Is a directory" in xent("new", "--from", tmp_path, "-").err
+    assert "is no regular file" in xent("new", "--from", tmp_path, "-").err
+
+
+def test_a_pipe_is_refused_before_it_waits_for_its_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "dump.npz")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "xentcli", "new", "--from", tmp_path / "dump.npz", "-"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (2, f"{tmp_path / 'dump.npz'}: is no regular file\n")
+
+
+def test_a_small_file_of_many_rows_is_refused_at_once(xent: Xent, tmp_path: Path) -> None:
+    rows = 4_000_000
+    np.savez_compressed(tmp_path / "x.npz", logits=np.zeros((rows, 1), "f2"), labels=np.zeros(rows, "i1"))
+    started = time.process_time()
+
+    run = xent("new", "--from", tmp_path / "x.npz", "-")
+
+    assert run.err.endswith(": the arrays are more than a case holds; dump the rows that matter\n")
+    assert time.process_time() - started < 5  # 20 where each row is written

@@ -206,3 +206,51 @@ def test_progress_is_shown_on_a_terminal_after_a_second_and_erased(
 
     written = capsys.readouterr().err
     assert written == (f"\rreading 25%\r{' ' * 11}\r" if shown else "")
+
+
+def test_progress_is_inert_and_short(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 2.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    with click.Context(click.Command("check")), progress("checking \x1b[31m" + "a" * 300) as show:
+        show(0.5)
+
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown
+    assert len(shown.split("\r")[1]) < 80
+
+
+@pytest.mark.parametrize("module", ["xentcli.streams", "xentcli.cli", "click"])
+def test_ctrl_c_before_the_handlers_are_in_place_is_quiet(tmp_path: Path, module: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n",
+        encoding="utf-8",
+    )
+
+    done = program("run", "abnormal", env={"PYTHONPATH": str(tmp_path)})
+
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize("command", ["--help", "--version", "run --help", "cases", "findings log-of-zero"])
+def test_help_to_a_full_disk_is_a_message(command: str) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "xentcli", *command.split()],
+            stdout=full,
+            stderr=-1,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("standard output: cannot be ")
+    assert done.stderr.count("\n") == 1

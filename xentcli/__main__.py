@@ -23,22 +23,23 @@ def main() -> int:
 
 def program() -> None:
     """Run the command line as a program: with signals and standard streams of its own."""
-    try:
-        _leave_current_folder()
-        import warnings
+    # To import signal itself takes milliseconds, in which Ctrl-C would be a traceback.
+    import _signal  # type: ignore[import-not-found]
 
-        from xentcli import streams
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # until signals.install: nothing is to be cleared up
+    _leave_current_folder()
+    import warnings
 
-        if not sys.warnoptions:
-            warnings.simplefilter("ignore")  # what a library warns of says nothing to who typed a command
-        streams.open_standard_streams()
-        streams.keep_standard_streams()
-        from xentcli.cli import signals
+    from xentcli import streams
 
-        signals.install()
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(_EXIT_INTERRUPTED)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what a library warns of says nothing to who typed a command
+    streams.open_standard_streams()
+    streams.keep_standard_streams()
+    from xentcli.cli import signals
+
+    signals.install()
     try:
         code = main()
     except signals.Ended as ended:

@@ -8,6 +8,7 @@ import numpy as np
 from xentcli import formats, load
 from xentcli.diagnose.files import refuse_other_packing
 from xentcli.errors import Refused, XentError, printable
+from xentcli.load.checks import MOST_EXAMPLES
 from xentcli.load.keys import GROUPS, Key
 from xentcli.load.sources import MAX_BYTES, Source
 from xentcli.load.write import case_yaml
@@ -85,6 +86,8 @@ def _arrays(archive: Any) -> "dict[str, NDArray[Any]]":  # noqa: ANN401 - what n
 
 def _case(title: str, arrays: "dict[str, NDArray[Any]]") -> str:
     logits, labels = _floats(arrays, "logits"), arrays["labels"]
+    if len(logits) > MOST_EXAMPLES:
+        raise XentError(_TOO_LARGE)
     if labels.dtype.kind not in "biu":
         labels = _floats(arrays, "labels", logits)
     elif labels.ndim != 1:

@@ -36,20 +36,24 @@ class _Lasting:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
+        if text == "":  # as click tries whether it can write at all, and drops the error
+            return 0
         try:
             written: int = self._stream.write(text)
             self._stream.flush()
-        except self._error:
-            self._lose()
+        except OSError as error:
+            self._lose(error)
             return len(text)
         return written
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except self._error:
-            self._lose()
+        except OSError as error:
+            self._lose(error)
 
-    def _lose(self) -> None:
+    def _lose(self, error: OSError) -> None:
         """Send what is still buffered nowhere, or the interpreter complains when it ends."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        if not isinstance(error, self._error):
+            raise error

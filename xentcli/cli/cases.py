@@ -5,7 +5,7 @@ import click
 from xentcli.cli.lookup import names_argument, show_pages
 from xentcli.cli.options import format_option, note_skipped, option
 from xentcli.cli.screen import screen
-from xentcli.errors import XentError, printable
+from xentcli.errors import XentError, printable_lines
 from xentcli.words import LISTING_FORMATS
 
 
@@ -55,7 +55,7 @@ def cases(
         entries, has_all = atlas.search(entries, search)
         if not has_all:
             few = "these have most" if entries else "none has one"
-            click.echo(printable(f"no case has all the words of '{search}'; {few} of them"), err=True)
+            click.echo(printable_lines(f"no case has all the words of '{search}'; {few} of them"), err=True)
     if library is not None:
         entries = atlas.by_library(entries, library)
     if finding is not None:

@@ -26,7 +26,7 @@ def new(file: str, dump: str | None, force: bool) -> None:
     """
     from xentcli import new
     from xentcli.cli import output
-    from xentcli.errors import printable
+    from xentcli.errors import printable_lines
 
     output.refuse_conflicts([file], [] if dump is None else [dump], force=force)
     text = new.TEMPLATE if dump is None else new.from_dump(dump)
@@ -35,4 +35,4 @@ def new(file: str, dump: str | None, force: bool) -> None:
     if "\nbad_labels:" in text:
         click.echo("some labels are invalid; bad_labels in the case says what they count for", err=True)
     if file != "-":
-        click.echo(printable(f"wrote {file}; 'xent run {file}' runs it"), err=True)
+        click.echo(printable_lines(f"wrote {file}; 'xent run {file}' runs it"), err=True)

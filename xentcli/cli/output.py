@@ -84,7 +84,6 @@ def to_stdout(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains
         raise XentError(f"standard output: cannot be written: {error.strerror}") from error
 
 

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 import click
 
 from xentcli.cli.options import is_quiet
+from xentcli.errors import printable
 
 _PATIENCE = 1.0  # seconds until anybody wonders
+_LONGEST = 60  # characters of a label: the line is erased as one
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def progress(label: str) -> Iterator[Callable[[float], None]]:
     def show(share: float) -> None:
         nonlocal written
         if is_shown and time.monotonic() - started > _PATIENCE:
-            line = f"{label} {share:.0%}"
+            line = f"{printable(label)[:_LONGEST]} {share:.0%}"
             click.echo(f"\r{line}", nl=False, err=True)
             written = len(line)
 

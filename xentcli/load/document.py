@@ -19,6 +19,7 @@ _MOST_NODES = 1_000_000
 _MOST_PROBLEMS = 1000  # then reading stops
 _LONGEST_QUOTE = 40  # characters of a value in a message
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it
+_TAGS = re.compile("^%TAG", re.MULTILINE)  # libyaml compares each with all before it
 # All but the printable characters of YAML 1.1.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -95,6 +96,8 @@ class Document:
             name = "a NUL byte" if wrong[0] == "\0" else f"the control character {wrong[0]!r}"
             place = _end(text[: wrong.start()])
             raise self._stop(place, f"{name} is not allowed in a case file; remove it")
+        if directive := _TAGS.search(text):
+            raise self._stop(_end(text[: directive.start()]), "tags are not supported; remove %TAG")
         return text
 
     def _parse(self, text: str) -> Node:
