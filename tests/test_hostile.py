@@ -22,7 +22,7 @@ LONG_TEXTS = {
     f"{CASE}k{LONG[:1000]}: 1": "unknown key",
     f"{CASE}dtype: {LONG}": "unknown dtype",
     f"{CASE}expect: {{k{LONG[:1000]}: 1}}": "unknown key",
-    f"{'%TAG ! !' * 10**5}\n---\n{CASE}": "not YAML",
+    f"{'%TAG ! !' * 10**5}\n---\n{CASE}": "tags are not supported",
     f"{CASE}title: {'x' * 7_000_000}": "title has 7000000 characters",
     f"logits: [[{'x, ' * 10**5}0]]\nlabels: [0]": "is not a number",
     f"logits: {'[' * 10**5}": "nested more than",

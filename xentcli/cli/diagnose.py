@@ -76,7 +76,7 @@ file changed, is shown."""
 @option(
     "--rows",
     "most",
-    type=click.IntRange(1, 500),
+    type=click.IntRange(1, 100),
     default=5,
     show_default=True,
     metavar="K",

@@ -244,6 +244,7 @@ def _array(
 ) -> tuple[str, StoredArray]:
     """Return an array and its name: the one chosen, the first of the known names, or the only one."""
     only = list(found)[:1] if len(found) == 1 and chosen in {None, *found} else []
+    only = [] if known is _LOGITS and chosen is None and only and only[0] in _LABELS else only
     names = [name for name in ((chosen,) if chosen is not None else known) if name in found] or only
     if not names and chosen is None and known is _LOGITS:  # of two arrays the logits are the one of numbers
         names = [name for name, array in found.items() if array.ndim > 1 and array.dtype.kind in "fV"]

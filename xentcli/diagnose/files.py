@@ -273,19 +273,23 @@ _Tensor = tuple[str, tuple[int, ...], tuple[int, ...]]  # dtype, shape, offsets
 def _tensors(header: bytes) -> "dict[str, _Tensor]":
     """Return the dtype, shape and offsets of each tensor of a header; raises ValueError for another one."""
     try:
-        document = json.loads(header, object_pairs_hook=_without_repeats)
+        document = json.loads(header.decode("utf-8"), object_pairs_hook=_without_repeats)
     except RecursionError:
         document = None
     except ValueError as error:
         raise ValueError(f"the header is no JSON: {str(error).partition(';')[0]}") from error
     if not isinstance(document, dict):
         raise TypeError("the header is no JSON object")
+    about = document.get("__metadata__", {})
+    if not isinstance(about, dict) or not all(isinstance(text, str) for text in about.values()):
+        raise ValueError("__metadata__ is no object of texts")
     found = dict[str, _Tensor]()
     for name, entry in document.items():
         if name != "__metadata__":
             keys = ("dtype", "shape", "data_offsets")
             form, *lists = (entry.get(key) if isinstance(entry, dict) else None for key in keys)
             shape, offsets = map(_naturals, lists)
+            name.encode()  # a lone surrogate is no text
             if not isinstance(form, str) or shape is None or offsets is None or len(offsets) != 2:  # noqa: PLR2004
                 raise ValueError(f"tensor {name} has no dtype, shape and data_offsets")
             found[name] = form, shape, offsets
