@@ -4,11 +4,11 @@ BIN := .venv/bin
 
 # docs/compatibility.md and some tests tell what these versions do.
 FRAMEWORKS := torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 scipy==1.17.1 scikit-learn==1.9.1 \
-	onnx==1.23.2 onnxruntime==1.32.0
+	onnx==1.23.2 onnxruntime==1.32.0 transformers==5.24.0 accelerate==1.15.0 lightning==2.6.6
 
 # The tests that write what they compare, when they are asked to.
 GOLDEN := tests/test_show.py tests/test_compare.py tests/test_lookup.py tests/test_explain.py tests/test_identify.py tests/test_check_command.py \
-	tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py
+	tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py tests/test_python_page.py
 
 .PHONY: check format lint types test frameworks compatibility fuzz coverage mutants golden upgrade help
 

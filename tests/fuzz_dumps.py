@@ -291,9 +291,10 @@ def options(draw: st.DrawFn, layout: Layout) -> list[str]:
     found += ["--binary"] if layout.binary else []
     found += ["--class-axis", "1"] if layout.inner else []
     names = [method.name for method in METHODS if method.binary == layout.binary]
+    has_labels = layout.labels != "none" or draw(st.integers(0, 9)) == 0
     others = [
         ["--observed", draw(st.sampled_from(["nan", "inf", "0.5", "2.302585", "82.89307", "1e308", "0"]))],
-        ["--extract", draw(st.sampled_from(["w.yaml", "-"]))],
+        ["--extract", draw(st.sampled_from(["w.yaml", "-"]))] if has_labels else [],
         ["--rows", draw(st.sampled_from(["1", "2", "100", "1000"]))],
         ["--ignore-index", draw(st.sampled_from(["0", "-1", "1", str(2**63)]))],
         ["--case", "c.yaml"],

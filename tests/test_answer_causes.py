@@ -215,11 +215,11 @@ def test_a_nan_is_extracted_as_a_nan(xent: Xent, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["batch.pt", "batch.pkl"])
+@pytest.mark.parametrize("name", ["batch.ckpt", "batch.pkl"])
 def test_a_pickle_is_refused_with_a_way_round_it(xent: Xent, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
 
-    assert 'save np.savez("batch.npz", logits=' in xent("diagnose", tmp_path / name).err
+    assert 'save with np.savez("batch.npz", logits=' in xent("diagnose", tmp_path / name).err
 
 
 @pytest.mark.frameworks

@@ -111,8 +111,14 @@ def test_arrays_far_larger_than_their_file_are_not_unpacked(xent: Xent, tmp_path
     large, small = (xent("diagnose", tmp_path / f"{name}.npz") for name in ("large", "small"))
 
     assert (large.code, large.out) == (2, "")
-    assert "its arrays take 129 MiB in memory, more than 50 times the file; save them as .npy" in large.err
-    assert small.code == 0
+    if method == zipfile.ZIP_DEFLATED:
+        assert (
+            "its arrays take 129 MiB in memory, more than 50 times the file; save them as .npy" in large.err
+        )
+        assert small.code == 0
+    else:  # one piece of it may unpack to any size
+        assert "a member is packed by another method than those of numpy.savez" in large.err
+        assert small.code == 2
 
 
 @pytest.mark.parametrize(

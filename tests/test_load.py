@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from xentcli import load
 from xentcli.errors import Refused
-from xentcli.load import document, fields
+from xentcli.load import document
 from xentcli.load.sources import Source
 from xentcli.model import Case
 
@@ -210,11 +210,11 @@ def test_nesting_is_refused_inside_a_long_document_and_eight_levels_are_not(
 def test_the_repeated_numbers_of_a_file_are_counted_together(
     monkeypatch: pytest.MonkeyPatch, logits: str, number: int
 ) -> None:
-    monkeypatch.setattr(fields, "MOST_REPEATED", number)
+    monkeypatch.setattr(load, "MOST_REPEATED", number)
     assert len(read(case(logits=logits)).batch.logits) == 2
 
-    monkeypatch.setattr(fields, "MOST_REPEATED", number - 1)
-    assert f"more than {number - 1} repeated numbers" in refusal(case(logits=logits))
+    monkeypatch.setattr(load, "MOST_REPEATED", number - 1)
+    assert "repeated numbers in the cases of a call" in refusal(case(logits=logits))
 
 
 def test_a_key_that_is_like_no_other_is_answered_with_all_of_them() -> None:

@@ -34,12 +34,12 @@ def imports(path: Path) -> set[str]:
 # Who may import whom: a room imports rooms of its own floor, in no circle, and of the floors below it.
 FLOORS = (
     {"__main__"},
-    {"cli", "testing"},  # testing shows a report as the terminal does
+    {"cli", "testing", "api", "bridge"},  # testing shows a report as the terminal does
     {"show"},
     {"check", "diagnose", "explain", "identify", "atlas", "new"},
     {"load", "run", "judge"},
     {"methods", "frameworks", "bulk"},
-    {"model", "formats", "digits", "words", "errors", "process", "threads", "streams"},
+    {"model", "formats", "digits", "words", "errors", "arrays", "process", "threads", "streams"},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 GRAPH = {
@@ -75,8 +75,8 @@ def test_imports_run_in_no_circle() -> None:
     assert list(TopologicalSorter(rooms).static_order())
 
 
-def test_the_top_has_16_modules_at_most() -> None:
-    assert len([path for path in FILES if path.parent == PACKAGE]) <= 16
+def test_the_top_has_17_modules_at_most() -> None:
+    assert len([path for path in FILES if path.parent == PACKAGE]) <= 17
 
 
 @pytest.mark.parametrize(

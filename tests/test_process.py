@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Xent
 
 from xentcli.process import Process
 
@@ -101,6 +102,36 @@ def test_other_entries_of_the_path_are_kept(tmp_path: Path, monkeypatch: pytest.
     assert not {"", "tests", str(Path.cwd())} & {*path}
 
 
+LOST = """
+import signal, sys, time
+from xentcli.cli import signals
+signals._PATIENCE = 0.2
+signals.install()
+
+class Collected:
+    def __del__(self):
+        signal.raise_signal(getattr(signal, sys.argv[1]))  # the exception is printed and lost in here
+
+sys.unraisablehook = lambda _: None
+Collected()
+try:
+    time.sleep(20)
+except (KeyboardInterrupt, signals.Ended):
+    signals.heard()
+    time.sleep(0.5)
+    print("heard once")
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_a_signal_that_comes_in_a_callback_of_the_interpreter_is_not_lost(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOST, name], capture_output=True, text=True, check=False, timeout=15
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "heard once\n", "")
+
+
 @pytest.mark.parametrize("entry", ["", ":", "relative", "HERE"])
 @pytest.mark.parametrize(
     "command", [["-m", "xentcli"], ["-c", "from xentcli.__main__ import program; program()"]]
@@ -119,3 +150,35 @@ def test_the_program_imports_nothing_of_the_current_folder(
 
     assert not (tmp_path / "OWNED").exists()
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "fields", ['{"losses": ["a", "b"], "shape": [2]}', '{"ended": true}', '{"raised": 5}']
+)
+def test_a_response_that_a_loss_makes_up_is_none(xent: Xent, tmp_path: Path, fields: str) -> None:
+    (tmp_path / "mine.py").write_text(
+        f"""
+import os
+def loss(x, y):
+    for descriptor in range(3, 12):
+        for number in range(3):
+            line = b'{{"number": %d, "mark": %d, "fields": {fields}}}\\n' % (number, number)
+            try: os.write(descriptor, line)
+            except OSError: pass
+    os._exit(0)
+""",
+        encoding="utf-8",
+    )
+
+    run = xent("check", f"{tmp_path / 'mine.py'}:loss", "--only", "blog")
+
+    assert run.code in {1, 2}
+    assert "it wrote into the pipe of its responses" in run.out + run.err
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(xent: Xent, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.npz")
+
+    run = xent("new", "--from", tmp_path / "x.npz", tmp_path / "case.yaml")
+
+    assert (run.code, run.err) == (2, f"{tmp_path / 'x.npz'}: is no regular file\n")

@@ -286,6 +286,18 @@ def test_the_first_end_of_a_text_counts_and_padding_does_not(name: str) -> None:
 
 
 @in_every_library
+def test_a_position_is_judged_with_the_next_label(name: str) -> None:
+    logits, labels = np.arange(24, dtype=np.float32).reshape(2, 4, 3), np.arange(8).reshape(2, 4)
+
+    with library(name).session():
+        made = execute("shifted-labels", name, logits=logits, labels=labels)
+        x, k = (np.asarray(made[key]).tolist() for key in "xk")
+
+    assert k == [1, 2, 3, 5, 6, 7]
+    assert [row[0] for row in x] == [0, 3, 6, 12, 15, 18]
+
+
+@in_every_library
 def test_logits_without_their_offset_survive_rounding(name: str) -> None:
     logits = np.array([[1000.2, 1000], [-3000.5, -3000]], np.float32)
 

@@ -53,7 +53,8 @@ def _leave_current_folder() -> None:
     import os  # Python itself has imported it before
 
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    left = {os.path.realpath(entry) for entry in ("", *entries) if not os.path.isabs(entry)}  # noqa: PTH117 - pathlib may be one of there
+    relative = (entry for entry in entries if not os.path.isabs(entry))  # noqa: PTH117 - pathlib may lie there
+    left = {os.path.realpath(entry) for entry in ("", *relative)}
     sys.path[:] = [
         entry for entry in sys.path if os.path.realpath(entry) not in left or entry.startswith(sys.prefix)
     ]

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli import formats
+from xentcli.arrays import to_numpy
 from xentcli.errors import XentError
 from xentcli.threads import for_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import ArrayLike
 
     from xentcli.formats import FloatArray, IntArray
 
@@ -49,11 +52,12 @@ _WIDER: Final = {"float32": np.float64, "float64": np.longdouble}
 
 
 def losses(
-    logits: "FloatArray", labels: "IntArray", *, ignore_index: int | None = None, threads: int | None = None
+    logits: "ArrayLike", labels: "ArrayLike", *, ignore_index: int | None = None, threads: int | None = None
 ) -> "FloatArray":
     """Return the losses (N,) of logits (N, C) and class indices (N,), in the dtype of the logits.
 
-    Any float dtype (float16, bfloat16, float32, float64), byte order and memory layout; any N and C ≥ 1.
+    Any float dtype (float16, bfloat16, float32, float64), byte order and memory layout; any N and C ≥ 1; of
+    NumPy, torch, JAX or TensorFlow, in the memory of the processor or copied there.
     The loss of a row is log Σ_j exp(x_j) - x_k as the sparse form defines it: a class of -inf has no part,
     the label's -inf makes inf, nan and +inf make nan, so do a row of nothing but -inf and an invalid label; a
     label ``ignore_index`` makes 0. float16 and bfloat16 are computed in float32 and rounded once.
@@ -72,7 +76,7 @@ def losses(
 
 
 def losses_and_gradient(
-    logits: "FloatArray", labels: "IntArray", *, ignore_index: int | None = None, threads: int | None = None
+    logits: "ArrayLike", labels: "ArrayLike", *, ignore_index: int | None = None, threads: int | None = None
 ) -> "tuple[FloatArray, FloatArray]":
     """Return the losses (N,) and d loss / d logits of each row (N, C), softmax less one-hot; see ``losses``.
 
@@ -80,7 +84,7 @@ def losses_and_gradient(
     however small it is; the row of an ignored label is 0, and that of a loss of nan is nan.
     """
     rows = Rows(logits, labels, ignore_index)
-    gradient = np.empty(logits.shape, rows.dtype)
+    gradient = np.empty(rows.logits.shape, rows.dtype)
     return _losses(rows, gradient, threads), gradient
 
 
@@ -159,7 +163,8 @@ class Rows:
     be copied for it. (N,): ``label`` is 0 where a label is no class, ``counts`` marks labels with a loss.
     """
 
-    def __init__(self, logits: "FloatArray", labels: "IntArray", ignore_index: int | None) -> None:
+    def __init__(self, logits: "ArrayLike", labels: "ArrayLike", ignore_index: int | None) -> None:
+        logits, labels = to_numpy(logits, "logits"), to_numpy(labels, "labels")
         self.logits, self.dtype = logits, logits.dtype.newbyteorder("=")
         if str(self.dtype) not in formats.FORMATS or logits.ndim != 2 or not logits.shape[1]:  # noqa: PLR2004 - (N, C)
             expected = f"{', '.join(formats.FORMATS)} of shape (N, C), C at least 1"

@@ -18,6 +18,8 @@ def format_number(value: float | None, dtype: str) -> str:
     """Write a number of that dtype; zero without its sign, nothing for None."""
     if value is None:
         return ""
+    if math.isnan(value):  # to add 0 to a signalling one would warn
+        return "nan"
     if dtype == "bfloat16":
         return _shortest(value + 0.0)
     with np.errstate(over="ignore"):  # a wider result, such as a mean, may be beyond the format

@@ -6,7 +6,8 @@ from itertools import islice
 
 _SUGGESTED = 3  # names with the word typed in them
 UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+    "\u200b\ufeff\U000e0000-\U000e007f]"
 )
 _COMMAND = re.compile(r"(?<!\S)(?:::|##\[)")  # GitHub's and Azure's
 _LONGEST_LINE, _END = 1000, 200  # characters of a line of a message, and how many of its last stay

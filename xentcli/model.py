@@ -100,6 +100,7 @@ class Batch:
     invalid: "BoolArray | None"
 
     @cached_property
+    @np.errstate(all="ignore")
     def targets(self) -> "FloatArray":
         """What the labels count for (N, C): w_j ((1 - ε) y_j + ε / C), and 0 in an ignored row.
 

@@ -1,12 +1,12 @@
 """A case to start from: a commented template, or the arrays that a program dumped."""
 
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from xentcli import formats, load
+from xentcli.diagnose.files import refuse_other_packing
 from xentcli.errors import Refused, XentError, printable
 from xentcli.load.checks import MOST_EXAMPLES
 from xentcli.load.keys import GROUPS, Key
@@ -57,7 +57,7 @@ def from_dump(path: str) -> str:
 
 def _read(path: str) -> "dict[str, NDArray[Any]]":
     """Read the arrays of a case; nothing is ever unpickled."""
-    if not stat.S_ISREG(Path(path).stat().st_mode):  # to open a pipe would wait for its writer
+    if Path(path).is_fifo():  # it would be waited for
         raise XentError("is no regular file")
     try:
         with Path(path).open("rb") as file:
@@ -73,7 +73,9 @@ def _arrays(archive: Any) -> "dict[str, NDArray[Any]]":  # noqa: ANN401 - what n
         raise XentError(f"is one array, not an .npz of arrays; {_EXPECTS}")
     for name in ("logits", "labels"):
         if name not in archive:
-            raise XentError(f"has no array {name}, but {', '.join(archive) or 'nothing'}; {_EXPECTS}")
+            names = ", ".join(f"{name:.40}" for name in list(archive)[:8]) or "nothing"
+            raise XentError(f"has no array {name}, but {names}; {_EXPECTS}")
+    refuse_other_packing(archive.zip)
     if sum(member.file_size for member in archive.zip.infolist()) > _MOST_BYTES:
         raise XentError(_TOO_LARGE)
     arrays = {name: archive[name] for name in ("logits", "labels", "probabilities") if name in archive}

@@ -40,7 +40,7 @@ class Process:
         self._command = [sys.executable, "-P", "-m", __name__, module, *arguments]
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str] = queue.Queue()
-        self._number = 0
+        self._mark = ""  # of the request that is to be answered, which nobody else can know
 
     @property
     def is_running(self) -> bool:
@@ -50,10 +50,10 @@ class Process:
     def request(self, fields: Fields, seconds: float) -> Fields:
         """Return the response; where the process ``ended``, ``raised`` says how."""
         process = self._process or self._start()
-        self._number += 1
+        self._mark = os.urandom(16).hex()
         try:
             requests = cast("IO[str]", process.stdin)
-            requests.write(json.dumps({"number": self._number, "fields": fields}) + "\n")
+            requests.write(json.dumps({"mark": self._mark, "fields": fields}) + "\n")
             requests.flush()
             line = self._lines.get(timeout=seconds)
         except queue.Empty:
@@ -63,7 +63,7 @@ class Process:
             line = ""
         if not line:
             return {"raised": self._end(process), "ended": True}
-        response = _response(line, self._number)
+        response = _response(line, self._mark)
         if response is None or not self._lines.empty():
             self.stop()
             return {"raised": "it wrote into the pipe of its responses", "ended": True}
@@ -97,7 +97,7 @@ class Process:
         return f"the process ended with signal {-code}" if code < 0 else f"the process ended with code {code}"
 
     def _start(self) -> "subprocess.Popen[str]":
-        self._lines, self._number = queue.Queue(maxsize=2), 0  # who writes more waits until it is ended
+        self._lines = queue.Queue(maxsize=2)  # who writes more waits until it is ended
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of xent's own
             self._command,
             stdin=subprocess.PIPE,
@@ -122,13 +122,13 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(kept)}
 
 
-def _response(line: str, number: int) -> Fields | None:
-    """Read the response to the request of that number; None where the line is something else."""
+def _response(line: str, mark: str) -> Fields | None:
+    """Read the response to the request of that mark; None where the line is something else."""
     try:
         response = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(response, dict) or response.get("number") != number:
+    if not isinstance(response, dict) or response.get("mark") != mark:
         return None
     fields = response.get("fields")
     return fields if isinstance(fields, dict) else None
@@ -143,7 +143,7 @@ def serve(handle: Callable[[Fields], Fields]) -> None:
         os.dup2(nowhere, descriptor)
     for line in requests:
         request = json.loads(line)
-        response = {"number": request["number"], "fields": handle(request["fields"])}
+        response = {"mark": request["mark"], "fields": handle(request["fields"])}
         responses.write(json.dumps(response) + "\n")
         responses.flush()
 

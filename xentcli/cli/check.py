@@ -269,7 +269,7 @@ def _save(cases: dict[str, str], folder: str, target: str) -> None:
 
     for name, text in cases.items():
         path, number = Path(folder, f"{name}.yaml"), 1
-        while path.exists() and path.read_bytes() != text.encode():
+        while path.exists() and not (path.is_file() and path.read_bytes() == text.encode()):
             number += 1
             path = Path(folder, f"{name}-{number}.yaml")
         with output.opened(str(path)) as write:

@@ -1,13 +1,13 @@
 """diagnose: what is wrong with a dump of logits, or with the loss of it."""
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import click
 
 from xentcli.cli.check import complete_conventions
 from xentcli.cli.options import complete_methods, force_option, format_option, note, option, output_option
-from xentcli.cli.progress import progress
+from xentcli.cli.progress import progress, waiting
 from xentcli.cli.screen import screen
 from xentcli.errors import XentError, printable
 from xentcli.words import IGNORE_INDEX
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _EXIT_WRONG, _EXIT_INTERRUPTED = 1, 130
 _EPILOG = """\b
 Exit codes: 0 every row has a loss, 1 a row is broken (nan, +inf, nothing but
--inf, an invalid or masked label) or the loss in question goes wrong, 2 bad usage
-or bad input, 130 interrupted. What was read until a Ctrl-C, or until a file
-changed, is shown."""
+-inf, an invalid or masked label) or the loss in question goes wrong, 2 bad
+usage or bad input, 130 interrupted. What was read until a Ctrl-C, or until a
+file changed, is shown."""
 
 
 @click.command(epilog=_EPILOG)
@@ -45,6 +45,13 @@ changed, is shown."""
     shell_complete=complete_conventions,
 )
 @option("--observed", metavar="nan|VALUE", help="The loss that you saw: does it come from these rows?")
+@option(
+    "--losses",
+    multiple=True,
+    metavar="FILE",
+    help="A file of your losses, one per row: are they the true ones?",
+)
+@option("--losses-name", metavar="NAME", help="The array of your losses, in FILE or beside the logits.")
 @option("--labels", multiple=True, metavar="FILE", help="The labels; one file per file of logits.")
 @option("--logits-name", metavar="NAME", help="The array of logits.  [default: logits, preds or outputs]")
 @option("--labels-name", metavar="NAME", help="The array of labels.  [default: labels, targets, target or y]")
@@ -56,6 +63,11 @@ changed, is shown."""
     metavar="AXIS",
     help="The axis of the classes, 1 of (N, C, H, W).",
 )
+@option(
+    "--shift",
+    is_flag=True,
+    help="Judge each position of (B, T, C) with the label of the next (causal models).",
+)
 @option("--binary", is_flag=True, help="One logit per row, (N,) or (N, 1), and labels from 0 to 1.")
 @option("--ignore-index", type=int, help="The label of rows to ignore.  [default: -100]")
 @option("--case", "case", metavar="CASE", help="Take ignore_index and clip from this case.")
@@ -64,7 +76,7 @@ changed, is shown."""
 @option(
     "--rows",
     "most",
-    type=click.IntRange(1, 1000),
+    type=click.IntRange(1, 500),
     default=5,
     show_default=True,
     metavar="K",
@@ -78,10 +90,13 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     loss: str | None,
     convention: str | None,
     observed: str | None,
+    losses: tuple[str, ...],
+    losses_name: str | None,
     labels: tuple[str, ...],
     logits_name: str | None,
     labels_name: str | None,
     class_axis: int,
+    shift: bool,
     binary: bool,
     ignore_index: int | None,
     case: str | None,
@@ -93,8 +108,9 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
 ) -> int:
     """Say what is wrong with a dump of logits, or what your loss makes of it, and show the worst rows.
 
-    FILE is a .npy, .npz or .safetensors of logits (N, C), or a pattern in quotes; several are shards of one
-    dump. An .npz or .safetensors may hold labels too: class indices (N,) or probabilities (N, C).
+    FILE is a .npy, .npz, .safetensors or .pt of logits (N, C), or a pattern in quotes; several are shards
+    of one dump. All but .npy may hold labels too: class indices (N,) or probabilities (N, C). A .pt holds
+    tensors alone, and is read by torch, in a process of its own.
 
     \b
     Examples:
@@ -114,24 +130,37 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     from xentcli.diagnose.dumps import shards as open_shards
     from xentcli.diagnose.extract import extracted
 
-    read = [*expanded(files), *expanded(labels), *outputs.sources_of(loss), *([] if case is None else [case])]
+    read = [
+        *expanded(files),
+        *expanded(labels),
+        *expanded(losses),
+        *outputs.sources_of(loss),
+        *([] if case is None else [case]),
+    ]
     outputs.refuse_conflicts([output, extract], read)
     outputs.refuse_conflicts([extract], (), force=force)
     if method in frameworks.FUNCTIONS:
         function, method = frameworks.FUNCTIONS[method], None
         loss, convention = function.target, function.convention.name
     own = _method(method, loss, observed)
-    layout = Layout(logits_name, labels_name, class_axis, binary)
+    is_recorded = bool(losses) or losses_name is not None
+    if is_recorded and (own is not None or loss is not None):
+        raise XentError("--losses and a loss: give what was recorded, or what to call")
+    layout = Layout(logits_name, labels_name, class_axis, binary, shift, losses_name)
     with ExitStack() as stack:
         write = stack.enter_context(outputs.opened(output))
         keep = None if extract is None else stack.enter_context(outputs.opened(extract))
-        shards = open_shards(files, labels, layout)
+        with _opening(read):
+            shards = open_shards(files, labels, layout, losses)
         if extract is not None and any(shard.labels is None for shard in shards):
             raise XentError("--extract needs labels: give --labels FILE or --labels-name NAME")
         ignore_index, clip = _options_of(case, ignore_index)
-        asked = stack.enter_context(_loss(shards, own, loss, convention, clip, ignore_index))
+        asked = stack.enter_context(
+            _loss(shards, own, loss, convention, clip, ignore_index, is_recorded=is_recorded)
+        )
         signals.listen()  # what was read until Ctrl-C is shown, unless it comes again
         survey = _surveyed(shards, ignore_index, clip, most, asked)
+        signals.heard()
         diagnosis = diagnosis_of(survey)
         after = _after(extract, failing_method(diagnosis) if method is None else method)
         write(show.diagnose(diagnosis, form, screen(output), observed, after))
@@ -144,6 +173,12 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     if not survey.complete:
         return _EXIT_INTERRUPTED
     return _EXIT_WRONG if is_wrong(diagnosis, observed) else 0
+
+
+def _opening(files: "Sequence[str]") -> AbstractContextManager[None]:
+    """Say what takes long where torch reads a file, its import alone takes seconds."""
+    is_slow = any(path.endswith((".pt", ".pth")) for path in files)
+    return waiting("reading tensors with torch") if is_slow else nullcontext()
 
 
 def _note_extract(diagnosis: "Diagnosis", extract: str, after: str) -> None:
@@ -190,19 +225,23 @@ def _loss(  # noqa: PLR0913, PLR0917 - a dump, and each option about a loss
     convention: str | None,
     clip: tuple[float, float] | None,
     ignore_index: int,
+    *,
+    is_recorded: bool,
 ) -> "Iterator[Loss | None]":
     """Open the loss in question, if there is one."""
-    if method is None and target is None:
+    if method is None and target is None and not is_recorded:
         yield None
         return
     if any(shard.labels is None for shard in shards):
         holds = shards[0].holds
         inside = f"; the file holds {holds}" if holds else ""
         raise XentError(f"a loss needs labels: give --labels FILE or --labels-name NAME{inside}")
-    from xentcli.diagnose.loss import method_loss, target_loss
+    from xentcli.diagnose.loss import method_loss, recorded_loss, target_loss
     from xentcli.frameworks.conventions import find_convention
 
-    if method is not None:
+    if is_recorded:
+        yield recorded_loss(shards[0].format, ignore_index)
+    elif method is not None:
         yield method_loss(method, shards[0].format, ignore_index, clip)
     elif target is not None:
         called = find_convention(convention, target)
@@ -239,7 +278,7 @@ def _surveyed(
 
     rules = rules_for(shards[0].format, clip) if shards[0].kind == "indices" else None
     total, read = max(1, sum(len(shard.logits) for shard in shards)), 0
-    with progress("diagnosing" if loss is None else f"calling {loss.name}") as show:
+    with progress("diagnosing" if loss is None or loss.is_recorded else f"calling {loss.name}") as show:
 
         def count_rows(number: int) -> None:
             nonlocal read

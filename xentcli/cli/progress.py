@@ -1,6 +1,7 @@
-"""How far a long task is, on a terminal, and gone when the task is over."""
+"""How far a long task is, or that it goes on, on a terminal, and gone when the task is over."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,9 +21,7 @@ def progress(label: str) -> Iterator[Callable[[float], None]]:
 
     Nothing is shown in the first second, with --quiet, or where standard error is no terminal.
     """
-    started = time.monotonic()
-    is_shown = sys.stderr is not None and sys.stderr.isatty() and not is_quiet()
-    written = 0
+    started, is_shown, written = time.monotonic(), _is_shown(), 0
 
     def show(share: float) -> None:
         nonlocal written
@@ -36,3 +35,30 @@ def progress(label: str) -> Iterator[Callable[[float], None]]:
     finally:
         if written:
             click.echo(f"\r{' ' * written}\r", nl=False, err=True)
+
+
+@contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """Show on standard error what a task does whose share is unknown, where ``progress`` would."""
+    is_over = threading.Event()
+
+    def show() -> None:
+        if not is_over.wait(_PATIENCE):
+            click.echo(f"{label} …", nl=False, err=True)
+            is_over.wait()
+            click.echo(f"\r{' ' * (len(label) + 2)}\r", nl=False, err=True)
+
+    if not _is_shown():
+        yield
+        return
+    thread = threading.Thread(target=show)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _is_shown() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty() and not is_quiet()

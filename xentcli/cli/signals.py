@@ -5,6 +5,7 @@ from types import FrameType
 from typing import Final
 
 _ENDING: Final = ("SIGTERM", "SIGHUP", "SIGQUIT")
+_PATIENCE: Final = 5.0  # seconds: clearing up takes one or two, most of them for a process to end
 
 
 class Ended(BaseException):
@@ -31,8 +32,15 @@ def listen() -> None:
         signal.signal(signal.SIGINT, _interrupt)
 
 
+def heard() -> None:
+    """Say that the exception arrived: it is not raised again."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def ignore() -> None:
     """Ignore further signals: what remains is to end."""
+    heard()
     for name in ("SIGINT", *_ENDING):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -44,9 +52,17 @@ _is_interrupted: list[bool] = []  # one entry once Ctrl-C was pressed
 def _interrupt(_: int, __: FrameType | None) -> None:
     _is_interrupted.append(True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    _raise(KeyboardInterrupt())
 
 
 def _end(number: int, _: FrameType | None) -> None:
     ignore()
-    raise Ended(number)
+    _raise(Ended(number))
+
+
+def _raise(error: BaseException) -> None:
+    """Raise an exception, and again after a while: in a callback of the interpreter it is lost."""
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, lambda *_: _raise(error))
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+    raise error

@@ -17,7 +17,8 @@ def is_wrong(diagnosis: "Diagnosis", observed: str | None = None) -> bool:
     """Whether a row is broken, the loss in question goes wrong, or what was observed is another loss."""
     if Severity.BROKEN in diagnosis.severities.values():
         return True
-    if diagnosis.response is not None and diagnosis.response.failing:
+    response = diagnosis.response
+    if response is not None and (response.failing or response.relation is not None):
         return True
     return observed is not None and not (math.isfinite(float(observed)) and matches(diagnosis, observed))
 

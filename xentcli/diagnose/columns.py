@@ -91,7 +91,8 @@ def _evaluated(
     for bit, rule in enumerate(rules):
         applies = rule.bounds(cast("Facts", found))
         bits |= cast("BoolArray", applies).astype(np.uint32) << np.uint32(bit)
-    finite = np.where(np.isfinite(logits), logits, np.inf).min(axis=1).astype(np.float64)
+    wide = logits.astype(np.float64)
+    finite = np.where(np.isfinite(wide), wide, np.inf).min(axis=1)
     return _columns(found.loss, finite, found.max, bits, np.zeros(len(logits), bool))
 
 

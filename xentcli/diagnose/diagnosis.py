@@ -15,6 +15,7 @@ from xentcli.diagnose.dumps import Shard
 from xentcli.diagnose.files import ReadError
 from xentcli.diagnose.response import Response, response_of
 from xentcli.diagnose.rules import CASE_CLIP, RowRule, Severity
+from xentcli.diagnose.steps import OutOfStep, out_of_step
 from xentcli.diagnose.summary import LEADING, STATES, Row, Tally
 from xentcli.diagnose.survey import Survey
 from xentcli.diagnose.tried import Tried, try_methods
@@ -48,6 +49,13 @@ _FREQUENT_IGNORED: Final = RowRule(
     "ignored-class-is-frequent",
     "ignored-class-is-frequent",
     "the most frequent label is a class, and is ignored",
+    lambda f: f.ignored,
+    severity=Severity.OFF,
+)
+_OUT_OF_STEP: Final = RowRule(
+    "labels-out-of-step",
+    "labels-out-of-step",
+    "the labels fit the logits of another position",
     lambda f: f.ignored,
     severity=Severity.OFF,
 )
@@ -117,7 +125,8 @@ class Diagnosis:
     ``rules`` are those that apply, with the number of their rows, the worst first, and ``rows`` the worst;
     ``leading`` has the first rows of each severity, or of each way in which a loss goes wrong, too.
     ``severities`` has what each does in this dump, and ``harmed`` how many rows that befalls. ``response`` is
-    that of the loss in question, and its rules are those of the rows where it goes wrong.
+    that of the loss in question, and its rules are those of the rows where it goes wrong. ``out_of_step`` is
+    how labels fit another position, None where they do not.
     """
 
     survey: Survey
@@ -133,6 +142,7 @@ class Diagnosis:
     severities: dict[RowRule, Severity]
     harmed: dict[Severity, int]
     response: Response | None
+    out_of_step: OutOfStep | None = None
 
     @property
     def harmful_rows(self) -> tuple[WorstRow, ...]:
@@ -170,7 +180,8 @@ def diagnosis_of(survey: Survey) -> Diagnosis:
         severities = {names[rule]: severity for rule, severity in severities.items()}
         named = [replace(row, rules=tuple(names[rule] for rule in row.rules)) for row in named]
     severities = {rule: rule.severity for rule in found} | severities
-    dump_wide = _dump_rules(survey)
+    step = None if survey.stopped else out_of_step(survey.shards[0], survey.ignore_index)
+    dump_wide = _dump_rules(survey) | ({} if step is None else {_OUT_OF_STEP: survey.rows})
     first = survey.shards[0].logits
     return Diagnosis(
         survey,
@@ -186,6 +197,7 @@ def diagnosis_of(survey: Survey) -> Diagnosis:
         severities | {rule: rule.severity for rule in dump_wide},
         dict(summary.severities),
         response,
+        step,
     )
 
 
@@ -307,7 +319,7 @@ def _worst_row(survey: Survey, row: Row) -> WorstRow:
         None if row.state < 0 else row.response,
         STATES[row.state - 1] if row.state > 0 else None,
         survey.kind == "indices" and label == survey.ignore_index,
-        () if label is None else _tried(survey, row.loss, logits, label),
+        () if label is None or not np.isfinite(label).all() else _tried(survey, row.loss, logits, label),
     )
 
 

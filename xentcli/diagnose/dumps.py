@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from xentcli import formats
-from xentcli.diagnose.files import StoredArray, StoredRows, arrays, loaded
+from xentcli.diagnose.files import Positions, StoredArray, StoredRows, arrays, loaded
 from xentcli.errors import XentError, count, printable
 
 _LOGITS: Final = (
@@ -22,28 +22,34 @@ _LOGITS: Final = (
     "y_pred",
 )  # what training loops call them, ours first
 _LABELS: Final = ("labels", "label", "targets", "target", "y", "y_true")
+_LOSSES: Final = ("losses", "loss")
 _NAMED, _LONGEST_NAME = 8, 40  # arrays of a file that a message names, and characters of a name
 _BINARY: Final = "binary? pass --binary"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What arrays are called, and which axis of the logits has the classes; ``binary`` ones have none."""
+    """What arrays are called, and which axis of the logits has the classes; ``binary`` ones have none.
+
+    ``shift`` judges each position of a sequence with the label of the next.
+    """
 
     logits_name: str | None = None
     labels_name: str | None = None
     class_axis: int = -1
     binary: bool = False
+    shift: bool = False
+    losses_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
-    """One file: logits (N, C) and labels, each read by slices of rows.
+    """One file, or arrays in memory, whose ``path`` is '': logits (N, C) and labels, read by slices of rows.
 
     ``labels`` are class indices (N,), probabilities (N, C), or, ``binary``, N numbers from 0 to 1 beside
     logits (N, 1); or None. ``holds`` says what else lies in the file; ``shape`` is that of the rows, and
-    ``names`` says what the arrays are called where that had to be guessed. ``first`` is the
-    number of its first row among those of the dump.
+    ``names`` says what the arrays are called where that had to be guessed. ``first`` is the number of its
+    first row among those of the dump. ``losses`` (N,) are those recorded of the rows, or None.
     """
 
     path: str
@@ -54,6 +60,7 @@ class Shard:
     shape: tuple[int, ...] = ()
     names: str = ""
     first: int = 0
+    losses: Any = None
 
     @property
     def format(self) -> str:
@@ -67,13 +74,22 @@ class Shard:
         return "binary" if self.binary else "rows" if soft else "indices"
 
 
-def shards(paths: Sequence[str], labels: Sequence[str], layout: Layout = Layout()) -> list[Shard]:
-    """Open files, with a file of labels each or none at all; XentError says what is wrong with which."""
+def shards(
+    paths: Sequence[str], labels: Sequence[str], layout: Layout = Layout(), losses: Sequence[str] = ()
+) -> list[Shard]:
+    """Open files, with a file of labels each or none at all, and of losses; XentError says what is wrong."""
     files, label_files = expanded(paths), expanded(labels)
     if label_files and len(label_files) != len(files):
         number = count(len(files), "file")
         raise XentError(f"{number} of logits, {len(label_files)} of labels; give one of labels for each")
-    opened = [_shard(*pair, layout) for pair in zip_longest(files, label_files)]
+    if layout.shift and layout.binary:
+        raise XentError("--shift and --binary: binary logits are of no causal model; give one of them")
+    held = [arrays(path) for path in files]
+    opened = [_shard(*each, layout) for each in zip_longest(files, held, label_files)]
+    if layout.shift:
+        opened = [_shifted(shard) for shard in opened]
+    if losses or layout.losses_name is not None:
+        opened = _with_losses(opened, held, expanded(losses), layout.losses_name)
     kinds = [f"{shard.logits.dtype} of {shard.logits.shape[1]}" for shard in opened]
     for shard, kind in zip(opened, kinds, strict=True):
         if kind != kinds[0]:
@@ -97,13 +113,13 @@ def expanded(paths: Sequence[str]) -> list[str]:
     return files
 
 
-def _shard(path: str, label_path: str | None, layout: Layout) -> Shard:
-    found, binary = arrays(path), layout.binary
+def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, layout: Layout) -> Shard:
+    binary = layout.binary
     name, logits = _array(path, found, layout.logits_name, _LOGITS)
     logits = logits.with_bfloat16()
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS:
         expected = ", ".join(formats.FORMATS)
-        raise XentError(f"{printable(path)}: logits are {logits.dtype}; expected {expected}")
+        raise XentError(f"{printable(path)}: logits are {_short(str(logits.dtype))}; expected {expected}")
     others = {other: array for other, array in found.items() if other != name}
     label_name, labels = _labels(path, found, label_path, layout)
     if labels is None and name not in _LOGITS and layout.logits_name is None:
@@ -130,15 +146,56 @@ def _shard(path: str, label_path: str | None, layout: Layout) -> Shard:
             labels = _as_integers(labels)
         if labels.dtype.kind not in ("biuf" if binary else "iu"):
             expected = "numbers from 0 to 1" if binary else "class indices, integers, or probabilities (…, C)"
-            raise XentError(
-                f"{place}: labels are {labels.dtype} of shape {labels.shape}; expected {expected}"
-            )
+            kind = _short(str(labels.dtype))
+            raise XentError(f"{place}: labels are {kind} of shape {labels.shape}; expected {expected}")
         hint = _axis_hint(logits.shape, labels.shape, axis)
         if labels.size != len(rows) or (hint and not binary):
             numbers = f"{count(labels.size, 'label')} for {count(len(rows), 'row')} of logits"
             raise XentError(f"{place}: {numbers}; {hint or 'give one per row'}")
         labels = labels.flat()
     return Shard(path, rows, labels, binary, holds, shape, names)
+
+
+def _with_losses(
+    opened: list[Shard], held: list[Mapping[str, StoredArray]], files: list[str], name: str | None
+) -> list[Shard]:
+    """Return shards with the losses recorded of their rows, in files of their own or beside them."""
+    if files and len(files) != len(opened):
+        number = count(len(opened), "file")
+        raise XentError(f"{number} of logits, {len(files)} of losses; give one of losses for each")
+    found = []
+    for shard, beside, path in zip_longest(opened, held, files):
+        place, rows = printable(path or shard.path), len(shard.logits)
+        _, array = _array(path or shard.path, arrays(path) if path else beside, name, _LOSSES)
+        array = array.with_bfloat16()
+        if str(array.dtype.newbyteorder("=")) not in formats.FORMATS:
+            raise XentError(f"{place}: losses are {array.dtype}; expected {', '.join(formats.FORMATS)}")
+        if array.size != rows:
+            numbers = f"{count(array.size, 'loss', 'losses')} for {count(rows, 'row')}"
+            hint = "; a mean or sum is for --observed" if array.size == 1 else ""
+            raise XentError(f"{place}: {numbers}; give one per row, as of reduction='none'{hint}")
+        found.append(replace(shard, losses=array.flat()))
+    return found
+
+
+def _shifted(shard: Shard) -> Shard:
+    """Return (…, T) positions with the label of the next each, the last of a sequence left out."""
+    path, (*outer, length), classes = printable(shard.path), shard.shape, shard.logits.shape[1]
+    if not outer or length < 2:  # noqa: PLR2004 - a position and the next
+        shape = (*shard.shape, classes)
+        example = f"(1, {length}, {classes})" if not outer else "T from 2 on"
+        raise XentError(
+            f"{path}: logits are of shape {shape}; --shift expects sequences, (B, T, C), {example}"
+        )
+    if shard.labels is None:
+        raise XentError(f"{path}: --shift needs labels; give --labels FILE or --labels-name NAME")
+    return replace(
+        shard,
+        logits=Positions(shard.logits, length, first=False),
+        labels=Positions(shard.labels, length, first=True),
+        shape=(*outer, length - 1),
+        names=", ".join(filter(None, [shard.names, "labels shifted by one position"])),
+    )
 
 
 def _rows(path: str, array: StoredArray, axis: int) -> StoredRows:

@@ -47,7 +47,7 @@ def _case(diagnosis: Diagnosis, rows: Sequence[WorstRow]) -> str:
     files: dict[str, list[str]] = {}
     for row in rows:
         files.setdefault(Path(row.path).name, []).append(str(row.row))
-    where = "; ".join(f"{name} {', '.join(numbers)}" for name, numbers in files.items())
+    where = "; ".join(f"{name} {', '.join(numbers)}".lstrip() for name, numbers in files.items())
     findings = dict.fromkeys(finding for row in rows for finding in row.findings)
     title = f"{count(len(rows), 'row')} of a dump: {', '.join(findings)}"
     if survey.kind != "indices":  # soft labels have to keep their sum

@@ -1,12 +1,13 @@
-"""Open files of arrays: numbers are read by position into arrays of our own; nothing is mapped or unpickled.
+"""Open files of arrays: numbers are read by position into arrays of our own; nothing is mapped.
 
 A file that is cut or written to while it is read is an error with a message, where a mapped one ends the
-process by a signal.
+process by a signal. Nothing is unpickled, but tensors of a .pt by torch, in ``torch_files``.
 """
 
 import json
 import math
 import os
+import re
 import stat
 import warnings
 import zipfile
@@ -19,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import numpy as np
 
 from xentcli import formats
+from xentcli.diagnose.torch_files import SAVE_NPZ, tensors
 from xentcli.errors import XentError, printable
 
 if TYPE_CHECKING:
@@ -32,10 +34,7 @@ _SAFETENSORS_DTYPES: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": 
     f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)
 }
 _LONGEST_HEADER: Final = 100 * 2**20  # bytes, as the format limits it
-_PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle")  # reading one runs what is in it
-_SAVE: Final = (
-    'np.savez("batch.npz", logits=logits.detach().float().cpu().numpy(), labels=labels.cpu().numpy())'
-)
+_PICKLES: Final = (".pkl", ".pickle", ".bin", ".ckpt")  # reading one runs what is in it
 _LARGE, _MOST_PACKED = 2**27, 50  # bytes; logits pack to a half at best
 _LARGE_ITEM: Final = 2**24  # bytes: of items up to here whole ones are read, and what is not asked for left
 
@@ -148,11 +147,32 @@ class StoredRows:
         return self._read(range(begin, begin + classes * self._inner, self._inner), stop - start).T
 
 
+class Positions:
+    """Rows of sequences, or their labels, without the last position of each, or without the ``first``."""
+
+    def __init__(self, rows: Any, length: int, *, first: bool) -> None:  # noqa: ANN401 - stored rows, or an array
+        self.rows, self._length, self._first = rows, length, first
+        self.dtype = rows.dtype
+        self.shape = (len(rows) // length * (length - 1), *rows.shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> "NDArray[Any]":
+        """Return rows start to stop of those that are left."""
+        start, stop, _ = rows.indices(len(self))
+        if start >= stop:
+            return self.rows[0:0]
+        begin, end = (row + row // (self._length - 1) + self._first for row in (start, stop - 1))
+        places = np.arange(begin, end + 1) % self._length
+        return self.rows[begin : end + 1][places != (0 if self._first else self._length - 1)]
+
+
 def arrays(path: str) -> Mapping[str, StoredArray]:
     """Open the arrays of a file by name; raises XentError for what is no file of arrays."""
     suffix = Path(path).suffix
     if suffix not in _READERS:
-        hint = f"; save {_SAVE}" if suffix in _PICKLES else ""
+        hint = f"; save with {SAVE_NPZ}" if suffix in _PICKLES else ""
         supported = f"unsupported file type; supported are {', '.join(_READERS)}"
         raise XentError(f"{printable(path)}: {supported}{hint}")
     try:
@@ -164,7 +184,7 @@ def arrays(path: str) -> Mapping[str, StoredArray]:
     except XentError:
         raise
     except Exception as error:
-        why = printable(" ".join(str(error).split())[:200])
+        why = printable(re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))[:200])
         raise XentError(f"{printable(path)}: is no {suffix} of plain arrays, or incomplete: {why}") from error
 
 
@@ -202,6 +222,7 @@ def _npy(file: IO[bytes], path: str, stamp: "Stamp") -> dict[str, StoredArray]:
 def _npz(file: IO[bytes], path: str, stamp: "Stamp") -> dict[str, StoredArray]:
     """Unpack an archive; raises XentError where its arrays are far larger than the file."""
     with zipfile.ZipFile(file) as archive:
+        refuse_other_packing(archive)
         size = sum(member.file_size for member in archive.infolist())
     if size > _LARGE and size > _MOST_PACKED * stamp[0]:
         packed = f"its arrays take {size // 2**20} MiB in memory, more than {_MOST_PACKED} times the file"
@@ -210,6 +231,14 @@ def _npz(file: IO[bytes], path: str, stamp: "Stamp") -> dict[str, StoredArray]:
     found = np.load(file, allow_pickle=False)
     members = {name: found[name] for name in found}
     return {name: loaded(array) for name, array in members.items() if isinstance(array, np.ndarray)}
+
+
+def refuse_other_packing(archive: zipfile.ZipFile) -> None:
+    """Raise ValueError for a member that NumPy would not write so: only these are unpacked piece by piece."""
+    if any(
+        each.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} for each in archive.infolist()
+    ):
+        raise ValueError("a member is packed by another method than those of numpy.savez")
 
 
 def _safetensors(file: IO[bytes], path: str, stamp: "Stamp") -> dict[str, StoredArray]:
@@ -277,7 +306,19 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-_READERS: Final[dict[str, _Reader]] = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
+def _torch(_: IO[bytes], path: str, stamp: "Stamp") -> dict[str, StoredArray]:
+    """Have torch unpack a file, in a process of its own."""
+    found = tensors(path, stamp[0], max(_LARGE, _MOST_PACKED * stamp[0]))
+    return {name: loaded(array) for name, array in found.items()}
+
+
+_READERS: Final[dict[str, _Reader]] = {
+    ".npy": _npy,
+    ".npz": _npz,
+    ".safetensors": _safetensors,
+    ".pt": _torch,
+    ".pth": _torch,
+}
 
 
 def _read(  # noqa: PLR0913, PLR0917 - an array in a file, and what is read of it

@@ -10,6 +10,7 @@ import numpy as np
 
 from xentcli.diagnose.columns import columns_of
 from xentcli.diagnose.dumps import Shard
+from xentcli.diagnose.recorded import NAME
 from xentcli.errors import XentError
 from xentcli.frameworks.conventions import (
     CONVENTIONS,
@@ -17,9 +18,9 @@ from xentcli.frameworks.conventions import (
     convention_of_library,
     find_convention,
 )
-from xentcli.frameworks.function import failure
+from xentcli.frameworks.function import Function, LossFunction, failure
 from xentcli.frameworks.request import request
-from xentcli.frameworks.subject import InSubprocess
+from xentcli.frameworks.subject import InSubprocess, Subject
 from xentcli.load.build import build_batch
 from xentcli.methods import arithmetic
 
@@ -38,9 +39,10 @@ Respond = Callable[["Batch"], "FloatArray"]  # a batch of n rows → their losse
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loss:
-    """The loss in question: a method of xent's, or a function.
+    """The loss in question: a method of xent's, a function, or what was recorded beside the logits.
 
     It is called with at most ``numbers`` logits at once, and with ignored rows where it ``takes_ignored``.
+    One that ``is_recorded`` is read, and never called.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Loss:
     ignore_index: int
     clip: tuple[float, float] | None
     respond: Respond
+    is_recorded: bool = False
 
     def values(self, logits: "FloatArray", labels: "NDArray[Any]", ignored: "BoolArray") -> "FloatArray":
         """Return what it gives for rows (n,), float64; raises XentError where it gives no losses."""
@@ -62,6 +65,15 @@ class Loss:
             batch = build_batch(x, labels[rows], self.dtype, ignore_index=skipped, clip=self.clip)
             values[rows] = self.respond(batch)
         return values
+
+
+def recorded_loss(dtype: str, ignore_index: int) -> Loss:
+    """Return the losses that each shard holds as the loss in question."""
+
+    def respond(_: "Batch") -> "FloatArray":
+        raise NotImplementedError
+
+    return Loss(NAME, False, True, 1, dtype, ignore_index, None, respond, is_recorded=True)
 
 
 def method_loss(method: "Method", dtype: str, ignore_index: int, clip: tuple[float, float] | None) -> Loss:
@@ -78,57 +90,86 @@ def method_loss(method: "Method", dtype: str, ignore_index: int, clip: tuple[flo
 
 
 @contextmanager
-def target_loss(
-    shards: Sequence[Shard], ignore_index: int, target: str, called: Convention, *, is_chosen: bool
+def target_loss(  # noqa: PLR0913 - a dump, a function, and how it is called
+    shards: Sequence[Shard],
+    ignore_index: int,
+    target: str | Function,
+    called: Convention,
+    *,
+    is_chosen: bool,
+    libraries: Sequence[str] = (),
 ) -> "Iterator[Loss]":
     """Start a function, in a process of its own, as the loss in question, and stop it at the end.
 
-    Unless its convention ``is_chosen`` it is called with the first row by that of each library whose arrays
-    it may expect. Where it returns one number for many rows, each row is a call, as of a mean. Raises
+    One that is no name of it is called in this process. Unless its convention ``is_chosen`` it is called with
+    an ordinary row by that of each library whose arrays it may expect: of ``libraries``, NumPy, and those
+    that it imports. Where it returns one number for many rows, each row is a call, as of a mean. Raises
     XentError where it cannot be imported, raises, or returns no losses.
     """
-    dtype = shards[0].format
-    subject = _open(shards, ignore_index, target, called, is_chosen=is_chosen)
+    dtype, name = shards[0].format, _name(target)
+    subject = _open(shards, ignore_index, target, called, None if is_chosen else (*libraries, "numpy"))
     called = replace(subject.convention, reduction=called.reduction)
 
     def respond(batch: "Batch") -> "FloatArray":
         nonlocal subject
         if (reason := subject.convention.why_unsupported(batch, subject.parameters)) is not None:
-            raise XentError(f"{target}: {reason}; {_hint(subject)}")
-        losses = _called(subject, batch, dtype, target)
+            raise XentError(f"{name}: {reason}; {_hint(subject)}")
+        losses = _called(subject, batch, dtype, name)
         if len(losses) == 1 < len(batch.logits):
-            subject.stop()
-            subject = InSubprocess(target, None, replace(called, reduction="mean"), math.inf)
-            losses = _called(subject, batch, dtype, target)
+            _stop(subject)
+            subject = _start(target, replace(called, reduction="mean"))
+            losses = _called(subject, batch, dtype, name)
         if len(losses) != len(batch.logits):
-            raise XentError(f"{target}: returned {len(losses)} losses for {len(batch.logits)} rows")
+            raise XentError(f"{name}: returned {len(losses)} losses for {len(batch.logits)} rows")
         return losses
 
     try:
         takes_ignored = "ignore_index" in subject.parameters
-        yield Loss(target, False, takes_ignored, _REQUEST_NUMBERS, dtype, ignore_index, None, respond)
+        yield Loss(name, False, takes_ignored, _REQUEST_NUMBERS, dtype, ignore_index, None, respond)
     finally:
+        _stop(subject)
+
+
+def _name(target: str | Function) -> str:
+    """Name a function in messages: by its parentheses it is no method of xent's."""
+    return target if isinstance(target, str) else f"{getattr(target, '__name__', type(target).__name__)}()"
+
+
+def _start(target: str | Function, called: Convention) -> Subject:
+    """Start a function in a process of its own; one that is no name of it is called in this process."""
+    if isinstance(target, str):
+        return InSubprocess(target, None, called, math.inf)
+    return LossFunction.build(target, None, called)
+
+
+def _stop(subject: Subject) -> None:
+    if isinstance(subject, InSubprocess):
         subject.stop()
 
 
 def _open(
-    shards: Sequence[Shard], ignore_index: int, target: str, called: Convention, *, is_chosen: bool
-) -> InSubprocess:
-    """Start a function, by a convention in which it takes a row that is no broken one."""
-    subject, kind, dtype = InSubprocess(target, None, called, math.inf), shards[0].kind, shards[0].format
+    shards: Sequence[Shard],
+    ignore_index: int,
+    target: str | Function,
+    called: Convention,
+    libraries: Sequence[str] | None,
+) -> Subject:
+    """Start a function, by a convention in which it takes a row that is no broken one; None: ``called``."""
+    subject, kind, dtype = _start(target, called), shards[0].kind, shards[0].format
     labels = {"binary": ".binary", "rows": ".rows"}.get(kind, "")
-    names = [convention_of_library(name) for name in ("numpy", *subject.libraries)]
-    names = [f"{name.partition('.')[0]}{labels}" for name in names]
+    imported = subject.libraries if isinstance(subject, InSubprocess) else ()
+    names = [convention_of_library(name) for name in (*(libraries or ()), *imported)]
+    names = [f"{name.partition('.')[0]}{labels}" for name in dict.fromkeys(names)]
     x, y = _ordinary_row(shards, ignore_index)
     batch = build_batch(x[:, 0] if kind == "binary" else x, y, dtype)
-    for name in () if is_chosen or not len(x) else [each for each in names if each in CONVENTIONS]:
-        other = InSubprocess(target, None, find_convention(name, target, None), math.inf)
+    for name in () if libraries is None or not len(x) else [each for each in names if each in CONVENTIONS]:
+        other = _start(target, find_convention(name, ""))
         if other.convention.why_unsupported(batch, other.parameters) is None:
             response = other.respond(request(batch, dtype, "none", other.convention))
             if "losses" in response:
-                subject.stop()
+                _stop(subject)
                 return other
-        other.stop()
+        _stop(other)
     return subject
 
 
@@ -144,12 +185,13 @@ def _ordinary_row(shards: Sequence[Shard], ignore_index: int) -> "tuple[FloatArr
     return shards[0].logits[:1], shards[0].labels[:1]
 
 
-def _called(subject: InSubprocess, batch: "Batch", dtype: str, target: str) -> "FloatArray":
+def _called(subject: Subject, batch: "Batch", dtype: str, name: str) -> "FloatArray":
     response = subject.respond(request(batch, dtype, "none", subject.convention))
     if (failed := failure(response)) is not None and "losses" not in response:
-        raise XentError(f"{target}: {failed}; {_hint(subject)}")
+        raise XentError(f"{name}: {failed}; {_hint(subject)}")
     return np.array(response["losses"], np.float64)
 
 
-def _hint(subject: InSubprocess) -> str:
-    return f"is its convention {subject.convention.name}? Give --convention NAME"
+def _hint(subject: Subject) -> str:
+    way = "--convention NAME" if isinstance(subject, InSubprocess) else "convention="
+    return f"is its convention {subject.convention.name}? Give {way}"

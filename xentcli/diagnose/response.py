@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from xentcli.diagnose.distribution import exact_mean
+from xentcli.diagnose.recorded import Relation, relation_of
 from xentcli.diagnose.summary import STATES
 from xentcli.diagnose.survey import Survey
 
@@ -22,7 +23,8 @@ class Response:
     """What the loss in question makes of a dump: in how many rows it is nan, infinite, or off.
 
     ``off`` are those finite and off by more than 1 %, visibly. ``mean`` and ``total`` are those of the rows
-    that count, and ``zeros`` is the number of those where it is 0 and the true loss is not.
+    that count, and ``zeros`` is the number of those where it is 0 and the true loss is not. ``relation`` is
+    what lies between a recorded loss and the true one in all rows, None where nothing does.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Response:
     mean: float
     total: float
     zeros: int
+    is_recorded: bool = False
+    relation: Relation | None = None
 
     @property
     def failing(self) -> int:
@@ -60,7 +64,21 @@ def response_of(survey: Survey) -> Response | None:
     elif not nan:
         total = exact_mean(found.total, 1)
         mean = exact_mean(found.total, number) if number else math.nan
-    return Response(loss.name, loss.is_method, nan, infinite, off, mean, total, found.zeros)
+    relation = relation_of(found.shared, _counts(survey, number)) if loss.is_recorded else None
+    return Response(
+        loss.name, loss.is_method, nan, infinite, off, mean, total, found.zeros, loss.is_recorded, relation
+    )
+
+
+def _counts(survey: Survey, number: int) -> "list[tuple[str, int]]":
+    """Return what the sum of losses may have been divided by, the likeliest first, with its words."""
+    shape = survey.shards[0].shape or (survey.rows,)
+    return [
+        ("the number of rows that count", number),
+        ("the number of rows", survey.rows),
+        ("the number of sequences, the batch's size", shape[0]),
+        ("the length of a sequence", shape[-1]),
+    ]
 
 
 def _is_same(one: float, other: float) -> bool:

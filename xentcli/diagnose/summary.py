@@ -15,6 +15,7 @@ import numpy as np
 from xentcli.diagnose.columns import columns_of
 from xentcli.diagnose.distribution import NO_NUMBERS, Distribution, distribution_of, exact_sum
 from xentcli.diagnose.evaluated import is_wrong, visible
+from xentcli.diagnose.recorded import NOTHING, Shared, shared_by
 from xentcli.diagnose.rules import RowRule, Severity
 from xentcli.formats import FORMATS
 
@@ -105,7 +106,8 @@ class Labels:
 class Responses:
     """What the loss in question gives: the rows of each of ``STATES``, the finite values' sum, the extremes.
 
-    ``zeros`` is the number of rows where it is 0 and the true loss is not.
+    ``zeros`` is the number of rows where it is 0 and the true loss is not, and ``shared`` what lies between a
+    recorded loss and the true one in all rows.
     """
 
     states: Mapping[str, Tally] = field(default_factory=dict)
@@ -113,6 +115,7 @@ class Responses:
     smallest: float = math.inf
     largest: float = -math.inf
     zeros: int = 0
+    shared: Shared = NOTHING
 
     def merge(self, other: "Responses", most: int) -> "Responses":
         """Return the responses of the rows of both."""
@@ -122,6 +125,7 @@ class Responses:
             min(self.smallest, other.smallest),
             max(self.largest, other.largest),
             self.zeros + other.zeros,
+            self.shared.merge(other.shared),
         )
 
 
@@ -254,7 +258,12 @@ class _Part:
         asked = ~self.columns.invalid(self.question.rules)
         if not loss.takes_ignored:
             asked &= ~self.columns.ignored
-        given = loss.values(logits[asked], labels[asked], self.columns.ignored[asked])
+        if loss.is_recorded:
+            start = self.first - self.shard.first
+            own = self.shard.losses[start : start + len(logits)]
+            given = own[asked].astype(np.float64)
+        else:
+            given = loss.values(logits[asked], labels[asked], self.columns.ignored[asked])
         self.response[asked] = given
         is_off = is_wrong(self.response, self.columns.loss, self.shard.format)
         kinds = [~asked, np.isnan(self.response), np.isinf(self.response), is_off]
@@ -270,7 +279,16 @@ class _Part:
             float(np.fmin.reduce(given, initial=np.inf)),
             float(np.fmax.reduce(given, initial=-np.inf)),
             int(((self.response == 0) & (self.columns.loss > 0)).sum()),
+            self._shared(logits, labels) if loss.is_recorded else NOTHING,
         )
+
+    def _shared(self, logits: "FloatArray", labels: "NDArray[Any]") -> Shared:
+        """Return what recorded losses have in common with the true ones in the rows that count."""
+        count = (self.state >= 0) & ~self.columns.ignored
+        dtypes = (self.shard.format, str(self.shard.losses.dtype.newbyteorder("=")))
+        classes = labels[count] if self.shard.kind == "indices" else None
+        eps = max(FORMATS[dtype].eps for dtype in dtypes)
+        return shared_by(logits[count], classes, self.columns.loss[count], self.response[count], eps)
 
     def _labels(self, labels: "NDArray[Any]", classes: int) -> Labels:
         """Sum up class indices (n,)."""

@@ -105,7 +105,7 @@ def survey(  # noqa: PLR0913 - a dump, and what is asked of it
     parts = [part for shard in placed for part in _parts(shard)]
     try:
         # A function may remember its calls: it is called in the order of rows.
-        for_each(parts, read, None if loss is None or loss.is_method else 1)
+        for_each(parts, read, None if loss is None or loss.is_method or loss.is_recorded else 1)
         complete = True
     except KeyboardInterrupt:
         pass

@@ -9,7 +9,7 @@ from xentcli.errors import CaseError, Refused, Unavailable, XentError, printable
 from xentcli.load.build import build_batch
 from xentcli.load.checks import MOST_EXAMPLES, Values
 from xentcli.load.document import Document, Mapping
-from xentcli.load.fields import MOST_REPEATED, Fields
+from xentcli.load.fields import MOST_REPEATED, Fields, Room
 from xentcli.load.keys import ABOUT, BATCH, KEY_NAMES, KEYS
 from xentcli.methods import arithmetic
 from xentcli.model import About, Case, Numerics
@@ -39,33 +39,34 @@ def load_all(
     A case of a folder that needs a library which is not installed is skipped.
     """
     cases: list[Case] = []
-    all_problems, numbers, examples = list(problems), MOST_REPEATED, MOST_EXAMPLES
+    all_problems, room = list(problems), _room()
     for source in sources:
         try:
-            cases.append(load(source, overrides))
+            cases.append(load(source, overrides, room))
         except Refused as refused:
             if source.named or not isinstance(refused, Unavailable):
                 all_problems.extend(refused.problems)
             continue
-        # Of two bytes a number or less: more are repeated, as in 0 x 100, and cost nobody the typing.
-        logits, typed = cases[-1].batch.logits, len(source.data) // 2
-        numbers, examples = numbers - max(0, logits.size - typed), examples - max(0, len(logits) - typed)
-        if min(numbers, examples) < 0:
-            limit = (
-                f"{MOST_REPEATED} repeated numbers" if numbers < 0 else f"{MOST_EXAMPLES} repeated examples"
-            )
-            problem = f"with it the cases of this call have more than {limit}; name fewer cases at once"
+        # An example of two bytes or less is a repeated one.
+        room.examples -= max(0, len(cases[-1].batch.logits) - len(source.data) // 2)
+        if room.examples < 0:
+            limit = f"more than {MOST_EXAMPLES} repeated examples"
+            problem = f"with it the cases of this call have {limit}; name fewer cases at once"
             raise Refused([*all_problems, CaseError(source.path, problem)])
     if all_problems:
         raise Refused(all_problems)
     return cases
 
 
-def load(source: "Source", overrides: Overrides | None = None) -> Case:
-    """Load one case; raises Refused with all its problems."""
+def _room() -> Room:
+    return Room(MOST_REPEATED, MOST_EXAMPLES)
+
+
+def load(source: "Source", overrides: Overrides | None = None, room: Room | None = None) -> Case:
+    """Load one case; raises Refused with all its problems. ``room`` is what a call may still repeat."""
     overrides = overrides or Overrides()
     doc = Document(source.path, source.data)
-    values = _read(Fields(doc), overrides)
+    values = _read(Fields(doc, room or _room()), overrides)
     numerics = _numerics(values, overrides)
     for key in KEYS:
         if key.rows_only and values.is_binary and key.name in values.entries:

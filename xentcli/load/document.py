@@ -17,6 +17,7 @@ _MAX_DEPTH = 8
 _TOO_DEEP = f"nested more than {_MAX_DEPTH} deep; a case needs 3"
 _MOST_NODES = 1_000_000
 _MOST_PROBLEMS = 1000  # then reading stops
+_LONGEST_QUOTE = 40  # characters of a value in a message
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it
 _TAGS = re.compile("^%TAG", re.MULTILINE)  # libyaml compares each with all before it
 # All but the printable characters of YAML 1.1.
@@ -157,10 +158,10 @@ class Document:
         at = place.line, place.column, place.width
         tag: str | None = getattr(event, "tag", None)
         if isinstance(event, yaml.AliasEvent):
-            self.refuse(place, f"aliases are not expanded; write the value of *{event.anchor} out")
+            self.refuse(place, f"aliases are not expanded; write the value of *{cut(str(event.anchor))} out")
         elif tag is not None:
             short = tag.replace("tag:yaml.org,2002:", "!!")
-            self.refuse(place, f"the tag {short} is not supported; remove it")
+            self.refuse(place, f"the tag {cut(short)} is not supported; remove it")
         if isinstance(event, yaml.SequenceStartEvent):
             return Sequence(*at)
         if isinstance(event, yaml.MappingStartEvent):
@@ -168,6 +169,11 @@ class Document:
         if isinstance(event, yaml.ScalarEvent) and tag is None:
             return Scalar(*at, event.value, not event.style)
         return place
+
+
+def cut(text: str) -> str:
+    """Return a text for a message; cut where it is too long."""
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
 
 
 def _place(start: Any = None, end: Any = None) -> Node:  # noqa: ANN401 - a mark of either parser

@@ -24,7 +24,6 @@ _NO_TEXT = ("null", "~", "true", "false")
 _LONGEST_NUMBER = 800  # characters: more than any float64 has digits
 _LARGEST_EXPONENT = 400  # of an expectation or an integer; float64 ends at 1.8e308 and 4.9e-324
 _LARGEST_INTEGER = 2**64  # no label of a program is larger: the widest are unsigned, of 64 bits
-_LONGEST_QUOTE = 40  # characters of a value in a message
 LONGEST_TEXT = 1000  # characters of a title or an address: a dozen lines of a terminal
 _FEW = 5  # allowed words that a message lists in full
 MOST_REPEATED = 600_000  # numbers that 0 x 100 makes: logits and labels of the largest vocabularies
@@ -40,12 +39,19 @@ class Table:
     nodes: tuple[Node, ...]
 
 
+@dataclasses.dataclass(slots=True)
+class Room:
+    """What the cases of one call may still repeat."""
+
+    numbers: int
+    examples: int
+
+
 class Fields:
     """Reads the nodes of one document. Every method returns None where it refused the node."""
 
-    def __init__(self, doc: Document) -> None:
-        self.doc = doc
-        self._repeated = 0
+    def __init__(self, doc: Document, room: Room) -> None:
+        self.doc, self.room = doc, room
 
     def refuse(self, node: Node, problem: str) -> None:
         """Note a problem at a node; an alias or a tagged value has its own already."""
@@ -244,12 +250,11 @@ class Fields:
         for item in items:
             repeated = _REPEATED.fullmatch(item.text) if isinstance(item, Scalar) and item.plain else None
             times = int(repeated[2]) if repeated else 1
-            if self._repeated + times * bool(repeated) > MOST_REPEATED:
-                self.refuse(
-                    item, f"more than {MOST_REPEATED} repeated numbers; type them, or dump the logits"
-                )
+            if repeated and times > self.room.numbers:
+                limit = f"more than {MOST_REPEATED} repeated numbers in the cases of a call"
+                self.refuse(item, f"{limit}; type them, dump the logits or name fewer cases")
                 return None
-            self._repeated += times * bool(repeated)
+            self.room.numbers -= times if repeated else 0
             number = Scalar(item.line, item.column, item.width, repeated[1], plain=True) if repeated else item
             value = self.number(number)
             nodes += [number] * times
@@ -286,5 +291,4 @@ def _exponent(text: str) -> int:
 
 def quote(node: Node) -> str:
     """Return a value as written, for a message; cut where it is too long."""
-    text = node.text if isinstance(node, Scalar) else "this"
-    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+    return document.cut(node.text) if isinstance(node, Scalar) else "this"

@@ -105,7 +105,7 @@ def _paths(argument: str) -> Sequence[Path | None]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the case files of a folder and of those below it, but none that is hidden or a pipe or device."""
+    """Yield the case files of a folder and of those below it, no hidden ones, and nothing that is no file."""
 
     def refuse(error: OSError) -> None:
         raise _refusal(str(error.filename or folder), error) from error

@@ -18,11 +18,18 @@ if TYPE_CHECKING:
 
 
 def render(parts: Sequence["Part"], form: str, screen: Screen) -> str:
-    """Render parts in a format; a table that is not for a terminal is plain; csv and json have sheets."""
+    """Render parts in a format; a table that is not for a terminal is plain; csv and json have sheets.
+
+    ``html`` is for a notebook, and no format of the command line.
+    """
     if form == "table" and screen.is_terminal:
         from xentcli.show import table
 
         return table.render(parts, screen)
+    if form == "html":
+        from xentcli.show import html
+
+        return html.render(parts)
     if form == "markdown":
         from xentcli.show import markdown
 

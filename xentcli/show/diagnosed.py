@@ -169,6 +169,15 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
                 "infinite": response.infinite,
                 "off": response.off,
                 "mean": json_number(response.mean, "float64"),
+                "relation": None
+                if response.relation is None
+                else {
+                    "kind": response.relation.kind,
+                    "value": json_number(response.relation.value, "float64"),
+                    "definition": response.relation.definition,
+                    "cause": response.relation.cause,
+                    "remedy": response.relation.remedy,
+                },
             },
             "findings": [
                 {

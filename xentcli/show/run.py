@@ -42,11 +42,11 @@ _WHAT: Final = ("loss", "expected", "reproduced", "verdict", "ulps", "gradient")
 
 def render_run(results: Sequence[Result], form: str, screen: Screen, *, verbose: bool) -> str:
     """Render what ``xent run`` shows: for people, or every digit for programs."""
-    if form not in SHEET_FORMATS:
+    if form not in {*SHEET_FORMATS, "html"}:
         return render_results(results, form)
     if form == "csv":
         return render([_long_table(results)], form, screen)
-    verbose = verbose or form != "table"
+    verbose = verbose or form not in {"table", "html"}
     width = screen.width if form == "table" else None
     if verbose or len(results) <= _DETAILED:
         parts = [part for result in results for part in _case(result, width, verbose=verbose)]

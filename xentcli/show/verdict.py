@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.diagnose.answer import causes, failing_methods, failing_rows, matches, means, shows
+from xentcli.diagnose.recorded import NAME
 from xentcli.diagnose.rules import Severity
 from xentcli.diagnose.summary import LEADING
 from xentcli.errors import count, printable
@@ -63,11 +64,14 @@ def verdict(diagnosis: "Diagnosis", observed: str | None = None) -> str:
     survey = diagnosis.survey
     if not survey.rows:
         return "The dump has no rows."
-    said = _said(diagnosis, observed if survey.complete else None)
+    said = _said(diagnosis, observed if survey.complete else None) + _of_step(diagnosis)
+    said = said[:1].upper() + said[1:] if said.startswith(NAME) else said
     if not survey.complete:
         ended = "Stopped" if survey.stopped else "Interrupted"
         said = f"{ended} after {survey.rows} of {count(diagnosis.total, 'row')}. {said}"
-    if not survey.labelled:
+    if not survey.labelled and not survey.shards[0].path:
+        said += " Labels are unknown: give labels."
+    elif not survey.labelled:
         holds = f"{printable(survey.shards[0].path)} holds {survey.shards[0].holds or 'no other array'}"
         said += f" Labels are unknown ({holds}): give --labels FILE or --labels-name NAME."
     return said
@@ -106,6 +110,19 @@ def _said(diagnosis: "Diagnosis", observed: str | None) -> str:
     return broken or _of_methods(diagnosis)
 
 
+def _of_step(diagnosis: "Diagnosis") -> str:
+    """Say that labels fit another position, and what to pass."""
+    step = diagnosis.out_of_step
+    if step is None:
+        return ""
+    means = f"their mean loss is {step.mean:.3g}"
+    if step.shifted:
+        unshifted = f"{step.other:.3g} without --shift"
+        return f" But the labels fit only unshifted: {means}, and {unshifted}: leave it out."
+    shifted = f"{step.other:.3g} where each position has the label of the next"
+    return f" But the labels fit only shifted, as of a causal model: {means}, and {shifted}: pass --shift."
+
+
 def _of_every_row(diagnosis: "Diagnosis") -> str | None:
     """Say what befalls every row alike: none counts, or all are nan."""
     survey, rules = diagnosis.survey, {rule.finding: rows for rule, rows in diagnosis.rules.items()}
@@ -135,6 +152,8 @@ def _of_methods(diagnosis: "Diagnosis") -> str:
         said.insert(0, "No row is broken.")
     if said:
         return " ".join(said)
+    if diagnosis.out_of_step is not None:
+        return "No row is broken."
     if "ignored-class-is-frequent" in findings:
         ignored = f"the ignored class {survey.ignore_index} is the most frequent label"
         share = f"{survey.summary.ignored} of {survey.rows}"
@@ -154,6 +173,11 @@ def _of_response(diagnosis: "Diagnosis") -> str:
     states = (("nan", response.nan), ("inf", response.infinite), ("off by more than 1 %", response.off))
     clauses = [f"{how} on {rows}" for how, rows in states if rows]
     name = printable(response.name)
+    if response.relation is not None:
+        said = f"In every row {name} is {response.relation.definition}: {response.relation.cause}."
+        clauses = clauses[: len(clauses) - bool(response.off)]
+        more = f" It is {joined(clauses)} of {count(diagnosis.survey.rows, 'row')}." if clauses else ""
+        return f"{said}{more} {response.relation.remedy}"
     if not clauses:
         others = "the others" if Severity.BROKEN in diagnosis.harmed else f"all {diagnosis.survey.rows} rows"
         zeros = response.zeros
@@ -163,7 +187,7 @@ def _of_response(diagnosis: "Diagnosis") -> str:
     rows = f"{joined(clauses)} of {count(diagnosis.survey.rows, 'row')}"
     named = f"{name} is {rows}"
     named += f": {_named(failing, response.failing, diagnosis)}." if failing else "."
-    is_mistake = not response.is_method and 2 * response.off > diagnosis.survey.rows
+    is_mistake = not (response.is_method or response.is_recorded) and 2 * response.off > diagnosis.survey.rows
     return f"{named} 'xent check {name}' names the mistake." if is_mistake else named
 
 
@@ -181,6 +205,8 @@ def _of_observed(diagnosis: "Diagnosis", observed: str) -> str:
     if broken:
         return f"{observed} is the loss{by} of the rows that have one. {broken}"
     said = f"{observed} is the loss of these rows{by}: the dump is the batch you saw."
+    if response is not None and response.relation is not None:
+        return f"{said} {_of_response(diagnosis)}"
     is_right = response is None or not response.failing
     return said if is_right else f"{said} But {_of_response(diagnosis)}"
 
@@ -220,7 +246,8 @@ def _of_other_rows(diagnosis: "Diagnosis", word: str) -> str:
 
 def _why_not(diagnosis: "Diagnosis", observed: str) -> str:
     """Say what may be why another loss was seen."""
-    if diagnosis.response is not None and diagnosis.response.failing:
+    response = diagnosis.response
+    if response is not None and (response.failing or response.relation is not None):
         return _of_response(diagnosis)
     for rule, rows in diagnosis.rules.items():
         if rule.clip is not None and shows(observed, -math.log(rule.clip[0])):

@@ -28,9 +28,10 @@ def labels_not_normalised(e: "Evidence") -> bool:
     if e.batch.binary or e.batch.indices is not None:  # one-hot, ignored or invalid
         return False
     labels = e.batch.labels[e.row]
-    return (
-        abs(exact_sum(labels.astype(np.float64).tolist()) - 1) > len(labels) * FORMATS[str(labels.dtype)].eps
-    )
+    if not np.isfinite(labels).all():  # of a dump; a case has none
+        return True
+    total = exact_sum(labels.astype(np.float64).tolist())
+    return abs(total - 1) > len(labels) * FORMATS[str(labels.dtype)].eps
 
 
 def _reduced_value_overflows(r: "Reduction") -> bool:
@@ -149,6 +150,14 @@ rounded_logits: Final = Finding(  # a case has its logits as they are stored: on
     source=BLANCHARD,
     case="rounded-logits",
 )
+labels_out_of_step: Final = Finding(  # a case has no sequences: only in a dump is it detected
+    "labels-out-of-step",
+    short="the labels fit the logits of another position",
+    cause="The labels of sequences fit when shifted by one position: a causal model predicts the next token.",
+    remedy="Judge position t with the label of position t + 1, and shift once: in the loss or in the data.",
+    source="https://github.com/huggingface/transformers/issues/3711",
+    case="labels-out-of-step",
+)
 FINDINGS: Final = (
     labels_not_normalised,
     value_overflows_dtype,
@@ -160,4 +169,5 @@ FINDINGS: Final = (
     empty_mean,
     ignored_class_is_frequent,
     rounded_logits,
+    labels_out_of_step,
 )

@@ -1,0 +1,309 @@
+"""``watch``: what it raises for, what it says, what it saves; with NumPy's arrays, as all libraries do."""
+
+import json
+import math
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Xent
+
+from xentcli.bridge import save
+from xentcli.bridge.options import MEMORY, BadLoss, BadLossWarning
+from xentcli.bridge.watch import watch
+from xentcli.errors import XentError
+
+inf, nan = math.inf, math.nan
+N, C = 64, 10
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xentcli.bridge.capture.FILES", save.Files())
+    for remembered in (MEMORY.calls, MEMORY.good, MEMORY.rows):
+        remembered.clear()
+
+
+def batch() -> tuple[Any, Any]:
+    random = np.random.default_rng(0)
+    return random.normal(size=(N, C)).astype(np.float32), random.integers(0, C, N)
+
+
+def loss_of(x: Any, k: Any, *, is_naive: bool = False) -> Any:
+    """Return the mean of the losses of rows that are not ignored; a label that is no class wraps."""
+    rows = k != -100
+    x, k = x[rows].astype(np.float32), k[rows] % x.shape[1]
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if is_naive:
+            e = np.exp(x - x.max(axis=1, keepdims=True))
+            p = e / e.sum(axis=1, keepdims=True)
+            return -(np.eye(x.shape[1], dtype=np.float32)[k] * np.log(p)).sum(axis=1).mean()
+        top = x.max(axis=1, keepdims=True)
+        return (np.log(np.exp(x - top).sum(axis=1)) - (x - top)[np.arange(len(k)), k]).mean()
+
+
+def changed(row: int, column: int | None, value: float) -> tuple[Any, Any]:
+    """Return the batch with a logit, or without a column a label, set to a value."""
+    x, k = batch()
+    if column is None:
+        k[row] = value
+    else:
+        x[row, column] = value
+    return x, k
+
+
+BAD = {
+    "infinite": (*changed(12, 7, inf), "loss is nan: infinite-logit in 1 of 64 rows (row 12, class 7)"),
+    "nan": (*changed(5, 2, nan), "loss is nan: nan-logit in 1 of 64 rows (row 5, class 2)"),
+    "label": (
+        *changed(9, None, 77),
+        "but means nothing: label-out-of-range in 1 of 64 rows (row 9, label 77)",
+    ),
+    "ignored": (
+        batch()[0],
+        np.full(N, -100),
+        "loss is nan: empty-mean, all 64 labels are ignored (-100)",
+    ),
+    "weights": (
+        np.full((N, C), nan, np.float32),
+        batch()[1],
+        "loss is nan: nan-logit in every row of 64: the fault lies before the loss, in the weights",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_loss_is_raised_with_its_cause_and_saved(xent: Xent, name: str) -> None:
+    x, k, said = BAD[name]
+
+    with pytest.raises(BadLoss) as raised:
+        watch(loss_of(x, k), x, k, step=812)
+
+    message, path = str(raised.value), "xent-000812.npz"
+    assert message.startswith("step 812: loss is ")
+    assert said in message
+    assert message.endswith(f"; saved {path}; look: xent diagnose {path}")
+    assert (raised.value.step, raised.value.rank, raised.value.path) == (812, None, path)
+    run = xent("diagnose", path, "--format", "json")
+    findings = [each["finding"] for each in json.loads(run.out)["findings"] if each["severity"] == "broken"]
+    assert tuple(findings) == raised.value.findings
+    assert sorted(entry.name for entry in Path().iterdir()) == [path]
+
+
+def test_a_good_loss_is_returned_as_it_is_and_nothing_is_written() -> None:
+    x, k = batch()
+    loss = loss_of(x, k)
+
+    assert watch(loss, x, k) is loss
+    assert list(Path().iterdir()) == []
+
+
+def test_a_formula_that_fails_on_rows_that_are_right_is_named() -> None:
+    x, k = batch()
+    x[3, (k[3] + 1) % C] = -200
+
+    with pytest.raises(
+        BadLoss, match=r"^loss is nan: zero-times-infinity in 1 of 64 rows \(row 3, class \d\), as in"
+    ) as raised:
+        watch(loss_of(x, k, is_naive=True), x, k)
+
+    assert "the formula naive; no row is broken; saved xent.npz" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (
+            -0.5,
+            "loss is negative, -0.5: no row of 64 is broken, so it is the formula: 'xent check' looks at it",
+        ),
+        (0.0, "loss is 0, but the true mean is 2.77"),
+        (-inf, "loss is -inf: "),
+    ],
+)
+def test_a_loss_that_cannot_be_is_bad_whatever_the_rows(loss: float, said: str) -> None:
+    with pytest.raises(BadLoss, match=re.escape(said)):
+        watch(np.float32(loss), *batch())
+
+
+def test_a_loss_of_zero_is_good_where_the_truth_is_zero() -> None:
+    x = np.where(np.arange(C) == 1, 0, -inf) * np.ones((N, 1))
+
+    assert watch(0.0, x, np.ones(N, int)) == 0
+
+
+@pytest.mark.parametrize("zeros", [N, N - 1])
+def test_losses_are_bad_when_all_of_them_are_zero(zeros: int) -> None:
+    x, k = batch()
+    losses = np.where(np.arange(N) < zeros, 0, 1.0)
+
+    if zeros == N:
+        with pytest.raises(BadLoss, match="loss is 0, but the true mean is"):
+            watch(losses, x, k)
+    else:
+        assert watch(losses, x, k) is losses
+
+
+def test_the_offending_rows_are_kept_with_their_neighbours_and_context_and_all_their_digits() -> None:
+    x, k, _ = BAD["infinite"]
+    ids, sequences = np.arange(N) + 1000, np.arange(N // 4)
+
+    with pytest.raises(BadLoss):
+        watch(loss_of(x, k), x, k, step=1, context={"ids": ids, "sequence": sequences, "rate": 0.1})
+
+    with np.load("xent-000001.npz") as file:
+        rows = file["rows"]
+        assert set(range(8, 17)) <= set(rows.tolist())
+        assert len(rows) < N
+        assert np.array_equal(file["logits"], x[rows])
+        assert np.array_equal(file["labels"], k[rows])
+        assert np.array_equal(file["ids"], ids[rows])
+        assert np.array_equal(file["sequence"], rows // 4)
+        assert file["rate"] == 0.1
+        meta = json.loads(str(file["meta"]))
+    assert (meta["schema"], meta["step"], meta["rank"], meta["dtype"]) == ("xent.batch/1", 1, None, "float32")
+    assert (meta["shape"], meta["loss"], meta["ignore_index"]) == ([N, C], ["nan"], -100)
+
+
+def test_all_rows_can_be_kept_and_new_makes_a_case_of_a_file(xent: Xent) -> None:
+    x, k, _ = BAD["nan"]
+
+    with pytest.raises(BadLoss) as raised:
+        watch(loss_of(x, k), x, k, keep="all", dir="dumps/of/today")
+
+    assert raised.value.path == str(Path("dumps/of/today/xent.npz"))
+    with np.load(raised.value.path) as file:
+        assert np.array_equal(file["logits"], x, equal_nan=True)
+    assert xent("new", "--from", raised.value.path, "case.yaml").code == 0
+    assert "nan-logit" in xent("run", "case.yaml", "--methods", "sparse").out
+
+
+@pytest.mark.parametrize("on", ["warn", "skip"])
+def test_instead_of_raising_it_can_warn_or_return_zero(on: str) -> None:
+    x, k, said = BAD["infinite"]
+
+    with pytest.warns(BadLossWarning, match=re.escape(said)) as warned:
+        loss = watch(loss_of(x, k), x, k, on=on)
+
+    assert warned[0].filename == __file__
+    assert loss == 0 if on == "skip" else math.isnan(loss)
+
+
+def test_at_most_so_many_files_are_written_and_none_is_replaced() -> None:
+    x, k, _ = BAD["nan"]
+    Path("xent-000007.npz").write_bytes(b"mine")
+    messages = []
+    for _ in range(3):
+        with pytest.raises(BadLoss) as raised:
+            watch(loss_of(x, k), x, k, step=7, most=2)
+        messages.append(str(raised.value))
+
+    assert "saved xent-000007-2.npz" in messages[0]
+    assert "saved xent-000007-3.npz" in messages[1]
+    assert messages[2].endswith("; not saved, for 2 files are (most=2)")
+    assert Path("xent-000007.npz").read_bytes() == b"mine"
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_and_hides_no_cause() -> None:
+    x, k, said = BAD["nan"]
+    Path("file").write_text("", encoding="utf-8")
+
+    with pytest.raises(BadLoss) as raised:
+        watch(loss_of(x, k), x, k, dir="file")
+
+    assert said in str(raised.value)
+    assert "; cannot be saved in file: " in str(raised.value)
+
+
+@pytest.mark.parametrize(("step", "looked_at"), [(None, [0, 3, 6]), (4, [2, 5]), (3, [0, 3, 6])])
+def test_every_so_many_steps_are_looked_at(step: int | None, looked_at: list[int]) -> None:
+    x, k, _ = BAD["nan"]
+    raised = []
+    for call in range(7):
+        try:
+            watch(nan, x, k, every=3, step=None if step is None else step + call, most=0)
+        except BadLoss:
+            raised.append(call)
+
+    assert raised == looked_at
+
+
+def test_it_remembers_the_last_good_loss_and_step() -> None:
+    x, k = batch()
+    watch(loss_of(x, k), x, k, step=811)
+
+    with pytest.raises(BadLoss, match=r"; the last good loss was 2\.77\d+, at step 811; saved"):
+        watch(nan, *BAD["weights"][:2], step=812)
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+@pytest.mark.parametrize("is_soft", [False, True])
+def test_classes_are_on_the_last_axis_or_the_second(axis: int, is_soft: bool) -> None:
+    random = np.random.default_rng(1)
+    x, k = random.normal(size=(2, 3, 4, C)).astype(np.float32), random.integers(0, C, (2, 3, 4))
+    x[1, 2, 3, 7] = inf
+    labels: Any = np.eye(C, dtype=np.float32)[k] if is_soft else k
+    if axis == 1:
+        x = np.moveaxis(x, -1, 1)
+        labels = np.moveaxis(labels, -1, 1) if is_soft else labels
+    if is_soft and axis == 1:
+        return  # probabilities of the logits' shape have their classes on the last axis
+
+    with pytest.raises(BadLoss, match=r"infinite-logit in 1 of 24 rows \(row 23, class 7\)"):
+        watch(nan, x, labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on": "stop"}, "on='stop': expected one of 'raise', 'warn', 'skip'"),
+        ({"keep": "some"}, "keep='some': expected one of 'rows', 'all'"),
+        ({"every": 0}, "every=0, most=10: expected 1 or more, 0 or more"),
+        ({"labels": np.zeros(3, int)}, "labels of shape (3,) do not go with logits of shape (64, 10)"),
+        ({"labels": None}, "give logits and labels, or hidden, weight and labels"),
+        ({"hidden": np.zeros((N, 3))}, "give logits and labels, or hidden, weight and labels"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(options: dict[str, Any], message: str) -> None:
+    x, k = batch()
+
+    with pytest.raises(XentError, match=re.escape(message)) as raised:
+        watch(1.0, x, **{"labels": k, **options})
+
+    assert not isinstance(raised.value, BadLoss)
+
+
+def test_of_hidden_states_and_weights_logits_are_made() -> None:
+    random = np.random.default_rng(2)
+    hidden, weight = random.normal(size=(N, 4)), random.normal(size=(C, 4))
+    hidden[6, 1] = inf
+
+    with pytest.raises(BadLoss, match=r"in 1 of 64 rows \(row 6, class"):
+        watch(nan, hidden=hidden, weight=weight, labels=batch()[1])
+
+
+def test_one_file_of_many_threads_is_whole() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    x, k, _ = BAD["nan"]
+
+    def look(_: int) -> str | None:
+        try:
+            watch(nan, x, k, step=1, most=40)
+        except BadLoss as bad:
+            return bad.path
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(look, range(24)))
+
+    assert len(set(paths)) == 24
+    for path in paths:
+        assert path is not None
+        with np.load(path) as file:
+            assert len(file["logits"]) == len(file["rows"])

@@ -1,0 +1,211 @@
+"""Why the loss of a step is bad, and which of its rows show it: in NumPy, when it is known to be bad."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from xentcli.bridge.options import MEMORY, BadLoss, Options
+from xentcli.bridge.save import FILES, Batch, save
+from xentcli.diagnose.answer import failing_rows
+from xentcli.diagnose.diagnosis import Diagnosis, WorstRow, diagnosis_of
+from xentcli.diagnose.dumps import Shard
+from xentcli.diagnose.rules import Severity
+from xentcli.diagnose.survey import survey
+from xentcli.errors import count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+_WORTHLESS: Final = {"empty-mean", "label-out-of-range"}  # of which a library makes a plausible number
+_BEFORE: Final = "the fault lies before the loss, in the weights, the input or the step before"
+_OFFENDING: Final = 16  # rows that are kept of each finding
+_NEIGHBOURS: Final = 4  # rows that are kept before and after the worst one
+_PREVIOUS: Final = 64  # rows that are kept of the last good step
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """A step as it is seen in memory: its loss, its logits as rows, its labels.
+
+    ``loss`` () or (N,), float64; ``logits`` (N, C) are read by slices of rows; ``labels`` (N,) or (N, C).
+    ``dtype`` and ``shape`` are those of the logits there; bfloat16 may come here as float32.
+    ``step`` and ``rank`` are None where they are unknown. ``gradient`` (N,) says which rows of the logits'
+    gradient are not finite, None where it was not looked at.
+    """
+
+    loss: "NDArray[np.float64]"
+    logits: Any
+    labels: "NDArray[Any]"
+    dtype: str
+    shape: tuple[int, ...]
+    step: int | None = None
+    rank: int | None = None
+    context: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
+    gradient: "NDArray[np.bool_] | None" = None
+
+    @property
+    def place(self) -> str:
+        """Name the step, as ``step 812, rank 3: ``."""
+        where = [] if self.step is None else [f"step {self.step}"]
+        where += [] if self.rank is None else [f"rank {self.rank}"]
+        return ", ".join(where) + ": " if where else ""
+
+
+def judge(seen: Step, options: Options) -> BadLoss | None:
+    """Return why a loss is bad, with its rows saved; None where it is right though it is 0.
+
+    Raises XentError for logits, labels or a loss that do not go together.
+    """
+    shard = Shard("", seen.logits, seen.labels)
+    diagnosis = diagnosis_of(survey([shard], options.ignore_index, most=_OFFENDING))
+    what = _what(seen, diagnosis)
+    if what is None:
+        return None
+    cause = _cause(seen, diagnosis)
+    said, path = f"{seen.place}{what}: {cause.sentence}{_before(options)}", None
+    if not FILES.reserve(options.folder, options.most):
+        said += f"; not saved, for {options.most} files are (most={options.most})"
+    else:
+        try:
+            path = _save(seen, options, diagnosis, what)
+            said += f"; saved {path}; look: xent diagnose {path}"
+        except OSError as error:
+            said += f"; cannot be saved in {options.folder}: {error.strerror or error}"
+    return BadLoss(said, seen.step, seen.rank, path, cause.findings)
+
+
+def _what(seen: Step, diagnosis: Diagnosis) -> str | None:
+    """Say what is wrong with the loss, None if nothing is."""
+    loss, findings = seen.loss, {rule.finding for rule in diagnosis.rules}
+    if not np.isfinite(loss).all():
+        return f"loss is {'nan' if np.isnan(loss).any() else float(loss[np.isinf(loss)][0])}"
+    if (loss < 0).any():
+        return f"loss is negative, {float(loss.min()):.6g}"
+    if findings & _WORTHLESS:
+        return f"loss is {float(loss.max(initial=0)):.6g}, but means nothing"
+    if seen.gradient is not None and seen.gradient.any():
+        return f"loss is {float(loss.max(initial=0)):.6g}, but its gradient is not finite"
+    true = diagnosis.losses
+    if (loss == 0).all() and true is not None and true.mean > 0:
+        return f"loss is 0, but the true mean is {true.mean:.3g}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a loss is bad: the findings, the first one first, and a sentence that names them."""
+
+    findings: tuple[str, ...]
+    sentence: str
+
+
+def _cause(seen: Step, diagnosis: Diagnosis) -> Cause:
+    """Name why a loss is bad: what is broken in its rows, else the formula that goes wrong on them."""
+    rows, rules = diagnosis.survey.rows, diagnosis.rules
+    counts = {rule.finding: number for rule, number in rules.items() if rule.severity is Severity.BROKEN}
+    if "empty-mean" in counts:
+        every = f"empty-mean, all {count(rows, 'label')} are ignored ({diagnosis.survey.ignore_index})"
+        return Cause(("empty-mean",), every)
+    if counts.get("nan-logit") == rows:
+        return Cause(("nan-logit",), f"nan-logit in every row of {rows}: {_BEFORE}")
+    if counts:
+        named = [f"{name} in {number} of {count(rows, 'row')}" for name, number in counts.items()]
+        first = next((row for row in diagnosis.leading if set(row.findings) & counts.keys()), None)
+        place = "" if first is None else f" ({_place(first, first.findings[0])})"
+        return Cause(tuple(counts), f"{named[0]}{place}" + "".join(f", {other}" for other in named[1:]))
+    if seen.gradient is not None:
+        bad = np.flatnonzero(seen.gradient)
+        return Cause(("nan-gradient",), f"nan-gradient in {len(bad)} of {count(rows, 'row')} (row {bad[0]})")
+    return _formula(seen, diagnosis)
+
+
+def _formula(seen: Step, diagnosis: Diagnosis) -> Cause:
+    """Name the finding of the methods that go wrong as the loss does, where no row is broken."""
+    rows = diagnosis.survey.rows
+    state = "nan" if np.isnan(seen.loss).any() else "infinite" if np.isinf(seen.loss).any() else "off"
+    failing = failing_rows(diagnosis, state)
+    tried = [each for each in failing[0].tried if each.state == state and each.finding] if failing else []
+    if (seen.loss < 0).any() or not tried or tried[0].finding is None:
+        return Cause((), f"no row of {rows} is broken, so it is the formula: 'xent check' looks at it")
+    finding, methods = tried[0].finding, [each.method for each in tried if each.finding == tried[0].finding]
+    number = max((n for rule, n in diagnosis.rules.items() if rule.finding == finding), default=len(failing))
+    where = f"{finding} in {number} of {count(rows, 'row')} ({_place(failing[0], finding)})"
+    return Cause((finding,), f"{where}, as in the formula {methods[0]}; no row is broken")
+
+
+def _place(row: WorstRow, finding: str) -> str:
+    """Name a row, and the class or label that it is about."""
+    if finding.startswith("label-out"):
+        return f"row {row.row}, label {row.label}"
+    is_low = finding in {"undefined-softmax", "zero-times-infinity", "masked-infinity"}
+    on_label = finding in {"label-on-mask", "log-of-zero"}
+    return f"row {row.row}, class {row.label if on_label else row.lowest if is_low else row.highest}"
+
+
+def _before(options: Options) -> str:
+    """Say what the last good loss of this thread was."""
+    if options not in MEMORY.good:
+        return ""
+    step, loss = MEMORY.good[options]
+    return f"; the last good loss was {loss:.6g}" + ("" if step is None else f", at step {step}")
+
+
+def _save(seen: Step, options: Options, diagnosis: Diagnosis, what: str) -> str:
+    """Save the offending rows and a few neighbours, or all; return the path."""
+    number = len(seen.logits)
+    rows = np.arange(number) if options.keep == "all" else _kept(seen, diagnosis)
+    context = {name: _of_rows(array, rows, number) for name, array in seen.context.items()}
+    meta: dict[str, object] = {
+        "what": what,
+        "step": seen.step,
+        "rank": seen.rank,
+        "loss": [repr(float(value)) for value in seen.loss.ravel()[:_PREVIOUS]],
+        "dtype": seen.dtype,
+        "shape": list(seen.shape),
+        "ignore_index": options.ignore_index,
+    }
+    if options.previous and options in MEMORY.rows:
+        meta["previous_step"], logits, labels = MEMORY.rows[options]
+        context |= {"previous_logits": logits, "previous_labels": labels}
+    name = (
+        "xent"
+        + ("" if seen.step is None else f"-{seen.step:06}")
+        + ("" if seen.rank is None else f"-r{seen.rank}")
+    )
+    logits = _taken(seen.logits, rows)
+    batch = Batch(rows, as_stored(logits, seen.dtype), np.asarray(seen.labels)[rows], context)
+    return save(options.folder, name, batch, meta)
+
+
+def as_stored(logits: "NDArray[Any]", dtype: str) -> "NDArray[Any]":
+    """Return logits as a file holds them: bfloat16, which comes widened to float32, as its 16 bits."""
+    if dtype != "bfloat16":
+        return logits
+    if logits.dtype == np.float32:
+        return (logits.view(np.uint32) >> np.uint32(16)).astype(np.uint16).view("V2")
+    return logits.view("V2")
+
+
+def _kept(seen: Step, diagnosis: Diagnosis) -> "NDArray[np.int64]":
+    """Return the numbers of the rows to keep, in order: the worst and neighbours of the first, else any."""
+    worst = [row.row for row in (*diagnosis.leading, *diagnosis.rows)]
+    if seen.gradient is not None:
+        worst = [*np.flatnonzero(seen.gradient)[:_OFFENDING].tolist(), *worst]
+    worst = worst or list(range(_OFFENDING))
+    near = range(worst[0] - _NEIGHBOURS, worst[0] + _NEIGHBOURS + 1)
+    return np.unique([row for row in (*worst, *near) if 0 <= row < len(seen.logits)])
+
+
+def _taken(logits: Any, rows: "NDArray[np.int64]") -> "NDArray[Any]":  # noqa: ANN401 - read by slices
+    """Read rows by their numbers, those that follow each other at once."""
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+    return np.concatenate([logits[int(run[0]) : int(run[-1]) + 1] for run in runs if len(run)])
+
+
+def _of_rows(array: "NDArray[Any]", rows: "NDArray[np.int64]", number: int) -> "NDArray[Any]":
+    """Return what context goes with rows: an entry per row, or per so many of them; else all of it."""
+    length = len(array) if array.ndim else 0
+    return array[rows // (number // length)] if length and number % length == 0 else array

@@ -1,0 +1,79 @@
+"""What a caller of ``watch`` decides, and the error that it raises."""
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final
+
+from xentcli.errors import XentError
+from xentcli.words import IGNORE_INDEX
+
+ACTIONS: Final = ("raise", "warn", "skip")
+KEPT: Final = ("rows", "all")
+
+
+class BadLoss(XentError, FloatingPointError):  # noqa: N818 - what it is
+    """A loss that is nan, infinite, negative or worthless; its message says why, and what to look at.
+
+    ``step``, ``rank`` and ``path`` are None where there is none; ``findings`` names the causes, the first
+    one first.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        step: int | None = None,
+        rank: int | None = None,
+        path: str | None = None,
+        findings: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.step, self.rank, self.path, self.findings = step, rank, path, findings
+
+
+class BadLossWarning(RuntimeWarning):
+    """What ``on="warn"`` warns with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of ``watch``; ``names`` are those of its context, ``group`` is torch's."""
+
+    on: str = "raise"
+    every: int = 1
+    folder: str = "."
+    keep: str = "rows"
+    most: int = 10
+    ignore_index: int = IGNORE_INDEX
+    names: tuple[str, ...] = ()
+    group: Any = None
+    gradient: bool = False
+    previous: bool = False
+
+    def check(self) -> "Options":
+        """Return itself; raises XentError for a value that an option does not have."""
+        if self.on not in ACTIONS:
+            raise XentError(f"on={self.on!r}: expected one of {', '.join(map(repr, ACTIONS))}")
+        if self.keep not in KEPT:
+            raise XentError(f"keep={self.keep!r}: expected one of {', '.join(map(repr, KEPT))}")
+        if self.every < 1 or self.most < 0:
+            raise XentError(f"every={self.every}, most={self.most}: expected 1 or more, 0 or more")
+        return self
+
+
+class Memory(threading.local):
+    """What is remembered between the calls of one thread, for each set of options."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[Options] = Counter()
+        self.good: dict[Options, tuple[int | None, float]] = {}
+        self.rows: dict[Options, Any] = {}
+
+    def is_due(self, options: Options, step: int | None) -> bool:
+        """Count a call, and say whether it is one that looks: by its step where that is known."""
+        number = self.calls[options] if step is None else step
+        self.calls[options] += 1
+        return number % options.every == 0
+
+
+MEMORY: Final = Memory()

@@ -1,0 +1,82 @@
+"""``watch``: the one line in a training loop."""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+from xentcli.errors import XentError
+from xentcli.words import IGNORE_INDEX
+
+Loss = TypeVar("Loss")
+
+_LIBRARIES: Final = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow"}
+
+
+def watch(  # noqa: PLR0913 - each is one line of a training loop's business
+    loss: Loss,
+    logits: Any = None,  # noqa: ANN401 - an array of any library
+    labels: Any = None,  # noqa: ANN401
+    *,
+    hidden: Any = None,  # noqa: ANN401
+    weight: Any = None,  # noqa: ANN401
+    step: Any = None,  # noqa: ANN401 - under jit it is traced
+    on: str = "raise",
+    every: int = 1,
+    dir: str = ".",  # noqa: A002 - what callers expect it to be called
+    keep: str = "rows",
+    most: int = 10,
+    ignore_index: int = IGNORE_INDEX,
+    context: Mapping[str, Any] | None = None,
+    group: Any = None,  # noqa: ANN401 - torch's process group
+    gradient: bool = False,
+    previous: bool = False,
+) -> Loss:
+    """Return the loss; where it is bad, save the rows that made it and raise ``BadLoss``, which says why.
+
+    Bad is a loss that is nan, infinite or negative, one that means nothing (every label is ignored, a label
+    is no class), and one of exactly 0 where the true loss is not. ``loss`` is a number or losses (N,);
+    ``logits`` are (…, C), or (N, C, …) with ``labels`` (N, …); labels are class indices or probabilities of
+    the logits' shape. Arrays are those of torch, JAX, TensorFlow or NumPy. Of a fused loss, which makes no
+    logits, give ``hidden`` (…, D) and ``weight`` (C, D): logits are made of them when the loss is bad.
+
+    ``on`` is "raise", "warn" (BadLossWarning) or "skip": return 0 instead, with a gradient of 0. Only every
+    ``every``-th step is looked at. At most ``most`` files are written, to ``dir``: the offending rows and a
+    few neighbours, or ``keep="all"``; ``context`` are arrays whose rows go with them. With torch: ``group``
+    is a process group that decides together, so that no rank waits for one that has raised; ``gradient``
+    also looks at the gradient of the logits; ``previous`` keeps 64 rows of the last good step.
+
+    Under ``jax.jit`` and ``tf.function`` the library's own exception has the message in it. Raises XentError
+    for options that there are not.
+    """
+    names, arrays = ((), ()) if context is None else (tuple(context), tuple(context.values()))
+    settings = (on, every, str(dir), keep, most, ignore_index, names, group, gradient, previous)
+    if labels is None or (logits is None) == (hidden is None) or (hidden is None) != (weight is None):
+        raise XentError("watch: give logits and labels, or hidden, weight and labels")
+    if hidden is not None and library_of(loss, hidden) != "torch":
+        logits, weight = hidden @ weight.T, None
+    library = library_of(loss, logits, hidden)
+    # Each by a statement of its own: torch.compile follows no other import.
+    if library == "torch":
+        from xentcli.bridge.torch import watch as look_in_torch
+
+        found: Loss = look_in_torch(
+            loss, hidden if logits is None else logits, labels, step, arrays, settings, weight
+        )
+        return found
+    if library == "jax":
+        from xentcli.bridge.jax import watch as look
+    elif library == "tensorflow":
+        from xentcli.bridge.tensorflow import watch as look
+    else:
+        from xentcli.bridge.numpy import watch as look
+    result: Loss = look(loss, logits, labels, step, arrays, settings)
+    return result
+
+
+def library_of(*arrays: Any) -> str:  # noqa: ANN401
+    """Name the library whose arrays they are, NumPy where none is known."""
+    for array in arrays:
+        for kind in type(array).__mro__:
+            name = kind.__module__.partition(".")[0]
+            if name in _LIBRARIES:
+                return _LIBRARIES[name]
+    return "numpy"
