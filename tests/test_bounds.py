@@ -28,7 +28,7 @@ def test_a_case_repeats_at_most_so_many_numbers() -> None:
     inside, outside = (case(logits=f"[[0 x {n}], [1 x {n}]]", labels="[0, 1]") for n in (300_000, 300_001))
 
     assert read(inside).batch.logits.size == MOST_REPEATED
-    assert f"more than {MOST_REPEATED} repeated numbers; type them, or dump the logits" in refusal(outside)
+    assert f"more than {MOST_REPEATED} repeated numbers in the cases of a call" in refusal(outside)
 
 
 def test_a_case_has_at_most_so_many_examples() -> None:
@@ -43,8 +43,8 @@ def test_a_case_has_at_most_so_many_examples() -> None:
 @pytest.mark.parametrize(
     ("logits", "labels", "limit"),
     [
-        ("[[0 x 1000]]", "[0]", "2000 repeated numbers"),
-        ("[0 x 1000]", "[0 x 1000]", "2000 repeated examples"),
+        ("[[0 x 1000]]", "[0]", "more than 600000 repeated numbers in the cases of a call"),
+        ("[0 x 1000]", "[0 x 1000]", "with it the cases of this call have more than 2000 repeated examples"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "compare"])
@@ -67,8 +67,8 @@ def test_what_the_cases_of_a_call_repeat_is_bounded(  # noqa: PLR0913, PLR0917 -
     run = xent(command, tmp_path)
 
     assert (run.code, run.out) == (2, "")
-    assert run.err.startswith(f"{tmp_path / '2.yaml'}: with it the cases of this call have more than ")
-    assert run.err.endswith(f"{limit}; name fewer cases at once\n")
+    assert run.err.startswith(f"{tmp_path / '2.yaml'}:")
+    assert limit in run.err
 
 
 def test_what_is_typed_is_not_bounded_by_the_call(

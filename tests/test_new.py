@@ -204,7 +204,7 @@ def test_one_array_and_no_file_are_refused(xent: Xent, tmp_path: Path) -> None:
 
     assert "is one array, not an .npz" in xent("new", "--from", tmp_path / "one.npy", "-").err
     assert "cannot be read: No such file or directory" in xent("new", "--from", "nowhere.npz", "-").err
-    assert "is no regular file" in xent("new", "--from", tmp_path, "-").err
+    assert "cannot be read: Is a directory" in xent("new", "--from", tmp_path, "-").err
 
 
 def test_a_pipe_is_refused_before_it_waits_for_its_writer(tmp_path: Path) -> None:
