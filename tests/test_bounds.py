@@ -301,3 +301,31 @@ def test_an_excerpt_of_a_long_line_is_quick_and_shows_every_letter() -> None:
 
     assert time.process_time() - started < 0.5  # isprintable of each takes several seconds
     assert excerpt.startswith(" 1 | a\u3000\u00a0éxxx")
+
+
+def test_the_files_of_a_call_are_bounded_too(
+    xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xentcli.load.sources.MAX_BYTES_OF_ALL", 2**20)
+    (tmp_path / "a.yaml").write_text(case() + "#" * 300_000, encoding="utf-8")
+    for at in "bcd":
+        (tmp_path / f"{at}.yaml").symlink_to("a.yaml")
+
+    run = xent("run", tmp_path)
+
+    assert (run.code, run.out) == (2, "")
+    why = "with it the files of this call have more than 1 MiB; name fewer at once"
+    assert run.err == f"{tmp_path / 'd.yaml'}: {why}\n"
+    assert xent("run", *[tmp_path / "a.yaml"] * 3).code == 0
+
+
+@pytest.mark.parametrize(("depth", "code"), [(32, 0), (33, 2), (300, 2)])
+def test_folders_are_read_so_deep(xent: Xent, tmp_path: Path, depth: int, code: int) -> None:
+    deepest = tmp_path.joinpath(*"d" * depth)
+    deepest.mkdir(parents=True)
+    (deepest / "a.yaml").write_text(case(), encoding="utf-8")
+
+    run = xent("run", tmp_path)
+
+    assert run.code == code
+    assert code == 0 or run.err.endswith("has folders more than 32 deep; name the one with the cases\n")

@@ -116,7 +116,7 @@ def expanded(paths: Sequence[str]) -> list[str]:
 def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, layout: Layout) -> Shard:
     binary = layout.binary
     name, logits = _array(path, found, layout.logits_name, _LOGITS)
-    logits = logits.with_bfloat16()
+    logits = logits.with_bfloat16(path)
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS:
         expected = ", ".join(formats.FORMATS)
         raise XentError(f"{printable(path)}: logits are {_short(str(logits.dtype))}; expected {expected}")
@@ -167,7 +167,7 @@ def _with_losses(
     for shard, beside, path in zip_longest(opened, held, files):
         place, rows = printable(path or shard.path), len(shard.logits)
         _, array = _array(path or shard.path, arrays(path) if path else beside, name, _LOSSES)
-        array = array.with_bfloat16()
+        array = array.with_bfloat16(path or shard.path)
         if str(array.dtype.newbyteorder("=")) not in formats.FORMATS:
             raise XentError(f"{place}: losses are {array.dtype}; expected {', '.join(formats.FORMATS)}")
         if array.size != rows:
@@ -230,7 +230,7 @@ def _labels(
         if not known:
             return "", None
         name, labels = known[0], found[known[0]]
-    return name, labels.with_bfloat16()
+    return name, labels.with_bfloat16(label_path or path)
 
 
 def _only_integers(found: Mapping[str, StoredArray]) -> tuple[str, StoredArray | None]:

@@ -88,11 +88,14 @@ class StoredArray:
         """Return it with one axis."""
         return replace(self.in_c_order(), shape=(self.size,))
 
-    def with_bfloat16(self) -> "StoredArray":
-        """Return it with the type of bfloat16, which in a file is two bytes without one."""
+    def with_bfloat16(self, path: str) -> "StoredArray":
+        """Return it with the type of bfloat16, which in a file, ``path``, is two bytes without one."""
         if self.dtype != np.dtype("V2"):
             return self
-        dtype = formats.dtype("bfloat16")
+        try:
+            dtype = formats.dtype("bfloat16")
+        except XentError as error:
+            raise XentError(f"{printable(path)}: {error}") from error
         return replace(self, dtype=dtype, read=lambda starts, number: self.read(starts, number).view(dtype))
 
 

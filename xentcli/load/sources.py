@@ -10,7 +10,8 @@ from pathlib import Path
 
 from xentcli.errors import CaseError, Refused, did_you_mean
 
-MAX_BYTES = 8 * 2**20
+MAX_BYTES, MAX_BYTES_OF_ALL = 8 * 2**20, 64 * 2**20  # of a file, and of those of a call
+_DEEPEST = 32  # folders in folders
 _SUFFIXES = (".yaml", ".yml")
 _ARRAYS = (".npy", ".npz", ".safetensors", ".pt", ".pth")
 _MAGIC = (b"\x93NUMPY", b"PK\x03\x04")  # how .npy and .npz begin, whatever they are called
@@ -46,9 +47,13 @@ def folder_of(path: Path) -> str:
 
 
 def read_all(arguments: Sequence[str]) -> tuple[list[Source], list[CaseError]]:
-    """Read the files that are named, all bundled cases where none is; return the problems too."""
+    """Read the files that are named, all bundled cases where none is; return the problems too.
+
+    Raises Refused where the files together are too large.
+    """
     sources: list[Source] = []
     problems: list[CaseError] = []
+    room = MAX_BYTES_OF_ALL
     # Standard input can be read once, however often it is named.
     names = [name for at, name in enumerate(arguments) if name != "-" or at == arguments.index("-")]
     for argument in names or [str(home())]:
@@ -62,6 +67,11 @@ def read_all(arguments: Sequence[str]) -> tuple[list[Source], list[CaseError]]:
                 sources.append(_read(path, named=len(paths) == 1))
             except Refused as refused:
                 problems.extend(refused.problems)
+                continue
+            room -= len(sources[-1].data)
+            if room < 0:
+                limit = f"the files of this call have more than {MAX_BYTES_OF_ALL // 2**20} MiB"
+                raise _refusal(sources[-1].path, f"with it {limit}; name fewer at once")
     return sources, problems
 
 
@@ -102,6 +112,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if folders and len(Path(parent).parts) - len(folder.parts) >= _DEEPEST:
+            raise _refusal(str(folder), f"has folders more than {_DEEPEST} deep; name the one with the cases")
         for name in sorted(names, key=lambda name: Path(name).stem):
             path = Path(parent, name)
             is_case = name.endswith(_SUFFIXES) and not name.startswith(".")
