@@ -295,7 +295,7 @@ def options(draw: st.DrawFn, layout: Layout) -> list[str]:
     others = [
         ["--observed", draw(st.sampled_from(["nan", "inf", "0.5", "2.302585", "82.89307", "1e308", "0"]))],
         ["--extract", draw(st.sampled_from(["w.yaml", "-"]))] if has_labels else [],
-        ["--rows", draw(st.sampled_from(["1", "2", "100", "1000"]))],
+        ["--rows", draw(st.sampled_from(["1", "2", "30", "100"]))],
         ["--ignore-index", draw(st.sampled_from(["0", "-1", "1", str(2**63)]))],
         ["--case", "c.yaml"],
         ["--method", draw(st.sampled_from(names))] if not layout.labels.endswith(("none", "soft")) else [],
