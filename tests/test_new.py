@@ -188,7 +188,11 @@ def test_a_dump_that_makes_no_case_is_refused(
     assert not (tmp_path / "mine.yaml").exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"text", pickled(), cut(), without_arrays(), forged(), b"\x93NUMPY"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"text", pickled(), cut(), without_arrays(), forged(), b"\x93NUMPY"],
+    ids=["empty", "text", "pickled", "cut", "without arrays", "forged", "a magic alone"],
+)
 def test_a_file_that_is_no_dump_is_refused(xent: Xent, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "dump.npz").write_bytes(data)
 
