@@ -160,7 +160,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
         lambda: xentcli.diagnose_logits(LOGITS[0], binary=True)
     ),
     "logits and labels are both arrays or both files": lambda: xentcli.diagnose_logits("x.npy", LABELS),
-    "rows is 0; expected 1 to 1000": lambda: xentcli.diagnose_logits(LOGITS, rows=0),
+    "rows is 0; expected 1 to 100": lambda: xentcli.diagnose_logits(LOGITS, rows=0),
     "observed is 'much'": lambda: xentcli.diagnose_logits(LOGITS, observed="much"),
     "a loss needs labels": lambda: xentcli.diagnose_logits(LOGITS, loss="naive"),
     "unknown method 'navie'; did you mean 'naive'?": (
@@ -371,10 +371,10 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.attributes |= {name for name, _ in attrs}
 
-    def handle_endtag(self, tag: str) -> None:  # noqa: D102
+    def handle_endtag(self, tag: str) -> None:  # noqa: D102 - as HTMLParser says
         assert self.open.pop() == tag
 
-    def handle_data(self, data: str) -> None:  # noqa: D102
+    def handle_data(self, data: str) -> None:  # noqa: D102 - as HTMLParser says
         self.texts.append(data)
 
 

@@ -11,3 +11,4 @@ SHEET_FORMATS = ("table", "plain", "csv", "markdown")
 LISTING_FORMATS = (*SHEET_FORMATS, "json")
 FORMATS = ("table", "plain", "json", "csv", "markdown", "junit")
 IGNORE_INDEX = -100  # what PyTorch ignores unless told otherwise
+MOST_ROWS = 100  # that a diagnosis shows: all methods are tried on each, some ten milliseconds a row

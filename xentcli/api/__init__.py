@@ -3,14 +3,14 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from xentcli.api.inputs import case_of, digits_of, loss_of, shards_of
 from xentcli.api.results import CaseExplanation, Evaluation, Identification, LogitsDiagnosis, MethodResult
 from xentcli.arrays import library_of
 from xentcli.errors import XentError, did_you_mean, printable
 from xentcli.model import Case
-from xentcli.words import ARITHMETICS, DTYPES, IGNORE_INDEX, REDUCTIONS
+from xentcli.words import ARITHMETICS, DTYPES, IGNORE_INDEX, MOST_ROWS, REDUCTIONS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -31,8 +31,6 @@ __all__ = [
     "identify_value",
     "load_case",
 ]
-
-_MOST_ROWS: Final = 1000
 
 
 def load_case(
@@ -139,7 +137,7 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     the classes are on ``class_axis``, of (N, C, …) too. Or one logit per row, ``binary``, with labels from 0
     to 1. Or names of .npy, .npz and .safetensors files, in which labels may lie too. ``loss`` is yours: a
     function, ``"mine.py:loss"`` or the name of a method, called by a ``convention`` of ``xent check`` that is
-    found unless given; ``observed`` is the loss that you saw. The worst ``rows`` are shown, 1 to 1000.
+    found unless given; ``observed`` is the loss that you saw. The worst ``rows`` are shown, 1 to 100.
 
     Raises XentError for arrays that do not go together, files that cannot be read, and what is no loss.
     """
@@ -147,8 +145,8 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     from xentcli.diagnose.rules import rules_for
     from xentcli.diagnose.survey import survey
 
-    if not 1 <= rows <= _MOST_ROWS:
-        raise XentError(f"rows is {rows}; expected 1 to {_MOST_ROWS}")
+    if not 1 <= rows <= MOST_ROWS:
+        raise XentError(f"rows is {rows}; expected 1 to {MOST_ROWS}")
     seen = None if observed is None else digits_of(observed, "observed")
     try:
         float(seen or 0)

@@ -10,7 +10,7 @@ from xentcli.cli.options import complete_methods, force_option, format_option, n
 from xentcli.cli.progress import progress, waiting
 from xentcli.cli.screen import screen
 from xentcli.errors import XentError, printable
-from xentcli.words import IGNORE_INDEX
+from xentcli.words import IGNORE_INDEX, MOST_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,7 +76,7 @@ file changed, is shown."""
 @option(
     "--rows",
     "most",
-    type=click.IntRange(1, 100),
+    type=click.IntRange(1, MOST_ROWS),
     default=5,
     show_default=True,
     metavar="K",
