@@ -265,6 +265,11 @@ def test_classes_are_on_the_last_axis_or_the_second(axis: int, is_soft: bool) ->
         ({"keep": "some"}, "keep='some': expected one of 'rows', 'all'"),
         ({"every": 0}, "every=0, most=10: expected 1 or more, 0 or more"),
         ({"labels": np.zeros(3, int)}, "labels of shape (3,) do not go with logits of shape (64, 10)"),
+        ({"step": 1.5}, "step=1.5: expected a whole number"),
+        ({"context": {"rows": [1]}}, "context={'rows': …}: expected a name as of a variable, none of"),
+        ({"context": {"file": [1]}}, "context={'file': …}: expected a name as of a variable, none of"),
+        ({"context": {"a b": [1]}}, "context={'a b': …}: expected a name as of a variable, none of"),
+        ({"gradient": True}, "gradient= is for torch; give the criterion to xentcli.Watched("),
         ({"labels": None}, "give logits and labels, or hidden, weight and labels"),
         ({"hidden": np.zeros((N, 3))}, "give logits and labels, or hidden, weight and labels"),
     ],
@@ -283,8 +288,70 @@ def test_of_hidden_states_and_weights_logits_are_made() -> None:
     hidden, weight = random.normal(size=(N, 4)), random.normal(size=(C, 4))
     hidden[6, 1] = inf
 
-    with pytest.raises(BadLoss, match=r"in 1 of 64 rows \(row 6, class"):
-        watch(nan, hidden=hidden, weight=weight, labels=batch()[1])
+    with pytest.raises(BadLoss, match=r"in 1 of 9 rows looked at \(row 6, class") as raised:
+        watch(nan, hidden=hidden, weight=weight, labels=batch()[1], context={"ids": np.arange(N)})
+
+    with np.load(str(raised.value.path)) as file:
+        assert np.array_equal(file["rows"], np.arange(2, 11))
+        assert np.array_equal(file["ids"], file["rows"])
+        with np.errstate(all="ignore"):
+            assert np.array_equal(file["logits"], (hidden @ weight.T)[2:11], equal_nan=True)
+
+
+@pytest.mark.parametrize("suspect", ["loss", "label", "weight"])
+def test_of_a_fused_loss_only_rows_that_can_be_to_blame_are_looked_at(suspect: str) -> None:
+    random = np.random.default_rng(2)
+    hidden, weight = random.normal(size=(N, 4)).astype(np.float16), random.normal(size=(C, 4)) / 100
+    losses, (_, labels) = np.ones(N), batch()
+    if suspect == "loss":  # overflows in float16 only
+        losses[20], hidden[20], weight[3] = inf, 6e4, 1
+    elif suspect == "label":
+        labels[20] = C
+    else:
+        losses[20], weight[3, 0] = inf, nan
+
+    said = {
+        "loss": r"loss is inf: infinite-logit in 1 of 9 rows looked at \(row 20, class 3\)",
+        "label": r"means nothing: label-out-of-range in 1 of 9 rows looked at \(row 20, label 10\)",
+        "weight": "loss is inf: nan-logit in every row of 64: the fault lies before",
+    }
+    with pytest.raises(BadLoss, match=said[suspect]):
+        watch(losses, hidden=hidden, weight=weight, labels=labels)
+
+
+@pytest.mark.parametrize("step", [np.int64(5), np.array(5)])
+def test_a_step_is_any_whole_number(step: Any) -> None:
+    with pytest.raises(BadLoss, match=r"^step 5: .*saved xent-000005\.npz"):
+        watch(nan, *BAD["nan"][:2], step=step)
+
+
+@pytest.mark.parametrize("shape", [(N,), (N, 1)])
+def test_binary_logits_are_looked_at_as_such(shape: tuple[int, ...]) -> None:
+    x, y = np.linspace(-3, 3, N), np.arange(N) % 2 * 1.0
+    x[9] = nan
+
+    with pytest.raises(BadLoss, match=r"loss is nan: nan-logit in 1 of 64 rows \(row 9\)"):
+        watch(nan, x.reshape(shape), y.reshape(shape))
+
+
+def test_several_labels_of_an_example_are_binary_each() -> None:
+    x, y = np.full((N, 3), 200.0), np.ones((N, 3))
+    x[9, 1] = inf
+    y[9, 1] = 0
+
+    with pytest.raises(BadLoss, match=r"infinite-logit in 1 of 192 rows \(row 9, class 1\)") as raised:
+        watch(nan, x, y, context={"ids": np.arange(N)})
+    with np.load(str(raised.value.path)) as file:
+        assert np.array_equal(file["ids"], file["rows"] // 3)
+        assert json.loads(str(file["meta"]))["binary"]
+
+
+def test_labels_that_are_whole_numbers_of_float32_are_class_indices() -> None:
+    x, k = batch()
+    k[3] = 12
+
+    with pytest.raises(BadLoss, match=r"label-out-of-range in 1 of 64 rows \(row 3, label 12\)"):
+        watch(1.5, x, k.astype(np.float32))
 
 
 def test_one_file_of_many_threads_is_whole() -> None:

@@ -1,6 +1,6 @@
 """Why the loss of a step is bad, and which of its rows show it: in NumPy, when it is known to be bad."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,12 +15,15 @@ from xentcli.diagnose.survey import survey
 from xentcli.errors import count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
 _WORTHLESS: Final = {"empty-mean", "label-out-of-range"}  # of which a library makes a plausible number
-_BEFORE: Final = "the fault lies before the loss, in the weights, the input or the step before"
+_BEFORE: Final = (
+    "the fault lies before the loss, in the weights, the input or the step before, whose gradient "
+    "gradient=True looks at"
+)
 _OFFENDING: Final = 16  # rows that are kept of each finding
 _NEIGHBOURS: Final = 4  # rows that are kept before and after the worst one
 _PREVIOUS: Final = 64  # rows that are kept of the last good step
@@ -30,10 +33,12 @@ _PREVIOUS: Final = 64  # rows that are kept of the last good step
 class Step:
     """A step as it is seen in memory: its loss, its logits as rows, its labels.
 
-    ``loss`` () or (N,), float64; ``logits`` (N, C) are read by slices of rows; ``labels`` (N,) or (N, C).
+    ``loss`` () or (N,), float64, or (0,) where a gradient is looked at without it; ``logits`` (N, C) are read
+    by slices of rows; ``labels`` (N,) or (N, C), or of ``binary`` logits (N, 1) numbers (N,).
     ``dtype`` and ``shape`` are those of the logits there; bfloat16 may come here as float32.
     ``step`` and ``rank`` are None where they are unknown. ``gradient`` (N,) says which rows of the logits'
-    gradient are not finite, None where it was not looked at.
+    gradient are not finite, None where it was not looked at; ``suspect`` (N,) which rows can be to blame,
+    None where any can. ``numbers`` (N,) are those of its rows in the step, None for all of them.
     """
 
     loss: "NDArray[np.float64]"
@@ -45,6 +50,9 @@ class Step:
     rank: int | None = None
     context: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
     gradient: "NDArray[np.bool_] | None" = None
+    suspect: "NDArray[np.bool_] | None" = None
+    binary: bool = False
+    numbers: "NDArray[np.int64] | None" = None
 
     @property
     def place(self) -> str:
@@ -53,19 +61,53 @@ class Step:
         where += [] if self.rank is None else [f"rank {self.rank}"]
         return ", ".join(where) + ": " if where else ""
 
+    def number_of(self, row: int) -> int:
+        """Return the number that a row has in the step."""
+        return row if self.numbers is None else int(self.numbers[row])
+
+    def of(self, rows: int) -> str:
+        """Say of how many rows something is said."""
+        return f"of {count(rows, 'row')}" + ("" if self.numbers is None else " looked at")
+
+    def narrowed(self) -> "Step":
+        """Return the rows that can be to blame alone, and a few beside the first."""
+        if self.suspect is None or self.suspect.all() or not self.suspect.any():
+            return self
+        suspect = np.flatnonzero(self.suspect)
+        rows = _with_neighbours(suspect, int(suspect[0]), len(self.logits))
+        gradient = None if self.gradient is None else self.gradient[rows]
+        logits = Chosen(self.logits, rows)
+        return replace(self, logits=logits, labels=self.labels[rows], gradient=gradient, numbers=rows)
+
+
+class Chosen:
+    """Some rows of logits, by their numbers, read by slices."""
+
+    def __init__(self, logits: Any, numbers: "NDArray[np.int64]") -> None:  # noqa: ANN401
+        self._logits, self._numbers = logits, numbers
+        self.shape, self.dtype = (len(numbers), logits.shape[1]), logits.dtype
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, rows: slice) -> "NDArray[Any]":
+        return _taken(self._logits, self._numbers[rows])
+
 
 def judge(seen: Step, options: Options) -> BadLoss | None:
     """Return why a loss is bad, with its rows saved; None where it is right though it is 0.
 
     Raises XentError for logits, labels or a loss that do not go together.
     """
-    shard = Shard("", seen.logits, seen.labels)
+    seen = seen.narrowed()
+    shard = Shard("", seen.logits, seen.labels, seen.binary)
     diagnosis = diagnosis_of(survey([shard], options.ignore_index, most=_OFFENDING))
     what = _what(seen, diagnosis)
     if what is None:
         return None
     cause = _cause(seen, diagnosis)
-    said, path = f"{seen.place}{what}: {cause.sentence}{_before(options)}", None
+    before = "" if seen.gradient is not None else _before(options)  # there the last one is this one's
+    said, path = f"{seen.place}{what}: {cause.sentence}{before}", None
     if not FILES.reserve(options.folder, options.most):
         said += f"; not saved, for {options.most} files are (most={options.most})"
     else:
@@ -79,19 +121,21 @@ def judge(seen: Step, options: Options) -> BadLoss | None:
 
 def _what(seen: Step, diagnosis: Diagnosis) -> str | None:
     """Say what is wrong with the loss, None if nothing is."""
+    if not seen.loss.size:
+        return "gradient of the logits is not finite"
     loss, findings = seen.loss, {rule.finding for rule in diagnosis.rules}
     if not np.isfinite(loss).all():
         return f"loss is {'nan' if np.isnan(loss).any() else float(loss[np.isinf(loss)][0])}"
     if (loss < 0).any():
         return f"loss is negative, {float(loss.min()):.6g}"
+    but, true = "", diagnosis.losses
     if findings & _WORTHLESS:
-        return f"loss is {float(loss.max(initial=0)):.6g}, but means nothing"
-    if seen.gradient is not None and seen.gradient.any():
-        return f"loss is {float(loss.max(initial=0)):.6g}, but its gradient is not finite"
-    true = diagnosis.losses
-    if (loss == 0).all() and true is not None and true.mean > 0:
-        return f"loss is 0, but the true mean is {true.mean:.3g}"
-    return None
+        but = "means nothing"
+    elif seen.gradient is not None:
+        but = "its gradient is not finite"
+    elif (loss == 0).all() and true is not None and true.mean > 0:
+        but = f"the true mean is {true.mean:.3g}"
+    return f"loss is {float(loss.max(initial=0)):.6g}, but {but}" if but else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +156,14 @@ def _cause(seen: Step, diagnosis: Diagnosis) -> Cause:
     if counts.get("nan-logit") == rows:
         return Cause(("nan-logit",), f"nan-logit in every row of {rows}: {_BEFORE}")
     if counts:
-        named = [f"{name} in {number} of {count(rows, 'row')}" for name, number in counts.items()]
+        named = [f"{name} in {number} {seen.of(rows)}" for name, number in counts.items()]
         first = next((row for row in diagnosis.leading if set(row.findings) & counts.keys()), None)
-        place = "" if first is None else f" ({_place(first, first.findings[0])})"
+        place = "" if first is None else f" ({_place(seen, first, first.findings[0])})"
         return Cause(tuple(counts), f"{named[0]}{place}" + "".join(f", {other}" for other in named[1:]))
     if seen.gradient is not None:
         bad = np.flatnonzero(seen.gradient)
-        return Cause(("nan-gradient",), f"nan-gradient in {len(bad)} of {count(rows, 'row')} (row {bad[0]})")
+        where = f"{len(bad)} {seen.of(rows)} (row {seen.number_of(int(bad[0]))})"
+        return Cause(("nan-gradient",), f"nan-gradient in {where}")
     return _formula(seen, diagnosis)
 
 
@@ -132,17 +177,21 @@ def _formula(seen: Step, diagnosis: Diagnosis) -> Cause:
         return Cause((), f"no row of {rows} is broken, so it is the formula: 'xent check' looks at it")
     finding, methods = tried[0].finding, [each.method for each in tried if each.finding == tried[0].finding]
     number = max((n for rule, n in diagnosis.rules.items() if rule.finding == finding), default=len(failing))
-    where = f"{finding} in {number} of {count(rows, 'row')} ({_place(failing[0], finding)})"
+    where = f"{finding} in {number} {seen.of(rows)} ({_place(seen, failing[0], finding)})"
     return Cause((finding,), f"{where}, as in the formula {methods[0]}; no row is broken")
 
 
-def _place(row: WorstRow, finding: str) -> str:
+def _place(seen: Step, row: WorstRow, finding: str) -> str:
     """Name a row, and the class or label that it is about."""
+    number = seen.number_of(row.row)
+    if seen.binary:  # of examples with several labels each is a row
+        classes = seen.shape[-1] if len(seen.shape) > 1 else 1
+        return f"row {number}" if classes == 1 else f"row {number // classes}, class {number % classes}"
     if finding.startswith("label-out"):
-        return f"row {row.row}, label {row.label}"
+        return f"row {number}, label {row.label}"
     is_low = finding in {"undefined-softmax", "zero-times-infinity", "masked-infinity"}
     on_label = finding in {"label-on-mask", "log-of-zero"}
-    return f"row {row.row}, class {row.label if on_label else row.lowest if is_low else row.highest}"
+    return f"row {number}, class {row.label if on_label else row.lowest if is_low else row.highest}"
 
 
 def _before(options: Options) -> str:
@@ -155,9 +204,10 @@ def _before(options: Options) -> str:
 
 def _save(seen: Step, options: Options, diagnosis: Diagnosis, what: str) -> str:
     """Save the offending rows and a few neighbours, or all; return the path."""
-    number = len(seen.logits)
-    rows = np.arange(number) if options.keep == "all" else _kept(seen, diagnosis)
-    context = {name: _of_rows(array, rows, number) for name, array in seen.context.items()}
+    rows = np.arange(len(seen.logits)) if options.keep == "all" else _kept(seen, diagnosis)
+    numbers = rows if seen.numbers is None else seen.numbers[rows]
+    total = len(seen.logits) if seen.suspect is None else len(seen.suspect)
+    context = {name: _of_rows(array, numbers, total) for name, array in seen.context.items()}
     meta: dict[str, object] = {
         "what": what,
         "step": seen.step,
@@ -165,7 +215,9 @@ def _save(seen: Step, options: Options, diagnosis: Diagnosis, what: str) -> str:
         "loss": [repr(float(value)) for value in seen.loss.ravel()[:_PREVIOUS]],
         "dtype": seen.dtype,
         "shape": list(seen.shape),
+        "rows": total,
         "ignore_index": options.ignore_index,
+        "binary": seen.binary,
     }
     if options.previous and options in MEMORY.rows:
         meta["previous_step"], logits, labels = MEMORY.rows[options]
@@ -176,7 +228,7 @@ def _save(seen: Step, options: Options, diagnosis: Diagnosis, what: str) -> str:
         + ("" if seen.rank is None else f"-r{seen.rank}")
     )
     logits = _taken(seen.logits, rows)
-    batch = Batch(rows, as_stored(logits, seen.dtype), np.asarray(seen.labels)[rows], context)
+    batch = Batch(numbers, as_stored(logits, seen.dtype), np.asarray(seen.labels)[rows], context)
     return save(options.folder, name, batch, meta)
 
 
@@ -194,9 +246,13 @@ def _kept(seen: Step, diagnosis: Diagnosis) -> "NDArray[np.int64]":
     worst = [row.row for row in (*diagnosis.leading, *diagnosis.rows)]
     if seen.gradient is not None:
         worst = [*np.flatnonzero(seen.gradient)[:_OFFENDING].tolist(), *worst]
-    worst = worst or list(range(_OFFENDING))
-    near = range(worst[0] - _NEIGHBOURS, worst[0] + _NEIGHBOURS + 1)
-    return np.unique([row for row in (*worst, *near) if 0 <= row < len(seen.logits)])
+    return _with_neighbours(worst or list(range(_OFFENDING)), (worst or [0])[0], len(seen.logits))
+
+
+def _with_neighbours(rows: "Iterable[int]", first: int, number: int) -> "NDArray[np.int64]":
+    """Return rows in order, with those near one of them, of so many that there are."""
+    near = range(first - _NEIGHBOURS, first + _NEIGHBOURS + 1)
+    return np.unique([row for row in (*rows, *near) if 0 <= row < number]).astype(np.int64)
 
 
 def _taken(logits: Any, rows: "NDArray[np.int64]") -> "NDArray[Any]":  # noqa: ANN401 - read by slices

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xentcli.bridge.capture import judge
-from xentcli.bridge.numpy import act, class_axis, is_suspicious, seen_step
+from xentcli.bridge.numpy import act, classes_of, is_suspicious, number_of, seen_step
 from xentcli.bridge.options import MEMORY, Options
 from xentcli.errors import XentError
 
@@ -17,52 +17,99 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
     loss: Any,  # noqa: ANN401
     logits: Any,  # noqa: ANN401
     labels: Any,  # noqa: ANN401
+    weight: Any,  # noqa: ANN401
     step: Any,  # noqa: ANN401
     context: Sequence[Any],
     settings: tuple[Any, ...],
 ) -> Any:  # noqa: ANN401
-    """Return the loss as ``xentcli.watch`` does; ``settings`` are the fields of ``Options``."""
+    """Return the loss as ``xentcli.watch`` does; ``settings`` are the fields of ``Options``.
+
+    With a ``weight`` (C, D), ``logits`` are hidden states (…, D), of which it makes logits.
+    """
     options = Options(*settings).check()
-    if options.group is not None or options.gradient or options.previous:
-        raise XentError("watch: group, gradient and previous are for torch")
-    axis = class_axis(np.shape(logits), np.shape(labels))
-    flag = is_suspicious(loss, labels, np.shape(logits)[axis], options.ignore_index)
+    options.refuse("group", "gradient", "previous")
+    loss, logits, labels = (jnp.asarray(each) for each in (loss, logits, labels))
+    flag = is_suspicious(loss, labels, classes_of(logits, labels, weight), options.ignore_index)
+    arrays = jax.lax.stop_gradient((loss, logits, labels, weight))
     if not isinstance(flag, jax.core.Tracer):
-        return (
-            _look(loss, logits, labels, step, context, options) if bool(flag) else _good(loss, step, options)
-        )
+        if not bool(flag):
+            MEMORY.good[options] = number_of(step), float(jnp.mean(arrays[0]))
+            return loss
+        return _look(loss, arrays, None, step, context, options)
+    if options.on == "skip":
+        raise XentError("watch: on='skip' needs eager code; in jit and grad use optax.apply_if_finite")
     if options.every > 1 and step is None:
         raise XentError("watch: every= needs step= under jit, which counts no calls")
     if options.every > 1:
         flag &= jnp.asarray(step) % options.every == 0
-    arrays = jax.lax.stop_gradient((loss, logits, labels, -1 if step is None else step, tuple(context)))
-
-    def look(loss: Any, logits: Any, labels: Any, step: Any, context: Any) -> None:  # noqa: ANN401
-        number = int(step)
-        _look(loss, logits, labels, None if number < 0 else number, context, options)
-
-    jax.lax.cond(flag, lambda given: jax.debug.callback(look, *given), lambda _: None, arrays)
-    return jnp.where(flag, 0, loss) if options.on == "skip" else loss
-
-
-def _good(loss: Any, step: int | None, options: Options) -> Any:  # noqa: ANN401
-    MEMORY.good[options] = step, float(jnp.mean(loss))
+    _call_back(flag, arrays, step, context, options)
     return loss
 
 
+def guard(logits: Any, labels: Any, step: Any, context: Sequence[Any], options: Options) -> Any:  # noqa: ANN401
+    """Return the logits; in the backward pass their gradient is looked at."""
+    options.check()
+    options.refuse("group", "previous")
+    if options.on == "skip":
+        raise XentError("watch: on='skip' cannot skip a gradient of JAX; use optax.apply_if_finite")
+    if options.every > 1:
+        raise XentError("watch: every= and gradient=True do not go together in JAX")
+
+    @jax.custom_vjp  # type: ignore[untyped-decorator]  # JAX may be missing
+    def same(logits: Any, labels: Any, step: Any, context: Any) -> Any:  # noqa: ANN401, ARG001
+        return logits
+
+    def backward(given: Any, gradient: Any) -> Any:  # noqa: ANN401
+        logits, labels, step, context = given
+        nothing = None, None, None
+        axis = -1 if labels.shape in {logits.shape, logits.shape[:-1]} else 1
+        rows = ~jnp.isfinite(gradient).all(axis)
+        arrays = jnp.zeros(0), logits, labels, None
+        if isinstance(rows, jax.core.Tracer):
+            _call_back(rows.any(), arrays, step, context, options, rows.reshape(-1))
+        elif bool(rows.any()):
+            return _look(gradient, arrays, np.asarray(rows).reshape(-1), step, context, options), *nothing
+        return gradient, *nothing
+
+    same.defvjp(lambda *given: (given[0], given), backward)
+    return same(jnp.asarray(logits), jnp.asarray(labels), step, tuple(context))
+
+
+def _call_back(  # noqa: PLR0913, PLR0917
+    flag: Any,  # noqa: ANN401
+    arrays: tuple[Any, ...],
+    step: Any,  # noqa: ANN401
+    context: Sequence[Any],
+    options: Options,
+    gradient: Any = None,  # noqa: ANN401
+) -> None:
+    """Have a step looked at where the flag, which is traced, is set."""
+    if not all(isinstance(each, jax.Array | np.ndarray | np.generic | float) for each in context):
+        raise XentError("watch: context= under jit and grad: expected arrays of numbers")
+    given = jax.lax.stop_gradient((arrays, gradient, step, tuple(context)))
+
+    def look(arrays: Any, gradient: Any, step: Any, context: Any) -> None:  # noqa: ANN401
+        _look(None, arrays, None if gradient is None else np.asarray(gradient), step, context, options)
+
+    jax.lax.cond(flag, lambda given: jax.debug.callback(look, *given), lambda _: None, given)
+
+
 def _look(  # noqa: PLR0913, PLR0917
-    loss: Any,  # noqa: ANN401
-    logits: Any,  # noqa: ANN401
-    labels: Any,  # noqa: ANN401
-    step: int | None,
+    result: Any,  # noqa: ANN401
+    arrays: tuple[Any, ...],
+    gradient: Any,  # noqa: ANN401
+    step: Any,  # noqa: ANN401
     context: Sequence[Any],
     options: Options,
 ) -> Any:  # noqa: ANN401
-    """Look at a step that seems bad, with its arrays in memory."""
-    if not MEMORY.is_due(options, step):
-        return loss
+    """Look at a step that seems bad, with its arrays in memory; return the result, or what replaces it."""
+    number = number_of(step)
+    if gradient is None and not MEMORY.is_due(options, number):
+        return result
     rank = jax.process_index() if jax.process_count() > 1 else None
-    arrays = dict(zip(options.names, map(np.asarray, context), strict=True))
-    losses = np.asarray(loss).astype(np.float64)
-    seen = seen_step(losses, np.asarray(logits), np.asarray(labels), step, rank, arrays)
-    return act(judge(seen, options), options, loss, jnp.zeros_like(loss))
+    losses, x, k = map(np.asarray, arrays[:3])
+    weight = None if arrays[3] is None else np.asarray(arrays[3])
+    named = dict(zip(options.names, map(np.asarray, context), strict=True))
+    place, wide = (number, rank), losses.astype(np.float64)
+    seen = seen_step(wide, x, k, weight, options.ignore_index, place, named, gradient)
+    return act(judge(seen, options), options, result, None if result is None else jnp.zeros_like(result))

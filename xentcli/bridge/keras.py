@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from xentcli.bridge.watch import watch
+from xentcli.bridge.watched import watched
 
 
 def watched_loss(loss: Callable[..., Any], **options: Any) -> Callable[..., Any]:  # noqa: ANN401
@@ -12,8 +12,9 @@ def watched_loss(loss: Callable[..., Any], **options: Any) -> Callable[..., Any]
     Labels of one column (N, 1), as Keras makes them, are class indices.
     """
 
-    def watched(y_true: Any, y_pred: Any) -> Any:  # noqa: ANN401
+    def loss_of(y_true: Any, y_pred: Any) -> Any:  # noqa: ANN401
         is_column = len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == 1 != y_pred.shape[-1]
-        return watch(loss(y_true, y_pred), y_pred, y_true[..., 0] if is_column else y_true, **options)
+        labels = y_true[..., 0] if is_column else y_true
+        return watched(lambda x: loss(y_true, x), y_pred, labels, options)
 
-    return watched
+    return loss_of

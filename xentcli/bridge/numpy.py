@@ -1,9 +1,10 @@
 """``watch`` for NumPy's arrays, and what the other libraries share once their arrays are NumPy's."""
 
+import operator
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -14,30 +15,36 @@ from xentcli.errors import XentError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_SEVERAL: Final = 1.5  # what labels of an example sum to at least if they are no probabilities of classes
+
 
 def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
     loss: Any,  # noqa: ANN401
     logits: Any,  # noqa: ANN401
     labels: Any,  # noqa: ANN401
-    step: int | None,
+    weight: Any,  # noqa: ANN401
+    step: Any,  # noqa: ANN401
     context: Sequence[Any],
     settings: tuple[Any, ...],
 ) -> Any:  # noqa: ANN401
-    """Return the loss as ``xentcli.watch`` does; ``settings`` are the fields of ``Options``."""
+    """Return the loss as ``xentcli.watch`` does; ``settings`` are the fields of ``Options``.
+
+    With a ``weight`` (C, D), ``logits`` are hidden states (…, D), of which it makes logits.
+    """
     options = Options(*settings).check()
-    if not MEMORY.is_due(options, step):
+    options.refuse("group", "gradient", "previous")
+    number = number_of(step)
+    if not MEMORY.is_due(options, number):
         return loss
     x, y, losses = np.asarray(logits), np.asarray(labels), np.asarray(loss, np.float64)
-    axis = class_axis(x.shape, y.shape)
-    if not is_suspicious(losses, y, x.shape[axis], options.ignore_index):
-        MEMORY.good[options] = step, float(losses.mean()) if losses.size else 0.0
+    w = None if weight is None else np.asarray(weight)
+    if not is_suspicious(losses, y, classes_of(x, y, w), options.ignore_index):
+        MEMORY.good[options] = number, float(losses.mean()) if losses.size else 0.0
         return loss
-    seen = seen_step(
-        losses, x, y, step, None, dict(zip(options.names, map(np.asarray, context), strict=True))
-    )
-    return act(
-        judge(seen, options), options, loss, loss * 0 if np.isfinite(losses).all() else np.zeros_like(loss)
-    )
+    arrays = dict(zip(options.names, map(np.asarray, context), strict=True))
+    seen = seen_step(losses, x, y, w, options.ignore_index, (number, None), arrays)
+    zero = loss * 0 if np.isfinite(losses).all() else np.zeros_like(loss)
+    return act(judge(seen, options), options, loss, zero)
 
 
 def act(bad: BadLoss | None, options: Options, loss: Any, zero: Any) -> Any:  # noqa: ANN401
@@ -58,44 +65,126 @@ def _depth() -> int:
     return depth
 
 
-def class_axis(logits: tuple[int, ...], labels: tuple[int, ...]) -> int:
-    """Return the axis of the classes; raises XentError where labels go with no axis.
+def number_of(step: Any) -> int | None:  # noqa: ANN401
+    """Return a step as an integer of Python; raises XentError for what is none."""
+    try:
+        return None if step is None else operator.index(step)
+    except TypeError:
+        raise XentError(f"watch: step={step!r}: expected a whole number") from None
+
+
+def class_axis(logits: tuple[int, ...], labels: tuple[int, ...], weight: tuple[int, ...] | None) -> int:
+    """Return the axis of the classes, or of hidden states; raises XentError where labels go with no axis.
 
     Labels have the shape of the logits, or lack one axis of theirs: the last, or the second as in torch.
     """
-    if len(logits) > 1 and (labels == logits or labels == logits[:-1]):
-        return len(logits) - 1
-    if len(logits) > 2 and labels == logits[:1] + logits[2:]:  # noqa: PLR2004 - (N, C, …)
+    if weight is not None and (len(weight) != 2 or logits[-1:] != weight[1:]):  # noqa: PLR2004 - (C, D)
+        raise XentError(
+            f"watch: weight of shape {weight} does not go with hidden of shape {logits}; give (C, D), (…, D)"
+        )
+    if labels == logits[:-1] or (weight is not None and labels == (*logits[:-1], weight[0])):
+        return -1
+    if weight is None and labels == logits:
+        return -1
+    if weight is None and len(logits) > 2 and labels == logits[:1] + logits[2:]:  # noqa: PLR2004 - (N, C, …)
         return 1
+    name = "logits" if weight is None else "hidden"
     raise XentError(
-        f"watch: labels of shape {labels} do not go with logits of shape {logits}; give (…, C) and (…)"
+        f"watch: labels of shape {labels} do not go with {name} of shape {logits}; give (…, C) and (…)"
     )
 
 
-def is_suspicious(loss: Any, labels: Any, classes: int, ignore_index: int) -> Any:  # noqa: ANN401
+def classes_of(logits: Any, labels: Any, weight: Any) -> int | None:  # noqa: ANN401
+    """Return how many classes labels are indices of, None where they are no indices; of any library."""
+    shape = tuple(logits.shape)
+    axis = class_axis(shape, tuple(labels.shape), None if weight is None else tuple(weight.shape))
+    if len(labels.shape) == len(shape):
+        return None
+    return int(shape[axis]) if weight is None else int(weight.shape[0])
+
+
+def is_suspicious(loss: Any, labels: Any, classes: int | None, ignore_index: int) -> Any:  # noqa: ANN401
     """Whether a loss has to be looked at: with the arrays of NumPy, JAX or torch alike, on their device."""
     bad = ~((loss >= 0) & (loss < float("inf"))).all() | (loss == 0).all()
-    if "float" in str(labels.dtype):
+    if classes is None:
         return bad
-    ignored = labels == ignore_index
-    return bad | ignored.all() | (~ignored & ((labels < 0) | (labels >= classes))).any()
+    return bad | (labels == ignore_index).all() | is_invalid(labels, classes, ignore_index).any()
+
+
+def is_invalid(labels: Any, classes: int, ignore_index: int) -> Any:  # noqa: ANN401
+    """Say of each label whether it is no class; as ``is_suspicious``."""
+    return (labels != ignore_index) & ((labels < 0) | (labels >= classes))
+
+
+def can_be_to_blame(loss: Any, hidden: Any, labels: Any, classes: int | None, ignore_index: int) -> Any:  # noqa: ANN401
+    """Say of each row of hidden states (N, D) whether it can be to blame; as ``is_suspicious``."""
+    found = ~(abs(hidden) < float("inf")).all(-1)
+    if classes is not None:
+        found |= is_invalid(labels, classes, ignore_index)
+    if tuple(loss.shape) == tuple(found.shape):
+        found |= ~((loss >= 0) & (loss < float("inf")))
+    return found
+
+
+class Products:
+    """Rows (N, C) of logits, made of hidden states (N, D) and weights (C, D) as they are read, by slices.
+
+    They are summed in float32 or wider, as on accelerators, and rounded to the hidden states' format.
+    """
+
+    def __init__(self, hidden: "NDArray[Any]", weight: "NDArray[Any]") -> None:
+        self.shape, self.dtype = (len(hidden), len(weight)), hidden.dtype
+        self._hidden, self._weight = hidden, weight.astype(self._wide(weight), copy=False)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> "NDArray[Any]":
+        hidden = self._hidden[rows]
+        with np.errstate(all="ignore"):
+            found: NDArray[Any] = (hidden.astype(self._wide(hidden)) @ self._weight.T).astype(self.dtype)
+        return found
+
+    @staticmethod
+    def _wide(array: "NDArray[Any]") -> "np.dtype[Any]":
+        return np.result_type(array.dtype, np.float32)
 
 
 def seen_step(  # noqa: PLR0913, PLR0917 - what there is to see
     loss: "NDArray[np.float64]",
     logits: "NDArray[Any]",
     labels: "NDArray[Any]",
-    step: int | None,
-    rank: int | None,
+    weight: "NDArray[Any] | None",
+    ignore_index: int,
+    place: tuple[int | None, int | None],
     context: "dict[str, NDArray[Any]]",
-    dtype: str | None = None,
+    gradient: "NDArray[np.bool_] | None" = None,
 ) -> Step:
-    """Return a step of arrays in memory; ``dtype`` is the logits' own where they were widened."""
-    axis = class_axis(logits.shape, labels.shape)
+    """Return a step of arrays in memory; ``place`` is its number and the rank of this process."""
+    axis = class_axis(logits.shape, labels.shape, None if weight is None else weight.shape)
     x = np.moveaxis(logits, axis, -1)
-    is_soft = labels.shape == logits.shape
-    y = np.moveaxis(labels, axis, -1).reshape(-1, x.shape[-1]) if is_soft else labels.reshape(-1)
-    if not is_soft and y.dtype.kind == "f":  # as Keras makes them
-        y = y.astype(np.int64)
-    form = dtype or str(logits.dtype.newbyteorder("="))
-    return Step(loss, x.reshape(-1, x.shape[-1]), y, form, logits.shape, step, rank, context)
+    x = x.reshape(-1, x.shape[-1])
+    y, binary = as_rows(labels, logits.ndim, axis)
+    form, suspect = str(logits.dtype.newbyteorder("=")), None
+    rows: Any = x.reshape(-1, 1) if binary else x
+    if weight is not None:
+        rows = Products(x, weight)
+        if np.isfinite(weight.astype(np.float64)).all():
+            suspect = can_be_to_blame(loss.ravel(), x, y, len(weight) if y.ndim == 1 else None, ignore_index)
+            suspect = suspect if gradient is None else suspect | gradient
+    return Step(loss, rows, y, form, logits.shape, *place, context, gradient, suspect, binary)
+
+
+def as_rows(labels: "NDArray[Any]", dimensions: int, axis: int) -> "tuple[NDArray[Any], bool]":
+    """Return labels of rows, (N,) or (N, C), and whether they are those of binary logits, (N,).
+
+    ``dimensions`` is how many axes the logits have. Labels of their shape are probabilities of the classes,
+    unless there is but one of these, or those of an example sum to more than 1 by far: several may be right.
+    """
+    if labels.ndim < dimensions:  # Keras has them as whole numbers of float32
+        indices = labels.astype(np.int64) if labels.dtype.kind == "f" else labels
+        return indices.reshape(-1), False
+    y = np.moveaxis(labels, axis, -1) if labels.ndim > 1 else labels[..., None]
+    y = y.reshape(-1, y.shape[-1])
+    binary = y.shape[1] == 1 or bool((y.astype(np.float64).sum(axis=1) > _SEVERAL).any())
+    return (y.reshape(-1), True) if binary else (y, False)

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +11,17 @@ from xentcli.words import IGNORE_INDEX
 
 ACTIONS: Final = ("raise", "warn", "skip")
 KEPT: Final = ("rows", "all")
+# Names of context that a file has for its own, and that np.savez has.
+_OWN: Final = {
+    "logits",
+    "labels",
+    "rows",
+    "meta",
+    "previous_logits",
+    "previous_labels",
+    "file",
+    "allow_pickle",
+}
 
 
 class BadLoss(XentError, FloatingPointError):  # noqa: N818 - what it is
@@ -31,8 +43,14 @@ class BadLoss(XentError, FloatingPointError):  # noqa: N818 - what it is
         self.step, self.rank, self.path, self.findings = step, rank, path, findings
 
 
+BadLoss.__module__ = "xentcli"  # the name that a traceback shows, and by which it is imported
+
+
 class BadLossWarning(RuntimeWarning):
     """What ``on="warn"`` warns with."""
+
+
+BadLossWarning.__module__ = "xentcli"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +68,13 @@ class Options:
     gradient: bool = False
     previous: bool = False
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any], names: tuple[str, ...]) -> "Options":
+        """Return the options of a call of ``watch`` by their names there."""
+        return cls(
+            names=names, **{"folder" if name == "dir" else name: each for name, each in options.items()}
+        )
+
     def check(self) -> "Options":
         """Return itself; raises XentError for a value that an option does not have."""
         if self.on not in ACTIONS:
@@ -58,7 +83,18 @@ class Options:
             raise XentError(f"keep={self.keep!r}: expected one of {', '.join(map(repr, KEPT))}")
         if self.every < 1 or self.most < 0:
             raise XentError(f"every={self.every}, most={self.most}: expected 1 or more, 0 or more")
+        for name in self.names:
+            if not isinstance(name, str) or not name.isidentifier() or name in _OWN:
+                taken = ", ".join(sorted(_OWN))
+                raise XentError(f"context={{{name!r}: …}}: expected a name as of a variable, none of {taken}")
         return self
+
+    def refuse(self, *names: str) -> None:
+        """Raise XentError for options that are given, but are not for the library of the arrays."""
+        for name in names:
+            if getattr(self, name):
+                other = "; give the criterion to xentcli.Watched(criterion, gradient=True)"
+                raise XentError(f"watch: {name}= is for torch{other if name == 'gradient' else ''}")
 
 
 class Memory(threading.local):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from xentcli.bridge.capture import judge
-from xentcli.bridge.numpy import act, class_axis, seen_step
+from xentcli.bridge.numpy import act, class_axis, classes_of, number_of, seen_step
 from xentcli.bridge.options import MEMORY, Options
 from xentcli.errors import XentError
 
@@ -16,61 +16,122 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
     loss: Any,  # noqa: ANN401
     logits: Any,  # noqa: ANN401
     labels: Any,  # noqa: ANN401
+    weight: Any,  # noqa: ANN401
     step: Any,  # noqa: ANN401
     context: Sequence[Any],
     settings: tuple[Any, ...],
 ) -> Any:  # noqa: ANN401
-    """Return the loss as ``xentcli.watch`` does; ``settings`` are the fields of ``Options``."""
-    options = Options(*settings).check()
-    if options.group is not None or options.gradient or options.previous:
-        raise XentError("watch: group, gradient and previous are for torch")
-    loss, logits, labels = (tf.convert_to_tensor(each) for each in (loss, logits, labels))
-    axis = class_axis(tuple(logits.shape), tuple(labels.shape))
-    number = tf.convert_to_tensor(-1 if step is None else step)
-    context = [tf.convert_to_tensor(each) for each in context]
-    flag = _is_suspicious(loss, labels, logits.shape[axis], options.ignore_index)
-    if options.every > 1 and step is not None:
-        flag &= number % options.every == 0
+    """Return the loss as ``xentcli.watch`` does; ``settings`` are the fields of ``Options``.
 
-    def look(loss: Any, logits: Any, labels: Any, number: Any, *context: Any) -> Any:  # noqa: ANN401
-        return _look(loss, logits, labels, int(number), context, options)
+    With a ``weight`` (C, D), ``logits`` are hidden states (…, D), of which it makes logits.
+    """
+    options = Options(*settings).check()
+    options.refuse("group", "gradient", "previous")
+    is_eager = tf.executing_eagerly()
+    if options.on == "skip" and not is_eager:
+        raise XentError("watch: on='skip' needs eager code; in tf.function use on='warn' and tf.where")
+    given = [None if each is None else tf.convert_to_tensor(each) for each in (loss, logits, labels, weight)]
+    loss = given[0]
+    flag = _is_suspicious(loss, given[2], classes_of(*given[1:]), options.ignore_index)
+    if options.every > 1 and step is not None:
+        flag &= tf.convert_to_tensor(step) % options.every == 0
 
     def looked_at() -> Any:  # noqa: ANN401
-        if tf.executing_eagerly():
-            return look(loss, logits, labels, number, *context)
-        arrays = [tf.stop_gradient(each) for each in (loss, logits)]
-        given = tf.py_function(look, [*arrays, labels, number, *context], loss.dtype)
-        with tf.control_dependencies([given]):
-            return tf.zeros_like(loss) if options.on == "skip" else tf.identity(loss)
+        return _looked_at(loss, given, None, step, context, options)
 
-    if tf.executing_eagerly() and not bool(flag):
-        MEMORY.good[options] = None if step is None else int(step), float(tf.reduce_mean(loss))
-    return tf.cond(flag, looked_at, lambda: tf.identity(loss))
+    if not is_eager:
+        return tf.cond(flag, looked_at, lambda: tf.identity(loss))
+    if bool(flag):
+        return looked_at()
+    MEMORY.good[options] = number_of(step), float(tf.reduce_mean(loss))
+    return tf.identity(loss)
 
 
-def _is_suspicious(loss: Any, labels: Any, classes: int, ignore_index: int) -> Any:  # noqa: ANN401
+def guard(logits: Any, labels: Any, step: Any, context: Sequence[Any], options: Options) -> Any:  # noqa: ANN401
+    """Return the logits; in the backward pass their gradient is looked at."""
+    options.check()
+    options.refuse("group", "previous")
+    if options.on == "skip":
+        raise XentError("watch: on='skip' cannot skip a gradient of TensorFlow; use on='warn'")
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def same(logits: Any) -> Any:  # noqa: ANN401
+        def backward(gradient: Any) -> Any:  # noqa: ANN401
+            axis = class_axis(tuple(logits.shape), tuple(labels.shape), None)
+            rows = ~tf.reduce_all(tf.math.is_finite(gradient), axis)
+            given = [tf.zeros(0), logits, labels, None]
+
+            def looked_at() -> Any:  # noqa: ANN401
+                return _looked_at(gradient, given, tf.reshape(rows, [-1]), step, context, options)
+
+            return tf.cond(tf.reduce_any(rows), looked_at, lambda: tf.identity(gradient))
+
+        return tf.identity(logits), backward
+
+    labels = tf.convert_to_tensor(labels)
+    return same(tf.convert_to_tensor(logits))
+
+
+def _is_suspicious(loss: Any, labels: Any, classes: int | None, ignore_index: int) -> Any:  # noqa: ANN401
     """Whether a loss has to be looked at, as ``is_suspicious`` says of arrays with methods."""
     bad = ~tf.reduce_all((loss >= 0) & (loss < np.inf)) | tf.reduce_all(loss == 0)
-    if labels.dtype.is_floating:
+    if classes is None:
         return bad
     ignored = labels == tf.cast(ignore_index, labels.dtype)
     invalid = ~ignored & ((labels < 0) | (labels >= tf.cast(classes, labels.dtype)))
     return bad | tf.reduce_all(ignored) | tf.reduce_any(invalid)
 
 
-def _look(  # noqa: PLR0913, PLR0917
-    loss: Any,  # noqa: ANN401
-    logits: Any,  # noqa: ANN401
-    labels: Any,  # noqa: ANN401
-    number: int,
+def _looked_at(  # noqa: PLR0913, PLR0917
+    result: Any,  # noqa: ANN401
+    arrays: Sequence[Any],
+    gradient: Any,  # noqa: ANN401
+    step: Any,  # noqa: ANN401
     context: Sequence[Any],
     options: Options,
 ) -> Any:  # noqa: ANN401
-    """Look at a step that seems bad, with its tensors in memory."""
-    step = None if number < 0 else number
-    if not MEMORY.is_due(options, step):
-        return loss
-    arrays = dict(zip(options.names, (each.numpy() for each in context), strict=True))
-    losses = np.asarray(loss.numpy()).astype(np.float64)
-    seen = seen_step(losses, logits.numpy(), labels.numpy(), step, None, arrays)
-    return act(judge(seen, options), options, loss, tf.zeros_like(loss))
+    """Return the result, a loss or a gradient, once a step that seems bad has been looked at."""
+    if tf.executing_eagerly():
+        return _look(result, arrays, gradient, step, context, options)
+    given = [None if each is None else tf.stop_gradient(each) for each in arrays]
+
+    def look(given: Any, gradient: Any, step: Any, context: Any) -> Any:  # noqa: ANN401
+        _look(None, given, gradient, step, context, options)
+
+    with tf.control_dependencies([_py_call(look, (given, gradient, step, list(context)))]):
+        return tf.identity(result)
+
+
+def _py_call(function: Any, given: Any) -> Any:  # noqa: ANN401
+    """Return an operation that calls a function of tensors; None and what is no tensor passes as it is."""
+    flat = tf.nest.flatten(given, expand_composites=False)
+    at = [number for number, each in enumerate(flat) if tf.is_tensor(each)]
+
+    def call(*tensors: Any) -> Any:  # noqa: ANN401
+        for number, tensor in zip(at, tensors, strict=True):
+            flat[number] = tensor
+        function(*tf.nest.pack_sequence_as(given, flat))
+        return np.int32(0)
+
+    return tf.py_function(call, [flat[number] for number in at], tf.int32)
+
+
+def _look(  # noqa: PLR0913, PLR0917
+    result: Any,  # noqa: ANN401
+    arrays: Sequence[Any],
+    gradient: Any,  # noqa: ANN401
+    step: Any,  # noqa: ANN401
+    context: Sequence[Any],
+    options: Options,
+) -> Any:  # noqa: ANN401
+    """Look at a step that seems bad, with its tensors in memory; return the result, or what replaces it."""
+    number = number_of(None if step is None else np.asarray(step))
+    if gradient is None and not MEMORY.is_due(options, number):
+        return result
+    named = dict(zip(options.names, map(np.asarray, context), strict=True))
+    losses, x, k = map(np.asarray, arrays[:3])
+    weight = None if arrays[3] is None else np.asarray(arrays[3])
+    flags = None if gradient is None else np.asarray(gradient)
+    wide = losses.astype(np.float64)
+    seen = seen_step(wide, x, k, weight, options.ignore_index, (number, None), named, flags)
+    return act(judge(seen, options), options, result, None if result is None else tf.zeros_like(result))

@@ -3,15 +3,24 @@
 On the device one flag is made, and read once: nothing else is copied while the loss is good.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
 from xentcli.bridge.capture import Step, judge
-from xentcli.bridge.numpy import act, class_axis, is_suspicious
+from xentcli.bridge.numpy import (
+    act,
+    as_rows,
+    can_be_to_blame,
+    class_axis,
+    classes_of,
+    is_suspicious,
+    number_of,
+)
 from xentcli.bridge.options import MEMORY, BadLoss, Options
 from xentcli.errors import XentError
 
@@ -21,25 +30,24 @@ if TYPE_CHECKING:
 _KEYS: Final[dict[tuple[Any, ...], int]] = {}  # the settings of compiled calls, each with its number
 _NO_STEP: Final = -1
 _PREVIOUS: Final = 64  # rows of the last good step that previous=True keeps
-_OTHER: Final = "the loss is bad on another rank; its message says why"
 
 
 def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
     loss: torch.Tensor,
     logits: torch.Tensor,
     labels: torch.Tensor,
+    weight: torch.Tensor | None,
     step: int | None,
     context: Sequence[Any],
     settings: tuple[Any, ...],
-    weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the loss as ``xentcli.watch`` does; ``settings`` are the fields of ``Options``.
 
     With a ``weight`` (C, D), ``logits`` are hidden states (…, D), of which it makes logits.
     """
     if not torch.compiler.is_compiling():
-        call = _Call(loss, logits, labels, weight, step, tuple(context), Options(*settings).check())
-        return call.watched()
+        options = Options(*settings).check()
+        return _Call(loss, logits, labels, weight, number_of(step), tuple(context), options).watched()
     number, key = _NO_STEP if step is None else step, _key(*settings)
     given = (logits.detach(), labels, weight, list(context), number, key)
     if settings[_GRADIENT] and logits.requires_grad:
@@ -120,71 +128,101 @@ class _Call:
         options, loss = self.options, self.loss
         if not MEMORY.is_due(options, self.step):
             return loss
+        classes = classes_of(self.logits, self.labels, self.weight)
         if options.gradient and self.logits.requires_grad:
-            self.logits.register_hook(self.look_at_gradient)
+            # Detached: a hook that held the logits themselves would keep them alive, and they it.
+            without = replace(self, loss=loss.detach(), logits=self.logits.detach())
+            self.logits.register_hook(without.look_at_gradient)
         with torch.no_grad():
-            flag = is_suspicious(loss, self.labels, self._rows().shape[1], options.ignore_index)
-            is_bad, mean = _read(flag, loss, options)
+            flag = is_suspicious(loss, self.labels, classes, options.ignore_index)
+            is_bad, is_bad_here, mean = _read(flag, loss, options)
             if not is_bad:
                 self._remember(mean)
                 return loss
-            bad = judge(self._seen(None), options)
-            if options.group is not None:
-                bad = _decide_together(bad, self)
+            bad = self._judged(is_bad_here)
         found: torch.Tensor = act(bad, options, loss, torch.zeros_like(loss).requires_grad_())
         return found
 
     def look_at_gradient(self, gradient: torch.Tensor) -> torch.Tensor | None:
         """Raise, warn or return a gradient of 0 where one of a good loss is not finite."""
-        is_finite = torch.isfinite(gradient).all(dim=_axis(self.logits, self.labels, self.weight)).reshape(-1)
+        axis = self._axis()
+        is_finite = torch.isfinite(gradient).all(dim=axis).reshape(-1)
         if bool(is_finite.all()):
             return None
         bad = judge(self._seen(_numpy(~is_finite)), self.options)
         found: torch.Tensor = act(bad, self.options, gradient, torch.zeros_like(gradient))
         return found
 
-    def _rows(self) -> "_Rows":
-        return _Rows(self.logits, self.labels, self.weight)
+    def _judged(self, is_bad_here: bool) -> BadLoss | None:
+        """Say why the loss is bad here; where only another rank of a group says so, say that.
+
+        Whatever happens here, the others are told: they wait for it.
+        """
+        bad, failed, worst = None, is_bad_here, None
+        try:
+            bad = judge(self._seen(None), self.options) if is_bad_here else None
+            failed = bad is not None
+        finally:
+            if self.options.group is not None:
+                worst = _worst_rank(failed, self)
+        if bad is not None or worst is None:
+            return bad
+        where = "" if self.step is None else f"step {self.step}, "
+        said = f"{where}rank {_rank()}: the loss is bad on rank {worst}, whose message says why"
+        return BadLoss(said, self.step, _rank())
+
+    def _axis(self) -> int:
+        weight = None if self.weight is None else tuple(self.weight.shape)
+        return class_axis(tuple(self.logits.shape), tuple(self.labels.shape), weight)
 
     def _seen(self, gradient: "NDArray[np.bool_] | None") -> Step:
         """Return the step, whose logits are copied to memory part by part, as they are read."""
-        rows, labels = self._rows(), self.labels
-        if labels.shape == self.logits.shape and self.weight is None:
-            labels = _Rows(labels, labels, None).tensor
-        else:
-            labels = labels.reshape(-1)
+        axis = self._axis()
+        labels, binary = as_rows(_numpy(self.labels), self.logits.ndim, axis)
+        rows = _Rows(self.logits.movedim(axis, -1), self.weight, binary=binary)
         context = dict(zip(self.options.names, map(_numpy, self.context), strict=True))
-        losses = _numpy(self.loss).astype(np.float64)
-        shape = tuple(self.logits.shape)
-        return Step(losses, rows, _numpy(labels), rows.form, shape, self.step, _rank(), context, gradient)
+        losses, shape = _numpy(self.loss).astype(np.float64), tuple(self.logits.shape)
+        place = self.step, _rank(), context, gradient, self._suspect(gradient)
+        return Step(losses, rows, labels, rows.form, shape, *place, binary)
+
+    def _suspect(self, gradient: "NDArray[np.bool_] | None") -> "NDArray[np.bool_] | None":
+        """Say of each row of hidden states whether it can be to blame; None where any can."""
+        if self.weight is None or not bool(torch.isfinite(self.weight).all()):
+            return None
+        hidden, classes = self.logits.reshape(-1, self.logits.shape[-1]), len(self.weight)
+        labels = self.labels.reshape(-1) if self.labels.ndim < self.logits.ndim else self.labels
+        indices = classes if labels.ndim == 1 else None
+        found = can_be_to_blame(self.loss.reshape(-1), hidden, labels, indices, self.options.ignore_index)
+        suspect: NDArray[np.bool_] = _numpy(found)
+        return suspect if gradient is None else suspect | gradient
 
     def _remember(self, mean: float) -> None:
         """Keep the loss of a good step, and if asked for its first rows."""
         MEMORY.good[self.options] = self.step, mean
         if self.options.previous:
-            labels = _numpy(self.labels.reshape(-1)[:_PREVIOUS])
-            MEMORY.rows[self.options] = self.step, self._rows()[:_PREVIOUS], labels
+            axis = self._axis()
+            rows = _Rows(self.logits.movedim(axis, -1), self.weight)
+            is_soft = self.labels.ndim == self.logits.ndim
+            labels = _Rows(self.labels.movedim(axis, -1), None) if is_soft else self.labels.reshape(-1)
+            kept = labels[:_PREVIOUS]
+            MEMORY.rows[self.options] = self.step, rows[:_PREVIOUS], _numpy(kept)
 
 
-def _read(flag: torch.Tensor, loss: torch.Tensor, options: Options) -> tuple[bool, float]:
-    """Return the flag, that of all ranks of a group, and the mean loss: the one time that the host waits."""
-    both = torch.stack([flag.to(torch.float32), loss.detach().mean().to(torch.float32)])
+def _read(flag: torch.Tensor, loss: torch.Tensor, options: Options) -> tuple[bool, bool, float]:
+    """Return the flag of all ranks of a group, that of this one, the mean loss: the one time to wait."""
+    here = flag.to(torch.float32)
+    any_flag = here.clone()
     if options.group is not None:
-        any_flag = both[:1].clone()
         torch.distributed.all_reduce(any_flag, torch.distributed.ReduceOp.MAX, group=options.group)
-        both[0] = any_flag[0]
-    is_bad, mean = both.tolist()
-    return bool(is_bad), mean
+    is_bad, is_bad_here, mean = torch.stack([any_flag, here, loss.detach().mean().to(torch.float32)]).tolist()
+    return bool(is_bad), bool(is_bad_here), mean
 
 
-def _decide_together(bad: BadLoss | None, call: _Call) -> BadLoss | None:
-    """Return an error on every rank of a group if there is one on any."""
-    flag = torch.tensor([float(bad is not None)], device=call.loss.device)
+def _worst_rank(failed: bool, call: _Call) -> int | None:
+    """Say on every rank of a group which one failed, the last of them; None where none did."""
+    flag = torch.tensor((_rank() or 0) + 1 if failed else 0, device=call.loss.device)
     torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, group=call.options.group)
-    if bad is not None or not flag.item():
-        return bad
-    where = "" if call.step is None else f"step {call.step}, "
-    return BadLoss(f"{where}rank {_rank()}: {_OTHER}", call.step, _rank())
+    return int(flag.item()) - 1 if flag.item() else None
 
 
 def _rank() -> int | None:
@@ -197,30 +235,28 @@ def _rank() -> int | None:
 
 
 class _Rows:
-    """Rows (N, C) of logits, of which those asked for are copied to memory; bfloat16 as float32.
+    """Rows (N, C) of logits (…, C), of which those asked for are copied to memory; bfloat16 as float32.
 
-    With a weight (C, D) they are made of hidden states (…, D), where those are.
+    With a weight (C, D) they are made of hidden states (…, D), where those are; ``binary`` ones are (N, 1).
     """
 
-    def __init__(self, logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None) -> None:
-        moved = logits.detach().movedim(_axis(logits, labels, weight), -1)
-        self.tensor = moved.reshape(-1, moved.shape[-1])
-        self.weight = None if weight is None else weight.detach().to(logits.dtype)
+    def __init__(self, logits: torch.Tensor, weight: torch.Tensor | None, *, binary: bool = False) -> None:
+        self._logits = (logits[..., None] if binary else logits).detach()
+        self._weight = None if weight is None else weight.detach().to(logits.dtype)
         self.form = str(logits.dtype).removeprefix("torch.")
-        self.shape = len(self.tensor), (self.tensor.shape[1] if weight is None else weight.shape[0])
+        classes = self._logits.shape[-1] if weight is None else weight.shape[0]
+        self.shape = math.prod(self._logits.shape[:-1]), classes
         self.dtype = np.dtype("float32" if logits.dtype == torch.bfloat16 else self.form)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> "NDArray[Any]":
-        found = self.tensor[rows]
-        return _numpy(found if self.weight is None else found @ self.weight.T)
-
-
-def _axis(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None) -> int:
-    """Return the axis of the classes, or of the hidden states."""
-    return -1 if weight is not None else class_axis(tuple(logits.shape), tuple(labels.shape))
+        # By their places: rows of logits that do not follow each other, as labels[:, 1:] leaves them, would
+        # all be copied by a reshape.
+        places = np.unravel_index(np.arange(*rows.indices(len(self))), tuple(self._logits.shape[:-1]))
+        found = self._logits[tuple(torch.from_numpy(place).to(self._logits.device) for place in places)]
+        return _numpy(found if self._weight is None else found @ self._weight.T)
 
 
 def _numpy(array: Any) -> "NDArray[Any]":  # noqa: ANN401

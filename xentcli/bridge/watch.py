@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
+from xentcli.bridge.options import Options
 from xentcli.errors import XentError
 from xentcli.words import IGNORE_INDEX
 
@@ -47,20 +48,17 @@ def watch(  # noqa: PLR0913 - each is one line of a training loop's business
     Under ``jax.jit`` and ``tf.function`` the library's own exception has the message in it. Raises XentError
     for options that there are not.
     """
-    names, arrays = ((), ()) if context is None else (tuple(context), tuple(context.values()))
+    names, arrays = _named(context)
     settings = (on, every, str(dir), keep, most, ignore_index, names, group, gradient, previous)
     if labels is None or (logits is None) == (hidden is None) or (hidden is None) != (weight is None):
         raise XentError("watch: give logits and labels, or hidden, weight and labels")
-    if hidden is not None and library_of(loss, hidden) != "torch":
-        logits, weight = hidden @ weight.T, None
-    library = library_of(loss, logits, hidden)
+    given = hidden if logits is None else logits
+    library = library_of(loss, given)
     # Each by a statement of its own: torch.compile follows no other import.
     if library == "torch":
         from xentcli.bridge.torch import watch as look_in_torch
 
-        found: Loss = look_in_torch(
-            loss, hidden if logits is None else logits, labels, step, arrays, settings, weight
-        )
+        found: Loss = look_in_torch(loss, given, labels, weight, step, arrays, settings)
         return found
     if library == "jax":
         from xentcli.bridge.jax import watch as look
@@ -68,8 +66,30 @@ def watch(  # noqa: PLR0913 - each is one line of a training loop's business
         from xentcli.bridge.tensorflow import watch as look
     else:
         from xentcli.bridge.numpy import watch as look
-    result: Loss = look(loss, logits, labels, step, arrays, settings)
+    result: Loss = look(loss, given, labels, weight, step, arrays, settings)
     return result
+
+
+def guard(logits: Any, labels: Any, options: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:  # noqa: ANN401
+    """Return logits whose gradient is looked at where ``gradient`` is asked for, and the other options.
+
+    Only where the library has no hooks, as torch has: there ``watch`` itself looks at the gradient.
+    """
+    library = library_of(logits)
+    if not options.get("gradient") or library not in {"jax", "tensorflow"}:
+        return logits, options
+    rest = {name: value for name, value in options.items() if name != "gradient"}
+    plain = {name: value for name, value in rest.items() if name not in {"step", "context"}}
+    names, arrays = _named(rest.get("context"))
+    if library == "jax":
+        from xentcli.bridge.jax import guard as guarded
+    else:
+        from xentcli.bridge.tensorflow import guard as guarded
+    return guarded(logits, labels, rest.get("step"), arrays, Options.of(plain, names)), rest
+
+
+def _named(context: Mapping[str, Any] | None) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    return ((), ()) if context is None else (tuple(context), tuple(context.values()))
 
 
 def library_of(*arrays: Any) -> str:  # noqa: ANN401

@@ -1,9 +1,9 @@
 """``Watched``: a criterion whose every loss is watched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from xentcli.bridge.watch import watch
+from xentcli.bridge.watch import guard, watch
 
 
 class Watched:
@@ -24,4 +24,10 @@ class Watched:
 
     def __call__(self, logits: Any, labels: Any, *args: Any, **keys: Any) -> Any:  # noqa: ANN401
         """Call the criterion, and watch what it returns."""
-        return watch(self.criterion(logits, labels, *args, **keys), logits, labels, **self.options)
+        return watched(lambda x: self.criterion(x, labels, *args, **keys), logits, labels, self.options)
+
+
+def watched(loss_of: Callable[[Any], Any], logits: Any, labels: Any, options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return the loss of logits, watched; with ``gradient``, their gradient too, in any library."""
+    logits, rest = guard(logits, labels, options)
+    return watch(loss_of(logits), logits, labels, **rest)
