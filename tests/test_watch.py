@@ -235,10 +235,19 @@ def test_every_so_many_steps_are_looked_at(step: int | None, looked_at: list[int
 
 def test_it_remembers_the_last_good_loss_and_step() -> None:
     x, k = batch()
-    watch(loss_of(x, k), x, k, step=811)
 
-    with pytest.raises(BadLoss, match=r"; the last good loss was 2\.77\d+, at step 811; saved"):
-        watch(nan, *BAD["weights"][:2], step=812)
+    with pytest.raises(BadLoss, match=r"; the last good loss was 2\.77\d+, at step 811; saved"):  # noqa: PT012
+        for step, loss, logits in ((811, loss_of(x, k), x), (812, nan, BAD["weights"][0])):
+            watch(loss, logits, k, step=step)
+
+
+def test_what_another_line_has_watched_is_not_said() -> None:
+    x, k = batch()
+    watch(loss_of(x, k), x, k)
+    with pytest.raises(BadLoss) as raised:
+        watch(nan, *BAD["nan"][:2])
+
+    assert "last good loss" not in str(raised.value)
 
 
 @pytest.mark.parametrize("axis", [-1, 1])

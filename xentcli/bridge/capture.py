@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _WORTHLESS: Final = {"empty-mean", "label-out-of-range"}  # of which a library makes a plausible number
 _BEFORE: Final = (
-    "the fault lies before the loss, in the weights, the input or the step before, whose gradient "
-    "gradient=True looks at"
+    "the fault lies before the loss, in the weights, the input, or the step before (gradient=True looks at "
+    "its gradient)"
 )
 _OFFENDING: Final = 16  # rows that are kept of each finding
 _NEIGHBOURS: Final = 4  # rows that are kept before and after the worst one

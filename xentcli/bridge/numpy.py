@@ -1,7 +1,6 @@
 """``watch`` for NumPy's arrays, and what the other libraries share once their arrays are NumPy's."""
 
 import operator
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from xentcli.bridge.capture import Step, judge
-from xentcli.bridge.options import MEMORY, BadLoss, BadLossWarning, Options
+from xentcli.bridge.options import MEMORY, BadLoss, BadLossWarning, Options, caller
 from xentcli.errors import XentError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
 
     With a ``weight`` (C, D), ``logits`` are hidden states (…, D), of which it makes logits.
     """
-    options = Options(*settings).check()
+    options = Options(*settings, site=caller()[1]).check()
     options.refuse("group", "gradient", "previous")
     number = number_of(step)
     if not MEMORY.is_due(options, number):
@@ -53,16 +52,8 @@ def act(bad: BadLoss | None, options: Options, loss: Any, zero: Any) -> Any:  # 
         return loss
     if options.on == "raise":
         raise bad
-    warnings.warn(str(bad), BadLossWarning, stacklevel=_depth())
+    warnings.warn(str(bad), BadLossWarning, stacklevel=caller()[0] + 1)
     return zero if options.on == "skip" else loss
-
-
-def _depth() -> int:
-    """Return how many calls above ``act`` the caller of ``watch`` is: whose line a warning should name."""
-    frame, depth = sys._getframe(1), 1  # noqa: SLF001 - the only way
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("xentcli."):
-        frame, depth = frame.f_back, depth + 1
-    return depth
 
 
 def number_of(step: Any) -> int | None:  # noqa: ANN401

@@ -1,5 +1,6 @@
 """What a caller of ``watch`` decides, and the error that it raises."""
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from xentcli.words import IGNORE_INDEX
 
 ACTIONS: Final = ("raise", "warn", "skip")
 KEPT: Final = ("rows", "all")
+_PASSED_OVER: Final = ("xentcli.", "torch.nn.")
 # Names of context that a file has for its own, and that np.savez has.
 _OWN: Final = {
     "logits",
@@ -55,7 +57,10 @@ BadLossWarning.__module__ = "xentcli"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of ``watch``; ``names`` are those of its context, ``group`` is torch's."""
+    """The options of ``watch``; ``names`` are those of its context, ``group`` is torch's.
+
+    ``site`` is the line that calls it, '' where it is traced: what is remembered is remembered of that line.
+    """
 
     on: str = "raise"
     every: int = 1
@@ -67,6 +72,7 @@ class Options:
     group: Any = None
     gradient: bool = False
     previous: bool = False
+    site: str = ""
 
     @classmethod
     def of(cls, options: Mapping[str, Any], names: tuple[str, ...]) -> "Options":
@@ -95,6 +101,17 @@ class Options:
             if getattr(self, name):
                 other = "; give the criterion to xentcli.Watched(criterion, gradient=True)"
                 raise XentError(f"watch: {name}= is for torch{other if name == 'gradient' else ''}")
+
+
+def caller() -> tuple[int, str]:
+    """Return how many calls above its caller the line is that calls ``watch``, and that line.
+
+    A module of torch is called by torch: those calls are passed over too.
+    """
+    frame, depth = sys._getframe(1), 0  # noqa: SLF001 - the only way
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PASSED_OVER):
+        frame, depth = frame.f_back, depth + 1
+    return depth, f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 class Memory(threading.local):

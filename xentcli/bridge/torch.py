@@ -21,7 +21,7 @@ from xentcli.bridge.numpy import (
     is_suspicious,
     number_of,
 )
-from xentcli.bridge.options import MEMORY, BadLoss, Options
+from xentcli.bridge.options import MEMORY, BadLoss, Options, caller
 from xentcli.errors import XentError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
     With a ``weight`` (C, D), ``logits`` are hidden states (…, D), of which it makes logits.
     """
     if not torch.compiler.is_compiling():
-        options = Options(*settings).check()
+        options = Options(*settings, site=caller()[1]).check()
         return _Call(loss, logits, labels, weight, number_of(step), tuple(context), options).watched()
     number, key = _NO_STEP if step is None else step, _key(*settings)
     given = (logits.detach(), labels, weight, list(context), number, key)
@@ -146,7 +146,9 @@ class _Call:
     def look_at_gradient(self, gradient: torch.Tensor) -> torch.Tensor | None:
         """Raise, warn or return a gradient of 0 where one of a good loss is not finite."""
         axis = self._axis()
-        is_finite = torch.isfinite(gradient).all(dim=axis).reshape(-1)
+        if bool(torch.isfinite(gradient.sum(axis)).all()):  # as no sum with nan or infinity is: one pass
+            return None
+        is_finite = torch.isfinite(gradient).all(axis).reshape(-1)
         if bool(is_finite.all()):
             return None
         bad = judge(self._seen(_numpy(~is_finite)), self.options)
