@@ -9,7 +9,7 @@ import numpy as np
 
 from xentcli.bridge.capture import judge
 from xentcli.bridge.numpy import act, classes_of, is_suspicious, number_of, seen_step
-from xentcli.bridge.options import MEMORY, Options, caller
+from xentcli.bridge.options import MEMORY, Options, options_of
 from xentcli.errors import XentError
 
 
@@ -26,7 +26,7 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
 
     With a ``weight`` (C, D), ``logits`` are hidden states (…, D), of which it makes logits.
     """
-    options = Options(*settings, site=caller()[1]).check()
+    options = options_of(settings)
     options.refuse("group", "gradient", "previous")
     loss, logits, labels = (jnp.asarray(each) for each in (loss, logits, labels))
     flag = is_suspicious(loss, labels, classes_of(logits, labels, weight), options.ignore_index)

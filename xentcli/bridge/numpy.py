@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from xentcli.bridge.capture import Step, judge
-from xentcli.bridge.options import MEMORY, BadLoss, BadLossWarning, Options, caller
+from xentcli.bridge.options import MEMORY, BadLoss, BadLossWarning, Options, caller, options_of
 from xentcli.errors import XentError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
 
     With a ``weight`` (C, D), ``logits`` are hidden states (…, D), of which it makes logits.
     """
-    options = Options(*settings, site=caller()[1]).check()
+    options = options_of(settings)
     options.refuse("group", "gradient", "previous")
     number = number_of(step)
     if not MEMORY.is_due(options, number):

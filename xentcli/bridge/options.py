@@ -4,7 +4,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from xentcli.errors import XentError
@@ -112,6 +112,11 @@ def caller() -> tuple[int, str]:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PASSED_OVER):
         frame, depth = frame.f_back, depth + 1
     return depth, f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def options_of(settings: tuple[Any, ...]) -> Options:
+    """Return the options of a call of ``watch``, with the line of that call; raises XentError."""
+    return replace(Options(*settings), site=caller()[1]).check()
 
 
 class Memory(threading.local):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from xentcli.bridge.capture import judge
 from xentcli.bridge.numpy import act, class_axis, classes_of, number_of, seen_step
-from xentcli.bridge.options import MEMORY, Options, caller
+from xentcli.bridge.options import MEMORY, Options, options_of
 from xentcli.errors import XentError
 
 
@@ -25,7 +25,7 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
 
     With a ``weight`` (C, D), ``logits`` are hidden states (…, D), of which it makes logits.
     """
-    options = Options(*settings, site=caller()[1]).check()
+    options = options_of(settings)
     options.refuse("group", "gradient", "previous")
     is_eager = tf.executing_eagerly()
     if options.on == "skip" and not is_eager:

@@ -21,7 +21,7 @@ from xentcli.bridge.numpy import (
     is_suspicious,
     number_of,
 )
-from xentcli.bridge.options import MEMORY, BadLoss, Options, caller
+from xentcli.bridge.options import MEMORY, BadLoss, Options, options_of
 from xentcli.errors import XentError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
     With a ``weight`` (C, D), ``logits`` are hidden states (…, D), of which it makes logits.
     """
     if not torch.compiler.is_compiling():
-        options = Options(*settings, site=caller()[1]).check()
+        options = options_of(settings)
         return _Call(loss, logits, labels, weight, number_of(step), tuple(context), options).watched()
     number, key = _NO_STEP if step is None else step, _key(*settings)
     given = (logits.detach(), labels, weight, list(context), number, key)
