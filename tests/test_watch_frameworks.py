@@ -342,7 +342,7 @@ RANK = """
     import os, sys, time
     import torch
     import torch.distributed as dist
-    from xentcli.bridge.watch import watch
+    from xentcli import BadLoss, watch
     rank = int(sys.argv[1])
     dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
     model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(16, 10))
@@ -353,10 +353,14 @@ RANK = """
         is_bad = (torch.arange(32)[:, None] == 3) & (step == 2) & (rank == 1)
         logits = model(torch.where(is_bad, float("inf"), x))
         loss = torch.nn.functional.cross_entropy(logits, k)
-        loss = watch(loss, logits, k, step=step, group=group, on=sys.argv[3])
+        try:
+            loss = watch(loss, logits, k, step=step, group=group, on=sys.argv[3])
+        except BadLoss as bad:
+            print(bad, file=sys.stderr, flush=True)
+            os._exit(1)  # torch's threads now and then abort a process that ends by itself, watched or not
         loss.backward()
     print("went on", flush=True)
-    os._exit(0)  # torch's own threads now and then abort a process that ends by itself, watched or not
+    os._exit(0)
 """
 
 
