@@ -306,9 +306,8 @@ def test_the_suffix_of_the_output_is_its_format(xent: Xent, tmp_path: Path, name
     assert (tmp_path / f"plain-{name}").read_text(encoding="utf-8").startswith("naive is nan")
 
 
-@pytest.mark.parametrize("name", ["batch.npz", "batch.npy", "batch", "batch.safetensors", "batch.pt"])
-def test_a_file_of_arrays_is_pointed_to_diagnose(xent: Xent, tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
+def test_a_file_of_arrays_is_pointed_to_diagnose(xent: Xent, tmp_path: Path) -> None:
+    path = tmp_path / "batch"
     path.write_bytes(b"PK\x03\x04\x00\xe8")
 
     done = xent("run", path)

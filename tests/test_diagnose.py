@@ -92,6 +92,7 @@ def test_json_has_it_all(xent: Xent, tmp_path: Path) -> None:
     assert document["worst"][0] == {
         "file": str(logits),
         "row": 17,
+        "row_in_step": None,
         "label": int(np.load(labels)[17]),
         "loss": "nan",
         "smallest": float(np.load(logits)[17].min()),

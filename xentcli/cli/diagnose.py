@@ -154,6 +154,11 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
             shards = open_shards(files, labels, layout, losses)
         if extract is not None and any(shard.labels is None for shard in shards):
             raise XentError("--extract needs labels: give --labels FILE or --labels-name NAME")
+        saved = shards[0].saved if len(shards) == 1 else None
+        if saved is not None:
+            ignore_index = saved.ignore_index if ignore_index is None and case is None else ignore_index
+            if observed is None and own is None and loss is None and not is_recorded:
+                observed = saved.observed
         ignore_index, clip = _options_of(case, ignore_index)
         asked = stack.enter_context(
             _loss(shards, own, loss, convention, clip, ignore_index, is_recorded=is_recorded)
@@ -162,7 +167,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         survey = _surveyed(shards, ignore_index, clip, most, asked)
         signals.heard()
         diagnosis = diagnosis_of(survey)
-        after = _after(extract, failing_method(diagnosis) if method is None else method)
+        after = _after(extract, failing_method(diagnosis, observed) if method is None else method)
         write(show.diagnose(diagnosis, form, screen(output), observed, after))
         if keep is not None and diagnosis.rows:
             keep(extracted(diagnosis))

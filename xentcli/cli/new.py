@@ -13,7 +13,7 @@ from xentcli.cli.options import force_option, option
     metavar="DUMP",
     type=click.Path(path_type=str),
     variable="XENT_FROM",
-    help="Take the arrays logits, labels and probabilities of this .npz file.",
+    help="Take the arrays logits, labels and probabilities of this .npz, .pt or .safetensors file.",
 )
 @force_option
 def new(file: str, dump: str | None, force: bool) -> None:

@@ -46,6 +46,13 @@ def checked_overrides(options: dict[str, str | None]) -> "Overrides":
     return overrides
 
 
+def _from_dump(path: str) -> str:
+    """Return the case of a dump; the reader is imported where there is one."""
+    from xentcli.new import from_dump
+
+    return from_dump(path)
+
+
 def evaluate_all(
     cases: tuple[str, ...], overrides: "Overrides", output: str | None, inline: "Source | None" = None
 ) -> "tuple[list[Result], int]":
@@ -60,7 +67,7 @@ def evaluate_all(
     from xentcli.run import evaluate
 
     theirs, rest = frameworks.select(overrides.methods or "")
-    files, problems = ([inline], []) if inline is not None else sources.read_all(cases)
+    files, problems = ([inline], []) if inline is not None else sources.read_all(cases, _from_dump)
     targets = [method.target for method in theirs if method.is_target]
     outputs.refuse_conflicts([output], [*(file.path for file in files), *outputs.sources_of(*targets)])
     loaded = load.load_all(files, problems, overrides)

@@ -49,11 +49,20 @@ def failing_methods(row: "WorstRow", severity: Severity | None) -> "list[Tried]"
     return [each for state in wanted for each in row.tried if each.state == state]
 
 
-def failing_method(diagnosis: "Diagnosis") -> str | None:
-    """Return the method of xent's that fails in the first row that is shown; None where none does."""
-    rows = diagnosis.harmful_rows
+def failing_method(diagnosis: "Diagnosis", observed: str | None = None) -> str | None:
+    """Return the method of xent's that fails in the first row that is shown; None where none does.
+
+    Where nan or an infinity was ``observed``, it is one that gives that.
+    """
+    state = None if observed is None or math.isfinite(float(observed)) else state_of(observed)
+    rows = diagnosis.harmful_rows if state is None else failing_rows(diagnosis, state)
     failing = failing_methods(rows[0], None) if rows else []
-    return failing[0].method if failing else None
+    return next((each.method for each in failing if state in {None, each.state}), None)
+
+
+def state_of(observed: str) -> str:
+    """Name how a loss that is not finite goes wrong, as ``Tried`` does."""
+    return "nan" if math.isnan(float(observed)) else "infinite"
 
 
 def failing_rows(diagnosis: "Diagnosis", state: str) -> "list[WorstRow]":

@@ -24,6 +24,7 @@ from xentcli.judge.findings import FINDINGS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from xentcli.diagnose.saved import SavedStep
     from xentcli.formats import FloatArray
 
 QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -108,6 +109,11 @@ class WorstRow:
         return self.shard.path
 
     @property
+    def number(self) -> int:
+        """Its number in the step of which it was saved, else in its file."""
+        return self.shard.number_of(self.row)
+
+    @property
     def is_invalid(self) -> bool:
         """Whether it has no loss, whatever the method."""
         return any(rule.is_invalid for rule in self.rules)
@@ -143,6 +149,11 @@ class Diagnosis:
     harmed: dict[Severity, int]
     response: Response | None
     out_of_step: OutOfStep | None = None
+
+    @property
+    def saved(self) -> "SavedStep | None":
+        """The step of which the only file holds rows, if ``xentcli.watch`` saved it."""
+        return self.survey.shards[0].saved if len(self.survey.shards) == 1 else None
 
     @property
     def harmful_rows(self) -> tuple[WorstRow, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from xentcli import formats
 from xentcli.diagnose.files import Positions, StoredArray, StoredRows, arrays, loaded
+from xentcli.diagnose.saved import SavedStep, saved_step
 from xentcli.errors import XentError, count, printable
 
 _LOGITS: Final = (
@@ -49,7 +50,8 @@ class Shard:
     ``labels`` are class indices (N,), probabilities (N, C), or, ``binary``, N numbers from 0 to 1 beside
     logits (N, 1); or None. ``holds`` says what else lies in the file; ``shape`` is that of the rows, and
     ``names`` says what the arrays are called where that had to be guessed. ``first`` is the number of its
-    first row among those of the dump. ``losses`` (N,) are those recorded of the rows, or None.
+    first row among those of the dump. ``losses`` (N,) are those recorded of the rows, or None; ``saved`` is
+    the step of which they are some, if ``xentcli.watch`` saved them.
     """
 
     path: str
@@ -61,11 +63,16 @@ class Shard:
     names: str = ""
     first: int = 0
     losses: Any = None
+    saved: SavedStep | None = None
 
     @property
     def format(self) -> str:
         """The format of the logits."""
         return str(self.logits.dtype.newbyteorder("="))
+
+    def number_of(self, row: int) -> int:
+        """Return the number of a row in the step of which it was saved, else in the file."""
+        return row if self.saved is None else int(self.saved.numbers[row])
 
     @property
     def kind(self) -> str:
@@ -114,9 +121,13 @@ def expanded(paths: Sequence[str]) -> list[str]:
 
 
 def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, layout: Layout) -> Shard:
-    binary = layout.binary
     name, logits = _array(path, found, layout.logits_name, _LOGITS)
     logits = logits.with_bfloat16(path)
+    saved = saved_step(path, found, logits.shape[0]) if name == "logits" and logits.ndim else None
+    if saved is not None:
+        found = {other: array for other, array in found.items() if other not in {"rows", "meta"}}
+        logits = replace(logits, shape=logits.shape[:1]) if saved.binary else logits
+    binary = layout.binary or (saved is not None and saved.binary)
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS:
         expected = ", ".join(formats.FORMATS)
         raise XentError(f"{printable(path)}: logits are {_short(str(logits.dtype))}; expected {expected}")
@@ -141,7 +152,8 @@ def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, 
     if labels is not None:
         place, axis = printable(label_path or path), layout.class_axis
         if labels.shape == logits.shape and not binary and labels.dtype.kind in "biuf":
-            return Shard(path, rows, _rows(path, labels, axis), holds=holds, shape=shape, names=names)
+            soft = _rows(path, labels, axis)
+            return Shard(path, rows, soft, holds=holds, shape=shape, names=names, saved=saved)
         if labels.dtype.kind == "f" and not binary and labels.size == len(rows):
             labels = _as_integers(labels)
         if labels.dtype.kind not in ("biuf" if binary else "iu"):
@@ -153,7 +165,7 @@ def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, 
             numbers = f"{count(labels.size, 'label')} for {count(len(rows), 'row')} of logits"
             raise XentError(f"{place}: {numbers}; {hint or 'give one per row'}")
         labels = labels.flat()
-    return Shard(path, rows, labels, binary, holds, shape, names)
+    return Shard(path, rows, labels, binary, holds, shape, names, saved=saved)
 
 
 def _with_losses(

@@ -33,7 +33,7 @@ def extracted(diagnosis: Diagnosis) -> str:
     rows = diagnosis.rows
     while len((text := _case(diagnosis, rows)).encode()) > MAX_BYTES:
         if len(rows) == 1:
-            place = f"row {rows[0].row} of {printable(rows[0].path)}"
+            place = f"row {rows[0].number} of {printable(rows[0].path)}"
             raise XentError(f"{place} cannot be extracted: a case has at most {MAX_BYTES // 2**20} MiB")
         rows = rows[: len(rows) // 2]
     return text
@@ -46,10 +46,12 @@ def _case(diagnosis: Diagnosis, rows: Sequence[WorstRow]) -> str:
     x = x.astype(x.dtype.newbyteorder("="))
     files: dict[str, list[str]] = {}
     for row in rows:
-        files.setdefault(Path(row.path).name, []).append(str(row.row))
+        files.setdefault(Path(row.path).name, []).append(str(row.number))
     where = "; ".join(f"{name} {', '.join(numbers)}".lstrip() for name, numbers in files.items())
     findings = dict.fromkeys(finding for row in rows for finding in row.findings)
-    title = f"{count(len(rows), 'row')} of a dump: {', '.join(findings)}"
+    step = None if diagnosis.saved is None else diagnosis.saved.step
+    origin = "a dump" if step is None else f"step {step}"
+    title = f"{count(len(rows), 'row')} of {origin}: {', '.join(findings)}"
     if survey.kind != "indices":  # soft labels have to keep their sum
         return case_yaml(title, x if x.shape[1] > 1 else x[:, 0], np.array(labels), f"rows {where}")
     numbers = np.array([_label(diagnosis, cast("int", label)) for label in labels], np.int64)

@@ -3,12 +3,12 @@
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from xentcli.errors import CaseError, Refused, did_you_mean
+from xentcli.errors import CaseError, Refused, XentError, did_you_mean, printable
 
 MAX_BYTES, MAX_BYTES_OF_ALL = 8 * 2**20, 64 * 2**20  # of a file, and of those of a call
 _DEEPEST = 32  # folders in folders
@@ -46,10 +46,13 @@ def folder_of(path: Path) -> str:
     return path.parent.relative_to(home()).as_posix().removeprefix(".")
 
 
-def read_all(arguments: Sequence[str]) -> tuple[list[Source], list[CaseError]]:
+def read_all(
+    arguments: Sequence[str], from_dump: Callable[[str], str] | None = None
+) -> tuple[list[Source], list[CaseError]]:
     """Read the files that are named, all bundled cases where none is; return the problems too.
 
-    Raises Refused where the files together are too large.
+    A dump of arrays is no case unless ``from_dump`` makes one of it, whose text it returns. Raises Refused
+    where the files together are too large.
     """
     sources: list[Source] = []
     problems: list[CaseError] = []
@@ -64,7 +67,7 @@ def read_all(arguments: Sequence[str]) -> tuple[list[Source], list[CaseError]]:
             continue
         for path in paths:
             try:
-                sources.append(_read(path, named=len(paths) == 1))
+                sources.append(_read(path, named=len(paths) == 1, from_dump=from_dump))
             except Refused as refused:
                 problems.extend(refused.problems)
                 continue
@@ -123,7 +126,7 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _read(path: Path | None, *, named: bool) -> Source:
+def _read(path: Path | None, *, named: bool, from_dump: Callable[[str], str] | None) -> Source:
     if path is None and sys.stdin is None:
         raise _refusal("-", "standard input is closed")
     name, stem = ("-", "stdin") if path is None else (str(path), path.stem)
@@ -132,6 +135,11 @@ def _read(path: Path | None, *, named: bool) -> Source:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _refusal(name, error) from error
+    if path is not None and path.suffix in _ARRAYS and from_dump is not None:
+        try:
+            return Source(name, stem, from_dump(name).encode(), named)
+        except XentError as error:
+            raise _refusal(name, str(error).removeprefix(f"{printable(name)}: ")) from error
     if name.endswith(_ARRAYS) or data.startswith(_MAGIC):
         raise _refusal(name, f"is a dump of arrays, not a case; 'xent diagnose {name}' reads it")
     if len(data) > MAX_BYTES:

@@ -82,6 +82,7 @@ def _facts(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
     files = f" in {len(survey.shards)} files" if len(survey.shards) > 1 else ""
     shape = f"{diagnosis.total} × {diagnosis.classes} {diagnosis.dtype}{files}"
     shape += f" · {survey.shards[0].names}" if survey.shards[0].names else ""
+    shape += f" · {diagnosis.saved}" if diagnosis.saved is not None else ""
     facts = [f"{shape} · no finite logit"]
     if summary.smallest <= summary.largest:
         offset = f"offset {diagnosis.offset:.6g}, spread {diagnosis.spread:.6g} (medians over rows)"
@@ -113,7 +114,7 @@ def _worst_row(diagnosis: Diagnosis, row: "WorstRow", columns: "Sequence[str]") 
     harmful = [rule.finding for rule in rules if _rank(diagnosis, rule) is not Severity.NOTE]
     cells = {
         "file": printable(row.path),
-        "row": Cell(str(row.row), is_number=True),
+        "row": Cell(str(row.number), is_number=True),
         "label": Cell("" if row.label is None else f"{row.label}", is_number=True),
         "loss": _number(row.loss, 6) if row.loss is not None else Cell("unknown", is_number=True),
         "gives": _number(row.response, 6),
@@ -196,6 +197,7 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
                 {
                     "file": row.path,
                     "row": row.row,
+                    "row_in_step": None if row.shard.saved is None else row.number,
                     "label": json_number(row.label, "float64") if isinstance(row.label, float) else row.label,
                     "loss": json_number(row.loss, "float64"),
                     "smallest": json_number(row.min, "float64"),

@@ -241,6 +241,8 @@ def _of_other_rows(diagnosis: "Diagnosis", word: str) -> str:
     if ignored:
         place = _place(ignored[0], diagnosis)
         return f"{said} But {place} is ignored and holds {ignored[0].max:g}: its gradient is nan."
+    if diagnosis.saved is not None and response is None:
+        return f"{said} So it is your formula: 'xent check mine.py:loss' looks at it."
     return f"{said} Dump the step at which it went {word}."
 
 
@@ -272,7 +274,8 @@ def _label_hint(diagnosis: "Diagnosis") -> str:
         return ""
     labels = survey.summary.labels
     invalid, is_single = labels.smallest_invalid, labels.smallest_invalid == labels.largest_invalid
-    if is_single and invalid == diagnosis.classes and labels.smallest >= 1:
+    is_part = diagnosis.saved is not None and diagnosis.saved.is_part  # few rows say little of all labels
+    if is_single and invalid == diagnosis.classes and labels.smallest >= 1 and not is_part:
         return f" Labels run from {labels.smallest} to {labels.largest}: do they count from 1? Subtract 1."
     if is_single and (invalid in _IGNORED or diagnosis.rules[rule] > 1):
         return f" If {invalid} marks rows to ignore, pass --ignore-index {invalid}."
@@ -310,7 +313,7 @@ def _place(row: "WorstRow", diagnosis: "Diagnosis") -> str:
     shape = row.shard.shape
     has_axes = sum(length > 1 for length in shape) > 1
     inner = f" {list(map(int, np.unravel_index(row.row, shape)))}" if has_axes else ""
-    return f"row {row.row}{inner}" + (
+    return f"row {row.number}{inner}" + (
         f" of {printable(row.path)}" if len(diagnosis.survey.shards) > 1 else ""
     )
 
