@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import importlib
+import json
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -172,8 +174,8 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "logits are of shape (1, 3, 3); expected (N, C)": lambda: xentcli.evaluate(
         logits=LOGITS[None], labels=[0]
     ),
-    "the label 9 is out of range; 3 classes are 0 to 2; and 1 more": lambda: xentcli.evaluate(
-        logits=LOGITS[[0] * 6], labels=range(5, 11)
+    "the label 9 is out of range; 3 classes are 0 to 2; and 1 more; bad_labels='nan' keeps": lambda: (
+        xentcli.evaluate(logits=LOGITS[[0] * 6], labels=range(5, 11))
     ),
     "loss 'all' is a group": lambda: xentcli.diagnose_logits(LOGITS, LABELS, loss="all"),
     "fails(): raised RuntimeError: out of order": (
@@ -426,3 +428,43 @@ def test_an_interrupted_diagnosis_ends() -> None:
 
 def test_a_command_still_offers_no_html(xent: Xent) -> None:
     assert xent("run", "abnormal", "--format", "html").code == 2
+
+
+def test_results_that_hold_no_dump_are_pickled() -> None:
+    explained = xentcli.explain_case("abnormal", "naive")
+
+    again, evaluation = (
+        pickle.loads(pickle.dumps(each))  # noqa: S301 - our own
+        for each in (explained, xentcli.evaluate("abnormal"))
+    )
+
+    assert repr(again) == repr(explained)
+    assert again.findings == explained.findings
+    assert repr(evaluation.true_loss).startswith("6.72853")
+
+
+def test_a_case_is_shown_in_a_line() -> None:
+    assert repr(xentcli.load_case("abnormal")).startswith("<case abnormal: A diverged CNN")
+
+
+def test_a_label_that_is_no_class_is_refused_with_what_to_pass() -> None:
+    with pytest.raises(XentError, match=r"^the label 5 is out of range; .*; bad_labels='nan' keeps"):
+        xentcli.evaluate(logits=[[1, 2]], labels=[5])
+    with pytest.raises(XentError, match="pass ignore_index=-100; bad_labels="):
+        xentcli.evaluate(logits=[[1, 2]], labels=[-100])
+    assert np.isnan(
+        xentcli.evaluate(logits=[[1, 2]], labels=[5], bad_labels="nan", methods="sparse")["sparse"].losses
+    )
+
+
+def test_a_file_that_watch_saved_is_diagnosed_as_on_the_command_line(xent: Xent, tmp_path: Path) -> None:
+    x, k = np.zeros((9, 4), np.float32), np.zeros(9, int)
+    x[3, 1] = np.inf
+    with pytest.raises(xentcli.BadLoss) as raised:
+        xentcli.watch(np.nan, x, k, dir=str(tmp_path), ignore_index=2)
+
+    found = xentcli.diagnose_logits(str(raised.value.path))
+
+    assert found.verdict.startswith("Your loss is nan because of row 3")
+    assert found.survey.ignore_index == 2
+    assert found.verdict == json.loads(xent("diagnose", raised.value.path, "--format", "json").out)["verdict"]

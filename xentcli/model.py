@@ -205,6 +205,10 @@ class Case:
     expectations: tuple[Expectation, ...]
     overridden: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.batch.logits.shape))
+        return f"<case {self.name}: {self.title or 'no title'}, {shape} {self.dtype}>"
+
     @property
     def title(self) -> str:
         """One line that says what the case shows."""

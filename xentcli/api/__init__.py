@@ -122,7 +122,7 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     logits: "ArrayLike | Path | Sequence[Path]",
     labels: "ArrayLike | Path | Sequence[Path] | None" = None,
     *,
-    ignore_index: int = IGNORE_INDEX,
+    ignore_index: int | None = None,
     loss: str | Callable[..., Any] | None = None,
     convention: str | None = None,
     observed: "str | ArrayLike | None" = None,
@@ -137,7 +137,8 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     the classes are on ``class_axis``, of (N, C, …) too. Or one logit per row, ``binary``, with labels from 0
     to 1. Or names of .npy, .npz and .safetensors files, in which labels may lie too. ``loss`` is yours: a
     function, ``"mine.py:loss"`` or the name of a method, called by a ``convention`` of ``xent check`` that is
-    found unless given; ``observed`` is the loss that you saw. The worst ``rows`` are shown, 1 to 100.
+    found unless given; ``observed`` is the loss that you saw. The worst ``rows`` are shown, 1 to 100. Labels
+    of -100 are ignored unless ``ignore_index`` is given, and of a file of ``watch`` what the step ignored.
 
     Raises XentError for arrays that do not go together, files that cannot be read, and what is no loss.
     """
@@ -153,6 +154,11 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     except ValueError:
         raise XentError(f"observed is '{seen}'; give nan, inf or the number that was printed") from None
     dump = shards_of(logits, labels, class_axis, binary=binary)
+    saved = dump[0].saved if len(dump) == 1 else None
+    if saved is not None:
+        ignore_index = saved.ignore_index if ignore_index is None else ignore_index
+        seen = saved.observed if seen is None and loss is None else seen
+    ignore_index = IGNORE_INDEX if ignore_index is None else ignore_index
     rules = rules_for(dump[0].format, clip) if dump[0].kind == "indices" else None
     library = library_of(logits)
     with loss_of(dump, loss, convention, clip=clip, ignore_index=ignore_index, library=library) as asked:

@@ -51,8 +51,14 @@ def case_of(keys: Mapping[str, Any]) -> "Case":
     try:
         return load(Source("logits and labels", "inline", text.encode()))
     except Refused as refused:
-        problems = list(dict.fromkeys(problem.problem for problem in refused.problems))
+        said = (
+            problem.problem.replace("add ignore_index: ", "pass ignore_index=")
+            for problem in refused.problems
+        )
+        problems = list(dict.fromkeys(said))
         more = f"; and {len(problems) - _MOST} more" if len(problems) > _MOST else ""
+        if any(problem.startswith("the label") and "out of range" in problem for problem in problems):
+            more += "; bad_labels='nan' keeps such labels, which have no loss"
         raise XentError("; ".join(problems[:_MOST]) + more) from refused
 
 

@@ -205,7 +205,7 @@ class LogitsDiagnosis(Shown, Diagnosis):
     def _shown(self, form: str, screen: "Screen") -> str:
         from xentcli import show
 
-        method = failing_method(self)
+        method = failing_method(self, self.observed)
         response = self.response
         if response is not None:
             method = response.name if response.is_method else None
