@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.formats import FORMATS, nearest
+from xentcli.formats import EXTREME, FORMATS, agreed, nearest
 from xentcli.judge.enclosures import Enclosing, Enclosure, decided
+from xentcli.judge.first_stage import first_stage
 from xentcli.model import Exact
 
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ if TYPE_CHECKING:
     from xentcli.model import Batch
 
 _DIGITS: Final = 40  # 23 more than float64 has: one rounding in 10^23 needs more
-_MOST_NUMBERS: Final = 5_000  # logits that are evaluated; more are sampled by rows
+_MOST_NUMBERS: Final = 2**22  # logits of rows that are evaluated, in a second; of more, rows are sampled
+_MOST_SLOW: Final = 5_000  # logits that are evaluated by decimals, in half a second
+_APART: Final = (
+    2**20
+)  # errors: a loss that far from its float64 neighbour has six digits of any error in ulps
 _NAN, _INFINITY = Decimal("NaN"), Decimal("Infinity")
 
 
@@ -49,16 +54,75 @@ def compute_exact(batch: "Batch", dtype: str, reduction: str) -> Exact:
 
     Labels and class weights are finite and not negative.
     ``losses`` and ``loss`` are decimals that round correctly to every format; ``gradients`` are float64
-    arrays (C,) of numbers of ``dtype``. All rows are evaluated, or a seeded sample of a batch of more than
-    5,000 logits; the loss is None then, and under reduction none. An infinite loss is a limit; nan says that
-    there is no true value.
+    arrays (C,) of numbers of ``dtype``. All rows are evaluated, or a seeded sample of a batch of millions of
+    logits, and of one where double-double decides few rows; the loss is None then, and under reduction none.
+    An infinite loss is a limit; nan says that there is no true value.
     """
-    rows = rows_of(*batch.logits.shape)
-    examples = [_Example(batch, row) for row in rows]
-    losses = [example.loss() for example in examples]
-    loss = _reduced(losses, batch, reduction) if len(rows) == len(batch.logits) else None
-    gradients = tuple(example.gradient(FORMATS[dtype]) for example in examples)
-    return Exact(rows, tuple(_sum([each], Fraction(1)) for each in losses), gradients, loss)
+    shape = len(batch.logits), batch.logits.shape[1]
+    truth = _Truth(batch, rows_of(*shape, _MOST_NUMBERS), FORMATS[dtype])
+    if truth.slow * shape[1] > _MOST_SLOW:
+        truth = _Truth(batch, rows_of(*shape, _MOST_SLOW), FORMATS[dtype])
+    is_whole = len(truth.rows) == len(batch.logits) and reduction != "none"
+    loss = truth.reduced(batch.divisor if reduction == "mean" else Fraction(1)) if is_whole else None
+    return Exact(truth.rows, truth.losses(), truth.gradients(), loss)
+
+
+class _Truth:
+    """Rows of a batch: what the first stage knows of them, and examples of those that it leaves open."""
+
+    def __init__(self, batch: "Batch", rows: Sequence[int], form: "Format") -> None:
+        self.rows, self._form = tuple(rows), form
+        self._stage = first_stage(batch, np.array(rows, np.int64), form)
+        self._settled = [None if loss is None else _settled(loss) for loss in self._stage.losses]
+        self._example = cache(lambda at: _Example(batch, self.rows[at]))
+
+    @property
+    def slow(self) -> int:
+        """How many rows have exponentials that decimals have to evaluate."""
+        open_losses = np.array([loss is None for loss in self._settled], bool)
+        return int((self._stage.usual & (open_losses | ~self._stage.decided.all(axis=1))).sum())
+
+    def losses(self) -> tuple[Decimal, ...]:
+        """Return the loss of each row."""
+        return tuple(
+            _sum([self._example(at).loss()], Fraction(1)) if loss is None else loss
+            for at, loss in enumerate(self._settled)
+        )
+
+    def gradients(self) -> "tuple[FloatArray, ...]":
+        """Return the gradient of each row."""
+        stage = self._stage
+        return tuple(
+            stage.gradients[at] if stage.decided[at].all() else self._example(at).gradient(self._form)
+            for at in range(len(self.rows))
+        )
+
+    def reduced(self, divisor: Fraction) -> Decimal:
+        """Return the sum of the losses over a divisor, nan for one of 0."""
+        if not divisor:
+            return _NAN
+        known = [loss for loss in self._stage.losses if loss is not None]
+        others = [self._example(at).loss() for at, loss in enumerate(self._stage.losses) if loss is None]
+        if known and all(value == 0 and part is None for value, part in others):
+            e = Enclosing(_DIGITS)
+            settled = _settled(e.scale(e.sum(known), 1 / divisor))
+            if settled is not None:
+                return settled
+        if any(isinstance(value, Decimal) for value, _ in others):
+            return _sum(others, divisor)
+        return _sum([self._example(at).loss() for at in range(len(self.rows))], divisor)
+
+
+def _settled(loss: Enclosure) -> Decimal | None:
+    """Return a number that rounds to every format as the loss does, and is as far from its neighbours."""
+    middle = EXTREME.divide(EXTREME.add(*loss), 2)
+    near, width = float(middle), EXTREME.subtract(loss.high, loss.low)
+    if not float(loss.low) == near == float(loss.high):
+        return None
+    # Numbers of narrower formats are float64 numbers too: the nearest of these is the nearest of all.
+    if abs(EXTREME.subtract(middle, Decimal(near))) < EXTREME.multiply(width, _APART):
+        return None
+    return middle if all(agreed(near, near, form) is not None for form in FORMATS.values()) else None
 
 
 def compute_from_probabilities(batch: "Batch", probabilities: "FloatArray", reduction: str) -> Exact:
@@ -73,9 +137,9 @@ def compute_from_probabilities(batch: "Batch", probabilities: "FloatArray", redu
     return Exact(rows, each, (), _reduced(losses, batch, reduction))
 
 
-def rows_of(examples: int, classes: int) -> tuple[int, ...]:
-    """Name the rows that are evaluated: all, or a seeded sample of as many as 5,000 numbers allow."""
-    most = max(1, _MOST_NUMBERS // classes)
+def rows_of(examples: int, classes: int, numbers: int) -> tuple[int, ...]:
+    """Name the rows that are evaluated: all, or a seeded sample of as many as so many numbers allow."""
+    most = max(1, numbers // classes)
     if examples <= most:
         return tuple(range(examples))
     import random
