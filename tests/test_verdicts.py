@@ -150,7 +150,8 @@ def test_the_abnormal_case_as_the_blog_did_not_see_it() -> None:
     assert said["dense"].ulps < 1
 
 
-def test_a_sampled_batch_is_judged_by_its_sample() -> None:
+def test_a_sampled_batch_is_judged_by_its_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xentcli.judge.exact._MOST_NUMBERS", 5_000)
     row = "[" + ", ".join(["0"] * 101) + "]"
     result = result_of(case(f"[{', '.join([row] * 200)}]", [0] * 200), *methods.select("dense"))
 

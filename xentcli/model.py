@@ -1,6 +1,6 @@
 """The values that travel the pipeline: Case → Outcome → Result."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -198,16 +198,12 @@ class Case:
 
     name: str
     path: str
-    about: About
+    about: About = field(repr=False)
     numerics: Numerics
     reduction: str
-    batch: Batch
-    expectations: tuple[Expectation, ...]
+    batch: Batch = field(repr=False)
+    expectations: tuple[Expectation, ...] = field(repr=False)
     overridden: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        shape = "×".join(map(str, self.batch.logits.shape))
-        return f"<case {self.name}: {self.title or 'no title'}, {shape} {self.dtype}>"
 
     @property
     def title(self) -> str:

@@ -4,13 +4,14 @@ Each stands in the file of its theme with its words under its predicate: numbers
 format, the gradient, rounding, masks, and what is wrong with the inputs.
 """
 
+import copyreg
 from typing import TYPE_CHECKING, Final
 
 from xentcli.judge.findings import gradients, inputs, masks, ranges, rounding
+from xentcli.judge.findings.finding import Finding
 
 if TYPE_CHECKING:
     from xentcli.judge.evidence import Evidence, Reduction
-    from xentcli.judge.findings.finding import Finding
     from xentcli.model import Judgement
 
 _THEMES: Final = (ranges, gradients, rounding, masks, inputs)
@@ -24,7 +25,15 @@ _CAUSES: Final = (
 )
 
 
-def main_cause(judgement: "Judgement") -> "Finding | None":
+def named(name: str) -> Finding:
+    """Return the finding of a name that is in the catalogue."""
+    return next(finding for finding in FINDINGS if finding.name == name)
+
+
+copyreg.pickle(Finding, lambda finding: (named, (finding.name,)))  # its predicates are functions
+
+
+def main_cause(judgement: "Judgement") -> Finding | None:
     """Return the finding that explains a loss best; None where there is none but of the gradient."""
     found = judgement.all_findings
     if judgement.verdict == "capped" and ranges.clip_active.name in found:

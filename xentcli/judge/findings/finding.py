@@ -37,16 +37,6 @@ class Finding:
     detect: "Callable[[Evidence], bool]" = lambda _: False
     detect_in_reduction: "Callable[[Reduction], bool]" = lambda _: False
 
-    def __reduce__(self) -> "tuple[Callable[[str], Finding], tuple[str]]":
-        """Pickle it by its name: its predicates are functions."""
-        return _named, (self.name,)
-
-
-def _named(name: str) -> Finding:
-    from xentcli.judge.findings import FINDINGS
-
-    return next(finding for finding in FINDINGS if finding.name == name)
-
 
 def finding(name: str, **fields: Any) -> "Callable[[Callable[[Evidence], bool]], Finding]":  # noqa: ANN401 - texts, predicates
     """Make the finding that a predicate detects; ``fields`` are the others."""
