@@ -69,6 +69,10 @@ NAMED = [
         lambda loss: loss * WEIGHTS[np.arange(N) % C],
         "the true one × a weight of its class (0.5 for class 0, 0.6667 for class 1, 0.8333 for class 2, …):",
     ),
+    (
+        lambda loss: loss * np.where(np.arange(N) % C == 3, 5, 1),
+        "the true one × a weight of its class (5 for class 3, 1 for the others): the loss has class weights",
+    ),
     (lambda _: smoothed(0.1), "the true one with a label smoothing of 0.1: the loss smooths labels"),
 ]
 

@@ -144,10 +144,12 @@ META = {"schema": "xent.batch/1", "rows": 9, "what": "loss is nan", "loss": ["na
         (META, [0, 4], True),
         (META, [0.0, 4.0, 8.0], True),
         (META, [[0, 4, 8]], True),
+        (META, [0, 4, 4], True),
         (META, None, True),
         ({**META, "rows": "9"}, [0, 4, 8], True),
         ({**META, "rows": 10**400}, [0, 4, 8], True),
         ({**META, "step": -1, "rank": [], "what": 7, "loss": {}, "ignore_index": 10**40}, [0, 4, 8], False),
+        ({**META, "ignore_index": True, "binary": "yes"}, [0, 4, 8], False),
         ({**META, "what": "\x1b[31m" + "x" * 10**5}, [0, 4, 8], False),
         ({**META, "schema": "another"}, [7], False),
         ("[" * 10**5, [7], False),
@@ -171,3 +173,63 @@ def test_a_file_that_pretends_to_be_saved_is_refused_or_read_as_any_other(
             assert "x.npz: its 'meta' is that of a step (xent.batch/1), but its 'rows' do not" in done.err
         else:
             assert done.code in {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("binary", "shape", "is_refused"),
+    [
+        (False, (3, 2), False),
+        (False, (3, 4, 2), True),
+        (False, (3,), True),
+        (False, (), True),
+        (True, (3,), False),
+        (True, (3, 1), False),
+        (True, (3, 2), True),
+        (True, (3, 0), True),
+        (True, (), True),
+    ],
+)
+def test_logits_of_another_shape_than_that_of_rows_are_refused(
+    xent: Xent, binary: bool, shape: tuple[int, ...], is_refused: bool
+) -> None:
+    text, labels = json.dumps({**META, "binary": binary}), np.zeros(shape[:2] if len(shape) > 2 else 3, int)
+    np.savez(
+        "x.npz", logits=np.full(shape, nan), labels=labels, meta=np.array(text), rows=np.array([0, 4, 8])
+    )
+
+    for done in (xent("diagnose", "x.npz"), xent("new", "--from", "x.npz", "-")):
+        if is_refused:
+            assert (done.code, done.err.count("\n")) == (2, 1)
+            assert f"(xent.batch/1), but its logits are of shape {shape}, not (n, " in done.err
+        else:
+            assert done.code in {0, 1}
+            assert "3 of 9 rows of step 1" in done.out
+
+
+@pytest.mark.parametrize("option", [("--shift",), ("--class-axis", "0"), ("--binary",)])
+def test_options_for_other_rows_than_those_saved_are_refused(xent: Xent, option: tuple[str, ...]) -> None:
+    x, k = batch()
+    x[9] = nan
+    _, path = saved(nan, x, k)
+
+    done = xent("diagnose", path, *option)
+
+    said = "holds rows of a step (n, C), each with its label; leave out --shift, --class-axis and --binary"
+    assert (done.code, done.err) == (2, f"{path}: {said}\n")
+
+
+def test_files_of_several_ranks_keep_their_rows_their_steps_and_what_they_ignored(xent: Xent) -> None:
+    x, k = batch()
+    k[:20], k[20:] = 3, np.maximum(k[20:], 1)
+    x[9] = nan
+    paths = [saved(nan, x, k, ignore_index=3)[1] for _ in range(2)]
+    k[40] = C
+    paths.append(saved(1.0, x, k, ignore_index=3)[1])
+
+    both, other = xent("diagnose", *paths[:2]).out, xent("diagnose", *paths, "--ignore-index", "-100").out
+
+    said = " ".join(both.split())
+    assert said.count("of 64 rows of step 812, where the loss is nan · ") == 2
+    assert "labels ignored (3)" in said
+    assert "ignored (3)" not in other
+    assert "count from 1" not in other

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xentcli.diagnose.diagnosis import WorstRow
 
 _TONES: Final = {Severity.BROKEN: Tone.ALOUD, Severity.NAN: Tone.ALOUD, Severity.OFF: Tone.SILENT}
+_STEPS: Final = 3  # that a line names, as of some ranks
 
 
 def parts(diagnosis: Diagnosis, observed: str | None, after: str, width: int) -> list[Part]:
@@ -82,7 +83,8 @@ def _facts(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
     files = f" in {len(survey.shards)} files" if len(survey.shards) > 1 else ""
     shape = f"{diagnosis.total} × {diagnosis.classes} {diagnosis.dtype}{files}"
     shape += f" · {survey.shards[0].names}" if survey.shards[0].names else ""
-    shape += f" · {diagnosis.saved}" if diagnosis.saved is not None else ""
+    shape += "".join(f" · {step}" for step in diagnosis.steps[:_STEPS])
+    shape += " · …" if len(diagnosis.steps) > _STEPS else ""
     facts = [f"{shape} · no finite logit"]
     if summary.smallest <= summary.largest:
         offset = f"offset {diagnosis.offset:.6g}, spread {diagnosis.spread:.6g} (medians over rows)"

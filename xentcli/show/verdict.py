@@ -274,7 +274,7 @@ def _label_hint(diagnosis: "Diagnosis") -> str:
         return ""
     labels = survey.summary.labels
     invalid, is_single = labels.smallest_invalid, labels.smallest_invalid == labels.largest_invalid
-    is_part = diagnosis.saved is not None and diagnosis.saved.is_part  # few rows say little of all labels
+    is_part = any(step.is_part for step in diagnosis.steps)  # few rows say little of all labels
     if is_single and invalid == diagnosis.classes and labels.smallest >= 1 and not is_part:
         return f" Labels run from {labels.smallest} to {labels.largest}: do they count from 1? Subtract 1."
     if is_single and (invalid in _IGNORED or diagnosis.rules[rule] > 1):
