@@ -49,6 +49,9 @@ def test_rows_are_those_of_the_step_everywhere(xent: Xent) -> None:
 
     assert asked.out.startswith("Your loss is nan because of row 47: the logit of class 3 is +inf.")
     assert "rows of step 812, where the loss is nan" in asked.out
+    (step,) = document["steps"]
+    assert (step["file"], step["step"], step["rank"], step["total"]) == (path, 812, None, N)
+    assert (step["what"], 0 < step["rows"] < N) == ("loss is nan", True)
     (worst,) = [row for row in document["worst"] if row["findings"] == ["infinite-logit"]]
     with np.load(path) as file:
         assert file["rows"][worst["row"]] == worst["row_in_step"] == 47

@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import fuzz_torch
 import numpy as np
 import pytest
 from conftest import ROOT, Xent
@@ -288,6 +289,16 @@ def test_a_case_of_tensors_is_that_of_the_arrays(xent: Xent, tmp_path: Path, tor
     assert f"dtype: {how}" in texts[0]
     assert texts[0].replace("batch.pt", "batch.npz") == texts[1]
     assert xent("run", path).code == 0
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")  # torch has words on its layouts
+def test_hostile_files_by_the_hundred_run_nothing_and_get_a_message_each(tmp_path: Path, torch: Any) -> None:
+    ends = fuzz_torch.read_all(fuzz_torch.files(torch, tmp_path, seed=0, number=400), tmp_path)
+
+    assert ends["runs", "read"] == 0
+    assert ends["runs", "refused"] >= 30
+    assert min(ends["whole", "read"], ends["member", "read"], ends["member", "refused"]) >= 10
 
 
 def test_what_takes_long_is_said_on_a_terminal_and_gone_after(
