@@ -77,7 +77,7 @@ def _container(torch: Any, rng: random.Random) -> Any:
     rows, classes = rng.randrange(0, 9), rng.randrange(1, 6)
     dtype = rng.choice([torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e5m2])
     x = torch.linspace(-9, 9, rows * classes).reshape(rows, classes).to(dtype)
-    x = rng.choice([x, x.t(), x[::2], x.to_sparse(), x.to("meta")])
+    x = rng.choice([x, x.t(), x[::2], x.float().to_sparse(), x.to("meta")])
     k = torch.arange(rows) % classes
     return rng.choice(
         [x, (x, k), {"logits": x, "labels": k}, {"a": {"b": [x, k]}, "note": "x", "n": 3.5}, {}]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import Xent
 
+import xentcli
 from xentcli import load
 from xentcli.bridge import save
 from xentcli.bridge.options import BadLoss
@@ -89,6 +90,10 @@ def test_what_the_step_ignored_is_ignored_unless_something_else_is_asked_for(xen
 
     assert "labels ignored (3)" in xent("diagnose", path).out
     assert "ignored (3)" not in xent("diagnose", path, "--ignore-index", "-100").out
+    diagnosis = xentcli.diagnose_logits(Path(path))
+    assert (diagnosis.survey.ignore_index, diagnosis.observed) == (3, "nan")
+    assert xentcli.diagnose_logits(Path(path), ignore_index=5, observed="2.5").survey.ignore_index == 5
+    assert xentcli.diagnose_logits(x, k).survey.ignore_index == -100
     assert xent("new", "--from", path, "case.yaml").code == 0
     text = Path("case.yaml").read_text(encoding="utf-8")
     assert "ignore_index: -100" in text

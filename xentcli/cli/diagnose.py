@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from xentcli.diagnose.diagnosis import Diagnosis
     from xentcli.diagnose.dumps import Shard
     from xentcli.diagnose.loss import Loss
-    from xentcli.diagnose.saved import SavedStep
     from xentcli.diagnose.survey import Survey
     from xentcli.methods.method import Method
 
@@ -130,6 +129,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     from xentcli.diagnose.dumps import Layout, expanded
     from xentcli.diagnose.dumps import shards as open_shards
     from xentcli.diagnose.extract import extracted
+    from xentcli.diagnose.saved import ignored_by, observed_in
 
     read = [
         *expanded(files),
@@ -157,10 +157,9 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
             raise XentError("--extract needs labels: give --labels FILE or --labels-name NAME")
         steps = [shard.saved for shard in shards]
         if ignore_index is None and case is None:
-            ignore_index = _ignored_by(steps)
-        is_of_step = len(steps) == 1 and own is None and loss is None and not is_recorded
-        if observed is None and is_of_step and steps[0] is not None:
-            observed = steps[0].observed
+            ignore_index = ignored_by(steps)
+        if observed is None and own is None and loss is None and not is_recorded:
+            observed = observed_in(steps)
         ignore_index, clip = _options_of(case, ignore_index)
         asked = stack.enter_context(
             _loss(shards, own, loss, convention, clip, ignore_index, is_recorded=is_recorded)
@@ -180,12 +179,6 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     if not survey.complete:
         return _EXIT_INTERRUPTED
     return _EXIT_WRONG if is_wrong(diagnosis, observed) else 0
-
-
-def _ignored_by(steps: "Sequence[SavedStep | None]") -> int | None:
-    """Return the label that the steps of all files ignored, None where they differ or some say none."""
-    ignored = {None if step is None else step.ignore_index for step in steps}
-    return ignored.pop() if len(ignored) == 1 else None
 
 
 def _opening(files: "Sequence[str]") -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ import numpy as np
 from xentcli.errors import XentError, count, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from xentcli.formats import IntArray
 
@@ -91,6 +91,17 @@ def saved_step(path: str, found: "Mapping[str, Any]") -> SavedStep | None:
         ignored if type(ignored) is int and -(2**63) <= ignored < 2**63 else None,  # True is no label
         binary,
     )
+
+
+def ignored_by(steps: "Sequence[SavedStep | None]") -> int | None:
+    """Return the label that the steps of all files ignored, None where they differ or some say none."""
+    ignored = {None if step is None else step.ignore_index for step in steps}
+    return ignored.pop() if len(ignored) == 1 else None
+
+
+def observed_in(steps: "Sequence[SavedStep | None]") -> str | None:
+    """Return the loss that the step of the only file had, where that was nan or infinite."""
+    return steps[0].observed if len(steps) == 1 and steps[0] is not None else None
 
 
 def _meta(stored: Any) -> "dict[str, Any] | None":  # noqa: ANN401 - an array, or None
