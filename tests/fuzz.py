@@ -254,7 +254,8 @@ def fuzz(what: str, inputs: st.SearchStrategy[Input], number: int, chosen: int) 
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    seed(chosen)(limits(given(inputs)(tally.add)))()
+    if number:
+        seed(chosen)(limits(given(inputs)(tally.add)))()
     return tally
 
 
