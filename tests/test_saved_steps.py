@@ -120,6 +120,19 @@ def test_run_reads_a_saved_file_bit_for_bit(xent: Xent, dtype: Any) -> None:
     assert xent("explain", "case.npz", "--method", "naive").code == 0
 
 
+def test_context_of_any_name_is_beside_the_rows(xent: Xent) -> None:
+    x, k = batch()
+    x[9] = nan
+    context = {"probabilities": np.zeros(3), "preds": x * 2, "y": k * 0, "losses": np.zeros(3)}
+    _, path = saved(nan, x, k, context=context, keep="all")
+
+    with np.load(path) as file:
+        assert {*context} <= {*file}
+    assert "probabilities" not in xent("new", "--from", path, "-").out
+    assert xent("run", path).code == 0
+    assert "row 9" in xent("diagnose", path).out
+
+
 def test_binary_logits_stay_binary(xent: Xent) -> None:
     x, y = np.linspace(-3, 3, N), np.arange(N) % 2 * 1.0
     x[9] = nan

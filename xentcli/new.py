@@ -55,9 +55,9 @@ def from_dump(path: str) -> str:
     try:
         found = _read(path)
         saved = saved_step(path, found)
-        text = _case(
-            path, {name: found[name].with_bfloat16(path).whole() for name in _NAMES if name in found}, saved
-        )
+        names = _NAMES if saved is None else _NAMES[:2]  # what else a step had is context, and no case
+        stored = {name: found[name].with_bfloat16(path).whole() for name in names if name in found}
+        text = _case(path, stored, saved)
         load.load(Source(path, Path(path).stem, text.encode()))
     except Refused as refused:
         raise XentError(f"{printable(path)}: {refused.problems[0].problem}") from refused
