@@ -99,6 +99,21 @@ def test_true_losses_are_right_and_one_that_is_off_is_named(xent: Xent, tmp_path
     )
 
 
+def test_a_broken_row_is_said_before_the_losses_and_each_begins_a_sentence(
+    xent: Xent, tmp_path: Path
+) -> None:
+    x, k, loss = rows()
+    x[3, 2] = loss[3] = math.nan
+    np.savez(tmp_path / "x.npz", logits=x, labels=k, losses=loss)
+
+    run = xent("diagnose", tmp_path / "x.npz", "--losses-name", "losses")
+
+    assert answer(run) == (
+        "1 of 60 rows is broken: row 3 (the logit of class 2 is nan). "
+        "The recorded loss is nan on 1 of 60 rows: row 3 (the logit of class 2 is nan)."
+    )
+
+
 def test_a_nan_among_losses_of_another_base_is_said_beside(xent: Xent, tmp_path: Path) -> None:
     loss = rows()[2] / math.log(2)
     loss[3] = math.nan

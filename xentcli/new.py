@@ -77,7 +77,8 @@ def _read(path: str) -> "Mapping[str, StoredArray]":
                 if list(found) == [""]
                 else f"has no array {name}, but {names}"
             )
-            raise XentError(f"{printable(path)}: {one}; {_EXPECTS}")
+            other = f"or make a case by 'xent diagnose {printable(path)} --extract case.yaml'"
+            raise XentError(f"{printable(path)}: {one}; {_EXPECTS}, {other}")
     if sum(found[name].size * found[name].dtype.itemsize for name in _NAMES if name in found) > _MOST_BYTES:
         raise XentError(f"{printable(path)}: {_TOO_LARGE}")
     return found

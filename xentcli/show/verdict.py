@@ -64,8 +64,7 @@ def verdict(diagnosis: "Diagnosis", observed: str | None = None) -> str:
     survey = diagnosis.survey
     if not survey.rows:
         return "The dump has no rows."
-    said = _said(diagnosis, observed if survey.complete else None) + _of_step(diagnosis)
-    said = said[:1].upper() + said[1:] if said.startswith(NAME) else said
+    said = _begun(_said(diagnosis, observed if survey.complete else None)) + _of_step(diagnosis)
     if not survey.complete:
         ended = "Stopped" if survey.stopped else "Interrupted"
         said = f"{ended} after {survey.rows} of {count(diagnosis.total, 'row')}. {said}"
@@ -106,8 +105,13 @@ def _said(diagnosis: "Diagnosis", observed: str | None) -> str:
         return _of_observed(diagnosis, observed)
     broken = _rows_of(diagnosis, Severity.BROKEN)
     if diagnosis.response is not None:
-        return " ".join(filter(None, (broken, _of_response(diagnosis))))
+        return " ".join(filter(None, (broken, _begun(_of_response(diagnosis)))))
     return broken or _of_methods(diagnosis)
+
+
+def _begun(said: str) -> str:
+    """Begin a sentence; the name of a function stays as it is."""
+    return said[:1].upper() + said[1:] if said.startswith(NAME) else said
 
 
 def _of_step(diagnosis: "Diagnosis") -> str:
