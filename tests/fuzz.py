@@ -1,8 +1,9 @@
 """Cases and dumps by the thousand: none may end in anything but 0, 1 or 2, nor take long, nor much memory.
 
-python tests/fuzz.py [--cases N] [--dumps N] [--seed N]: the same call, the same inputs. ``fuzz_cases`` and
-``fuzz_dumps`` make them; most of them load, so that what comes after the loader is tried too. Of each kind of
-failure the smallest input is kept in ``.fuzz``, ready to become a test.
+python tests/fuzz.py [--cases N] [--dumps N] [--pickles N] [--seed N]: the same call, the same inputs.
+``fuzz_cases`` and ``fuzz_dumps`` make them; most of them load, so that what comes after the loader is tried
+too. Of each kind of failure the smallest input is kept in ``.fuzz``, ready to become a test. Where torch is
+installed, ``fuzz_torch`` makes pickles of tensors too.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from unittest.mock import patch
@@ -244,6 +246,8 @@ def place_of(error: BaseException) -> str:
 def fuzz(what: str, inputs: st.SearchStrategy[Input], number: int, chosen: int) -> Tally:
     """Run so many inputs; the same numbers give the same ones."""
     tally = Tally(what)
+    if not number:
+        return tally
     limits = settings(
         max_examples=number,
         database=None,
@@ -264,6 +268,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--dumps", type=int, default=5_000)
+    parser.add_argument("--pickles", type=int, default=5_000)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
     started = time.perf_counter()
@@ -271,6 +276,10 @@ def main(arguments: list[str] | None = None) -> None:
         fuzz("cases", fuzz_cases.inputs(), asked.cases, asked.seed),
         fuzz("dumps", fuzz_dumps.inputs(), asked.dumps, asked.seed),
     ]
+    if asked.pickles and find_spec("torch"):
+        import fuzz_torch
+
+        print(fuzz_torch.fuzz(asked.pickles, asked.seed))
     print(*tallies, f"{time.perf_counter() - started:.0f} s", sep="\n")
     assert not any(tally.failures for tally in tallies), f"see {KEPT}"
     many = [tally for tally in tallies if tally.codes.total() >= _MANY]

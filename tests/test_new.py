@@ -207,7 +207,9 @@ def test_a_file_that_is_no_dump_is_refused(xent: Xent, tmp_path: Path, data: byt
 def test_one_array_and_no_file_are_refused(xent: Xent, tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", np.zeros((1, 2)))
 
-    assert "is one array, not an .npz" in xent("new", "--from", tmp_path / "one.npy", "-").err
+    one = xent("new", "--from", tmp_path / "one.npy", "-").err
+    assert "is one array, not an .npz" in one
+    assert f"or make a case by 'xent diagnose {tmp_path / 'one.npy'} --extract case.yaml'" in one
     assert "cannot be read: No such file or directory" in xent("new", "--from", "nowhere.npz", "-").err
     assert "unsupported file type; supported are .npy, .npz" in xent("new", "--from", tmp_path, "-").err
 

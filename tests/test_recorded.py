@@ -69,6 +69,10 @@ NAMED = [
         lambda loss: loss * WEIGHTS[np.arange(N) % C],
         "the true one × a weight of its class (0.5 for class 0, 0.6667 for class 1, 0.8333 for class 2, …):",
     ),
+    (
+        lambda loss: loss * np.where(np.arange(N) % C == 3, 5, 1),
+        "the true one × a weight of its class (5 for class 3, 1 for the others): the loss has class weights",
+    ),
     (lambda _: smoothed(0.1), "the true one with a label smoothing of 0.1: the loss smooths labels"),
 ]
 
@@ -92,6 +96,21 @@ def test_true_losses_are_right_and_one_that_is_off_is_named(xent: Xent, tmp_path
     assert answer(right) == "The recorded loss is right on all 60 rows: finite, and nowhere visibly off."
     assert answer(wrong) == (
         "The recorded loss is inf on 1 and off by more than 1 % on 1 of 60 rows: row 7, row 5."
+    )
+
+
+def test_a_broken_row_is_said_before_the_losses_and_each_begins_a_sentence(
+    xent: Xent, tmp_path: Path
+) -> None:
+    x, k, loss = rows()
+    x[3, 2] = loss[3] = math.nan
+    np.savez(tmp_path / "x.npz", logits=x, labels=k, losses=loss)
+
+    run = xent("diagnose", tmp_path / "x.npz", "--losses-name", "losses")
+
+    assert answer(run) == (
+        "1 of 60 rows is broken: row 3 (the logit of class 2 is nan). "
+        "The recorded loss is nan on 1 of 60 rows: row 3 (the logit of class 2 is nan)."
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import Xent
 
+import xentcli
 from xentcli import load
 from xentcli.bridge import save
 from xentcli.bridge.options import BadLoss
@@ -49,6 +50,9 @@ def test_rows_are_those_of_the_step_everywhere(xent: Xent) -> None:
 
     assert asked.out.startswith("Your loss is nan because of row 47: the logit of class 3 is +inf.")
     assert "rows of step 812, where the loss is nan" in asked.out
+    (step,) = document["steps"]
+    assert (step["file"], step["step"], step["rank"], step["total"]) == (path, 812, None, N)
+    assert (step["what"], 0 < step["rows"] < N) == ("loss is nan", True)
     (worst,) = [row for row in document["worst"] if row["findings"] == ["infinite-logit"]]
     with np.load(path) as file:
         assert file["rows"][worst["row"]] == worst["row_in_step"] == 47
@@ -86,6 +90,10 @@ def test_what_the_step_ignored_is_ignored_unless_something_else_is_asked_for(xen
 
     assert "labels ignored (3)" in xent("diagnose", path).out
     assert "ignored (3)" not in xent("diagnose", path, "--ignore-index", "-100").out
+    diagnosis = xentcli.diagnose_logits(Path(path))
+    assert (diagnosis.survey.ignore_index, diagnosis.observed) == (3, "nan")
+    assert xentcli.diagnose_logits(Path(path), ignore_index=5, observed="2.5").survey.ignore_index == 5
+    assert xentcli.diagnose_logits(x, k).survey.ignore_index == -100
     assert xent("new", "--from", path, "case.yaml").code == 0
     text = Path("case.yaml").read_text(encoding="utf-8")
     assert "ignore_index: -100" in text
@@ -110,6 +118,19 @@ def test_run_reads_a_saved_file_bit_for_bit(xent: Xent, dtype: Any) -> None:
         stored = file["logits"].view(dtype) if dtype is ml_dtypes.bfloat16 else file["logits"]
         assert np.array_equal(batch_of_case.logits, stored, equal_nan=True)
     assert xent("explain", "case.npz", "--method", "naive").code == 0
+
+
+def test_context_of_any_name_is_beside_the_rows(xent: Xent) -> None:
+    x, k = batch()
+    x[9] = nan
+    context = {"probabilities": np.zeros(3), "preds": x * 2, "y": k * 0, "losses": np.zeros(3)}
+    _, path = saved(nan, x, k, context=context, keep="all")
+
+    with np.load(path) as file:
+        assert {*context} <= {*file}
+    assert "probabilities" not in xent("new", "--from", path, "-").out
+    assert xent("run", path).code == 0
+    assert "row 9" in xent("diagnose", path).out
 
 
 def test_binary_logits_stay_binary(xent: Xent) -> None:
@@ -144,10 +165,12 @@ META = {"schema": "xent.batch/1", "rows": 9, "what": "loss is nan", "loss": ["na
         (META, [0, 4], True),
         (META, [0.0, 4.0, 8.0], True),
         (META, [[0, 4, 8]], True),
+        (META, [0, 4, 4], True),
         (META, None, True),
         ({**META, "rows": "9"}, [0, 4, 8], True),
         ({**META, "rows": 10**400}, [0, 4, 8], True),
         ({**META, "step": -1, "rank": [], "what": 7, "loss": {}, "ignore_index": 10**40}, [0, 4, 8], False),
+        ({**META, "ignore_index": True, "binary": "yes"}, [0, 4, 8], False),
         ({**META, "what": "\x1b[31m" + "x" * 10**5}, [0, 4, 8], False),
         ({**META, "schema": "another"}, [7], False),
         ("[" * 10**5, [7], False),
@@ -171,3 +194,63 @@ def test_a_file_that_pretends_to_be_saved_is_refused_or_read_as_any_other(
             assert "x.npz: its 'meta' is that of a step (xent.batch/1), but its 'rows' do not" in done.err
         else:
             assert done.code in {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("binary", "shape", "is_refused"),
+    [
+        (False, (3, 2), False),
+        (False, (3, 4, 2), True),
+        (False, (3,), True),
+        (False, (), True),
+        (True, (3,), False),
+        (True, (3, 1), False),
+        (True, (3, 2), True),
+        (True, (3, 0), True),
+        (True, (), True),
+    ],
+)
+def test_logits_of_another_shape_than_that_of_rows_are_refused(
+    xent: Xent, binary: bool, shape: tuple[int, ...], is_refused: bool
+) -> None:
+    text, labels = json.dumps({**META, "binary": binary}), np.zeros(shape[:2] if len(shape) > 2 else 3, int)
+    np.savez(
+        "x.npz", logits=np.full(shape, nan), labels=labels, meta=np.array(text), rows=np.array([0, 4, 8])
+    )
+
+    for done in (xent("diagnose", "x.npz"), xent("new", "--from", "x.npz", "-")):
+        if is_refused:
+            assert (done.code, done.err.count("\n")) == (2, 1)
+            assert f"(xent.batch/1), but its logits are of shape {shape}, not (n, " in done.err
+        else:
+            assert done.code in {0, 1}
+            assert "3 of 9 rows of step 1" in done.out
+
+
+@pytest.mark.parametrize("option", [("--shift",), ("--class-axis", "0"), ("--binary",)])
+def test_options_for_other_rows_than_those_saved_are_refused(xent: Xent, option: tuple[str, ...]) -> None:
+    x, k = batch()
+    x[9] = nan
+    _, path = saved(nan, x, k)
+
+    done = xent("diagnose", path, *option)
+
+    said = "holds rows of a step (n, C), each with its label; leave out --shift, --class-axis and --binary"
+    assert (done.code, done.err) == (2, f"{path}: {said}\n")
+
+
+def test_files_of_several_ranks_keep_their_rows_their_steps_and_what_they_ignored(xent: Xent) -> None:
+    x, k = batch()
+    k[:20], k[20:] = 3, np.maximum(k[20:], 1)
+    x[9] = nan
+    paths = [saved(nan, x, k, ignore_index=3)[1] for _ in range(2)]
+    k[40] = C
+    paths.append(saved(1.0, x, k, ignore_index=3)[1])
+
+    both, other = xent("diagnose", *paths[:2]).out, xent("diagnose", *paths, "--ignore-index", "-100").out
+
+    said = " ".join(both.split())
+    assert said.count("of 64 rows of step 812, where the loss is nan · ") == 2
+    assert "labels ignored (3)" in said
+    assert "ignored (3)" not in other
+    assert "count from 1" not in other

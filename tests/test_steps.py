@@ -115,6 +115,21 @@ def test_labels_that_are_shifted_twice_are_a_finding(xent: Xent, tmp_path: Path)
     assert answer(run).endswith("and 0.0396 without --shift: leave it out.")
 
 
+@pytest.mark.parametrize(("cut", "is_said"), [(1, True), (2, False)])
+def test_labels_that_were_cut_where_logits_were_not_are_named(
+    xent: Xent, tmp_path: Path, cut: int, is_said: bool
+) -> None:
+    x, k = causal()
+    np.savez(tmp_path / "x.npz", logits=x, labels=k[:, cut:])
+
+    run = xent("diagnose", tmp_path / "x.npz")
+
+    hint = "the labels lack a position of each sequence: save logits[:, :-1] beside labels[:, 1:]"
+    said = hint if is_said else "give one per row"
+    assert (run.code, run.err.count("\n")) == (2, 1)
+    assert run.err.endswith(f" rows of logits; {said}\n")
+
+
 # The rule, and its twins.
 
 

@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import fuzz_torch
 import numpy as np
 import pytest
 from conftest import ROOT, Xent
@@ -196,7 +197,7 @@ def test_the_kept_file_is_that_of_the_torch_at_hand(xent: Xent, torch: Any) -> N
         ("module", "holds more than tensors, and only running its code would read it; save"),
         ("script", "is a model, not tensors; save"),
         ("number", "holds no tensor of numbers; save"),
-        ("sparse", "holds no tensor of numbers; save"),
+        ("sparse", "the tensor is sparse; save x.to_dense()"),
         ("junk", "is no .pt of torch, or incomplete; save"),
         ("empty", "is no .pt of torch, or incomplete; save"),
         ("cut", "is no .pt of torch, or incomplete; save"),
@@ -241,6 +242,63 @@ def test_a_file_of_anything_else_gets_one_message_and_runs_nothing(  # noqa: PLR
     assert (run.code, run.out) == (2, "")
     assert run.err.startswith(f"{path}: {message}")
     assert run.err.count("\n") == 1
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")  # torch has words on its layouts and quantised tensors
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("sparse", "is sparse; save logits.to_dense()"),
+        ("rows", "is sparse; save logits.to_dense()"),
+        ("float8", "is float8_e4m3fn, which NumPy does not have; save logits.float()"),
+        ("quantised", "is quantised; save logits.dequantize()"),
+        ("meta", "is on the device meta and has no numbers; save one that has"),
+    ],
+)
+def test_a_tensor_that_numpy_does_not_have_is_named_with_what_to_save(
+    xent: Xent, tmp_path: Path, torch: Any, how: str, said: str
+) -> None:
+    x = torch.eye(3)
+    odd = {
+        "sparse": x.to_sparse,
+        "rows": x.to_sparse_csr,
+        "float8": lambda: x.to(torch.float8_e4m3fn),
+        "quantised": lambda: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
+        "meta": lambda: x.to("meta"),
+    }[how]()
+    path = saved(torch, tmp_path, {"logits": odd, "labels": torch.arange(3)})
+
+    for done in (xent("diagnose", path), xent("new", "--from", path, "-"), xent("run", path)):
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"{path}: 'logits' {said}")
+    path = saved(torch, tmp_path, {"logits": x, "labels": torch.arange(3), "other": odd})
+    assert xent("diagnose", path).code == 0
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("how", ["bfloat16", "float16", "float64"])
+def test_a_case_of_tensors_is_that_of_the_arrays(xent: Xent, tmp_path: Path, torch: Any, how: str) -> None:
+    x = torch.linspace(-9, 9, 15).reshape(3, 5).to(getattr(torch, how))
+    stored = x.view(torch.int16).numpy().view("V2") if how == "bfloat16" else x.numpy()
+    np.savez(tmp_path / "batch.npz", logits=stored, labels=np.arange(3))
+    path = saved(torch, tmp_path, {"logits": x, "labels": torch.arange(3)})
+
+    texts = [xent("new", "--from", each, "-").out for each in (path, tmp_path / "batch.npz")]
+
+    assert f"dtype: {how}" in texts[0]
+    assert texts[0].replace("batch.pt", "batch.npz") == texts[1]
+    assert xent("run", path).code == 0
+
+
+@pytest.mark.frameworks
+@pytest.mark.filterwarnings("ignore")  # torch has words on its layouts
+def test_hostile_files_by_the_hundred_run_nothing_and_get_a_message_each(tmp_path: Path, torch: Any) -> None:
+    ends = fuzz_torch.read_all(fuzz_torch.files(torch, tmp_path, seed=0, number=400), tmp_path)
+
+    assert ends["runs", "read"] == 0
+    assert ends["runs", "refused"] >= 30
+    assert min(ends["whole", "read"], ends["member", "read"], ends["member", "refused"]) >= 10
 
 
 def test_what_takes_long_is_said_on_a_terminal_and_gone_after(

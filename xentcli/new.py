@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from xentcli import formats, load
+from xentcli import load
 from xentcli.diagnose.files import arrays
 from xentcli.diagnose.saved import SavedStep, saved_step
 from xentcli.errors import Refused, XentError, printable
@@ -54,8 +54,10 @@ def from_dump(path: str) -> str:
     """
     try:
         found = _read(path)
-        saved = saved_step(path, found, found["logits"].shape[0]) if found["logits"].ndim else None
-        text = _case(path, {name: found[name].whole() for name in _NAMES if name in found}, saved)
+        saved = saved_step(path, found)
+        names = _NAMES if saved is None else _NAMES[:2]  # what else a step had is context, and no case
+        stored = {name: found[name].with_bfloat16(path).whole() for name in names if name in found}
+        text = _case(path, stored, saved)
         load.load(Source(path, Path(path).stem, text.encode()))
     except Refused as refused:
         raise XentError(f"{printable(path)}: {refused.problems[0].problem}") from refused
@@ -75,7 +77,8 @@ def _read(path: str) -> "Mapping[str, StoredArray]":
                 if list(found) == [""]
                 else f"has no array {name}, but {names}"
             )
-            raise XentError(f"{printable(path)}: {one}; {_EXPECTS}")
+            other = f"or make a case by 'xent diagnose {printable(path)} --extract case.yaml'"
+            raise XentError(f"{printable(path)}: {one}; {_EXPECTS}, {other}")
     if sum(found[name].size * found[name].dtype.itemsize for name in _NAMES if name in found) > _MOST_BYTES:
         raise XentError(f"{printable(path)}: {_TOO_LARGE}")
     return found
@@ -88,7 +91,7 @@ def _case(path: str, arrays: "dict[str, NDArray[Any]]", saved: SavedStep | None)
     title = f"Logits of {printable(Path(path).name)}"
     if saved is not None:
         title = f"{title}: {saved}"
-        logits = logits[:, 0] if saved.binary else logits
+        logits = logits.reshape(-1) if saved.binary else logits
         labels = _with_ignored(labels, saved.ignore_index)
     if labels.dtype.kind not in "biu":
         labels = _floats(path, arrays, "labels", logits)
@@ -115,8 +118,6 @@ def _floats(
 ) -> "FloatArray":
     """Return an array in native byte order, whose numbers are numbers of the logits' format too."""
     array = arrays[name]
-    if array.dtype == np.dtype("V2"):  # how a file holds bfloat16
-        array = array.view(formats.dtype("bfloat16"))
     native: FloatArray = array.astype(array.dtype.newbyteorder("="))
     if str(native.dtype) not in DTYPES or native.ndim not in {1, 2} or not native.size:
         expects = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}, (N, C) or of a binary loss (N,)"

@@ -144,6 +144,7 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     """
     from xentcli.diagnose.diagnosis import diagnosis_of
     from xentcli.diagnose.rules import rules_for
+    from xentcli.diagnose.saved import ignored_by, observed_in
     from xentcli.diagnose.survey import survey
 
     if not 1 <= rows <= MOST_ROWS:
@@ -154,15 +155,14 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     except ValueError:
         raise XentError(f"observed is '{seen}'; give nan, inf or the number that was printed") from None
     dump = shards_of(logits, labels, class_axis, binary=binary)
-    saved = dump[0].saved if len(dump) == 1 else None
-    if saved is not None:
-        ignore_index = saved.ignore_index if ignore_index is None else ignore_index
-        seen = saved.observed if seen is None and loss is None else seen
-    ignore_index = IGNORE_INDEX if ignore_index is None else ignore_index
+    steps = [shard.saved for shard in dump]
+    ignored = ignored_by(steps) if ignore_index is None else ignore_index
+    ignored = IGNORE_INDEX if ignored is None else ignored
+    seen = observed_in(steps) if seen is None and loss is None else seen
     rules = rules_for(dump[0].format, clip) if dump[0].kind == "indices" else None
     library = library_of(logits)
-    with loss_of(dump, loss, convention, clip=clip, ignore_index=ignore_index, library=library) as asked:
-        found = survey(dump, ignore_index, rules, most=rows, loss=asked)
+    with loss_of(dump, loss, convention, clip=clip, ignore_index=ignored, library=library) as asked:
+        found = survey(dump, ignored, rules, most=rows, loss=asked)
     if found.stopped is not None:
         raise found.stopped
     if not found.complete:

@@ -129,6 +129,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     from xentcli.diagnose.dumps import Layout, expanded
     from xentcli.diagnose.dumps import shards as open_shards
     from xentcli.diagnose.extract import extracted
+    from xentcli.diagnose.saved import ignored_by, observed_in
 
     read = [
         *expanded(files),
@@ -154,11 +155,11 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
             shards = open_shards(files, labels, layout, losses)
         if extract is not None and any(shard.labels is None for shard in shards):
             raise XentError("--extract needs labels: give --labels FILE or --labels-name NAME")
-        saved = shards[0].saved if len(shards) == 1 else None
-        if saved is not None:
-            ignore_index = saved.ignore_index if ignore_index is None and case is None else ignore_index
-            if observed is None and own is None and loss is None and not is_recorded:
-                observed = saved.observed
+        steps = [shard.saved for shard in shards]
+        if ignore_index is None and case is None:
+            ignore_index = ignored_by(steps)
+        if observed is None and own is None and loss is None and not is_recorded:
+            observed = observed_in(steps)
         ignore_index, clip = _options_of(case, ignore_index)
         asked = stack.enter_context(
             _loss(shards, own, loss, convention, clip, ignore_index, is_recorded=is_recorded)

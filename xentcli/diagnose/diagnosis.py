@@ -156,6 +156,11 @@ class Diagnosis:
         return self.survey.shards[0].saved if len(self.survey.shards) == 1 else None
 
     @property
+    def steps(self) -> "list[SavedStep]":
+        """The steps of which files hold rows, as of several ranks."""
+        return [shard.saved for shard in self.survey.shards if shard.saved is not None]
+
+    @property
     def harmful_rows(self) -> tuple[WorstRow, ...]:
         """The worst rows less those that have notes only."""
         return tuple(row for row in self.rows if row.state or self._severity(row) is not Severity.NOTE)

@@ -123,8 +123,9 @@ def expanded(paths: Sequence[str]) -> list[str]:
 def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, layout: Layout) -> Shard:
     name, logits = _array(path, found, layout.logits_name, _LOGITS)
     logits = logits.with_bfloat16(path)
-    saved = saved_step(path, found, logits.shape[0]) if name == "logits" and logits.ndim else None
+    saved = saved_step(path, found) if name == "logits" else None
     if saved is not None:
+        _check_rows(path, saved, layout)
         found = {other: array for other, array in found.items() if other not in {"rows", "meta"}}
         logits = replace(logits, shape=logits.shape[:1]) if saved.binary else logits
     binary = layout.binary or (saved is not None and saved.binary)
@@ -166,6 +167,13 @@ def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, 
             raise XentError(f"{place}: {numbers}; {hint or 'give one per row'}")
         labels = labels.flat()
     return Shard(path, rows, labels, binary, holds, shape, names, saved=saved)
+
+
+def _check_rows(path: str, saved: SavedStep, layout: Layout) -> None:
+    """Raise XentError where options ask for other rows than those that were saved."""
+    if layout.shift or layout.class_axis not in {-1, 1} or (layout.binary and not saved.binary):
+        options = "leave out --shift, --class-axis and --binary"
+        raise XentError(f"{printable(path)}: holds rows of a step (n, C), each with its label; {options}")
 
 
 def _with_losses(
@@ -222,7 +230,16 @@ def _rows(path: str, array: StoredArray, axis: int) -> StoredRows:
 
 
 def _axis_hint(logits: tuple[int, ...], labels: tuple[int, ...], axis: int) -> str | None:
-    """Say which axis has the classes, where labels have the shape of the other ones and this one has not."""
+    """Say which axis has the classes, where labels have the shape of the other ones and this one has not.
+
+    Or that labels of sequences were cut, as for a causal model, and the logits were not.
+    """
+    if (
+        len(labels) > 1
+        and axis % len(logits) == len(logits) - 1
+        and (*labels[:-1], labels[-1] + 1) == logits[:-1]
+    ):
+        return "the labels lack a position of each sequence: save logits[:, :-1] beside labels[:, 1:]"
     fitting = [at for at in range(len(logits)) if logits[:at] + logits[at + 1 :] == labels]
     if len(labels) < 2 or not fitting or axis % len(logits) in fitting:  # noqa: PLR2004 - flat labels fit any
         return None
@@ -281,7 +298,10 @@ def _as_integers(labels: StoredArray) -> StoredArray:
 
 def _listed(found: Mapping[str, StoredArray]) -> str:
     """Name the first arrays of a file with their shapes."""
-    shown = [f"{_short(name)} {array.shape}" for name, array in islice(found.items(), _NAMED)]
+    shown = [
+        f"{_short(name)} {'(not read)' if array.unread else array.shape}"
+        for name, array in islice(found.items(), _NAMED)
+    ]
     return ", ".join([*shown, *(["…"] if len(found) > _NAMED else [])])
 
 

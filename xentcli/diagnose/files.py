@@ -49,13 +49,15 @@ class StoredArray:
 
     ``read(starts, count)`` returns so many numbers from each position on, (len(starts), count), in the order
     in which they lie: the last axis side by side, or, ``is_fortran``, the first. Raises ReadError where the
-    file has changed since it was opened.
+    file has changed since it was opened. ``unread`` says why no number can be read of a tensor that NumPy
+    does not have.
     """
 
     dtype: "np.dtype[Any]"
     shape: tuple[int, ...]
     read: "Callable[[Sequence[int], int], NDArray[Any]]"
     is_fortran: bool = False
+    unread: str = ""
 
     @property
     def ndim(self) -> int:
@@ -89,7 +91,12 @@ class StoredArray:
         return replace(self.in_c_order(), shape=(self.size,))
 
     def with_bfloat16(self, path: str) -> "StoredArray":
-        """Return it with the type of bfloat16, which in a file, ``path``, is two bytes without one."""
+        """Return it with the type of bfloat16, which in a file, ``path``, is two bytes without one.
+
+        Raises XentError where it cannot be read.
+        """
+        if self.unread:
+            raise XentError(f"{printable(path)}: {self.unread}")
         if self.dtype != np.dtype("V2"):
             return self
         try:
@@ -315,10 +322,12 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _torch(_: IO[bytes], path: str, stamp: "Stamp") -> dict[str, StoredArray]:
     """Have torch unpack a file, in a process of its own."""
-    found = tensors(path, stamp[0], max(_LARGE, _MOST_PACKED * stamp[0]))
-    return {name: loaded(array) for name, array in found.items()}
+    found, unread = tensors(path, stamp[0], max(_LARGE, _MOST_PACKED * stamp[0]))
+    stored = {name: loaded(array) for name, array in found.items()}
+    return stored | {name: replace(_NO_NUMBERS, unread=why) for name, why in unread.items()}
 
 
+_NO_NUMBERS: Final = loaded(np.zeros(0, "V1"))
 _READERS: Final[dict[str, _Reader]] = {
     ".npy": _npy,
     ".npz": _npz,

@@ -228,8 +228,9 @@ def _weights(weights: "FloatArray | None", rows: int) -> Relation | None:
     present = np.flatnonzero(np.isfinite(weights[0]))
     if rows < 2 * len(present):  # of a class with one row any factor is its own
         return None
-    shown = [f"{weights[:, at].mean():.4g} for class {at}" for at in present[:_SHOWN].tolist()]
-    more = ", …" if len(present) > _SHOWN else ""
+    telling = [at for at in present.tolist() if not _holds((weights[0, at], weights[1, at]), 1)]
+    shown = [f"{weights[:, at].mean():.4g} for class {at}" for at in telling[:_SHOWN]]
+    more = ", …" if len(telling) > _SHOWN else ", 1 for the others" if len(telling) < len(present) else ""
     definition = f"the true one × a weight of its class ({', '.join(shown)}{more})"
     cause = "the loss has class weights"
     return Relation(

@@ -9,7 +9,7 @@ import numpy as np
 from xentcli.errors import XentError, count, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from xentcli.formats import IntArray
 
@@ -49,19 +49,32 @@ class SavedStep:
         return len(self.numbers) < self.total
 
 
-def saved_step(path: str, found: "Mapping[str, Any]", rows: int) -> SavedStep | None:
-    """Return the step of which a file of arrays holds so many rows, None for any other file.
+def saved_step(path: str, found: "Mapping[str, Any]") -> SavedStep | None:
+    """Return the step of which a file of arrays holds some ``logits``, None for any other file.
 
     Arrays are read by slices. Raises XentError where a file says that it is one, and its rows cannot be.
     """
     meta = _meta(found.get("meta"))
-    if meta is None:
+    if meta is None or "logits" not in found:
         return None
     stored: Any = found.get("rows")
+    shape, binary = found["logits"].shape, meta.get("binary") is True
+    if not (shape[1:] in {(), (1,)} and shape if binary else len(shape) == 2):  # noqa: PLR2004 - (n, C)
+        expected = "(n, 1)" if binary else "(n, C)"
+        raise XentError(
+            f"{printable(path)}: its 'meta' is that of a step ({SCHEMA}), but its logits are of shape "
+            f"{shape}, not {expected}; pass the file that xentcli.watch wrote"
+        )
+    rows = shape[0]
     total = _natural(meta.get("rows"))
     is_list = stored is not None and stored.dtype.kind in "iu" and stored.shape == (rows,)
     numbers = stored[0:rows] if is_list else None
-    if numbers is None or total is None or (rows and not 0 <= numbers.min() <= numbers.max() < total):
+    if (
+        numbers is None
+        or total is None
+        or (rows and not 0 <= numbers.min() <= numbers.max() < total)
+        or len(np.unique(numbers)) < rows
+    ):
         raise XentError(
             f"{printable(path)}: its 'meta' is that of a step ({SCHEMA}), but its 'rows' do not number "
             f"{count(rows, 'row')} of one; pass the file that xentcli.watch wrote"
@@ -75,9 +88,20 @@ def saved_step(path: str, found: "Mapping[str, Any]", rows: int) -> SavedStep | 
         observed,
         _natural(meta.get("step")),
         _natural(meta.get("rank")),
-        ignored if isinstance(ignored, int) and -(2**63) <= ignored < 2**63 else None,
-        meta.get("binary") is True,
+        ignored if type(ignored) is int and -(2**63) <= ignored < 2**63 else None,  # True is no label
+        binary,
     )
+
+
+def ignored_by(steps: "Sequence[SavedStep | None]") -> int | None:
+    """Return the label that the steps of all files ignored, None where they differ or some say none."""
+    ignored = {None if step is None else step.ignore_index for step in steps}
+    return ignored.pop() if len(ignored) == 1 else None
+
+
+def observed_in(steps: "Sequence[SavedStep | None]") -> str | None:
+    """Return the loss that the step of the only file had, where that was nan or infinite."""
+    return steps[0].observed if len(steps) == 1 and steps[0] is not None else None
 
 
 def _meta(stored: Any) -> "dict[str, Any] | None":  # noqa: ANN401 - an array, or None

@@ -33,11 +33,15 @@ _SLOWEST: Final = 2**24  # bytes a second: a network drive reads more
 _ROOM: Final = 2**30  # bytes that torch itself may take beside the numbers
 _MOST_NAMES: Final = 2**16  # tensors of a file: a model of 10^12 parameters has a tenth
 _MOST_VALUES: Final = 2**20  # of dicts and lists, looked at in seconds: a list may hold another many times
+_MOST_UNREAD: Final = 64  # tensors that NumPy does not have, of which a message may name one
+_SHOWN_NAME: Final = 40  # characters of a name in it
 _LONGEST_NAME: Final = 1000  # characters: a list may hold itself
 
 
-def tensors(path: str, size: int, most: int) -> "dict[str, NDArray[Any]]":
+def tensors(path: str, size: int, most: int) -> "tuple[dict[str, NDArray[Any]], dict[str, str]]":
     """Return the tensors of a file of ``size`` bytes by name; bfloat16 as two bytes without a type.
+
+    Beside them are those that NumPy does not have, and why: sparse ones, or of eight bits.
 
     Names of nested ones are joined by dots, those of a list are numbers, and that of a tensor alone is empty.
     Raises XentError where torch is missing, the file holds something else, or its tensors take more than
@@ -57,7 +61,7 @@ def tensors(path: str, size: int, most: int) -> "dict[str, NDArray[Any]]":
             np.load(Path(folder, f"{number}.npy"), allow_pickle=False)
             for number in range(len(response["names"]))
         ]
-    return dict(zip(response["names"], stored, strict=True))
+    return dict(zip(response["names"], stored, strict=True)), response["unread"]
 
 
 def _check_packed(path: str, most: int) -> None:
@@ -166,7 +170,7 @@ def _written(torch: Any, request: Fields) -> Fields:  # noqa: ANN401 - the modul
 
 def _written_of(torch: Any, found: Any, request: Fields) -> Fields:  # noqa: ANN401 - what torch returns
     """Write the tensors that were found; return their names."""
-    names, left = list[str](), request["most"]
+    names, unread, left = list[str](), dict[str, str](), request["most"]
     for name, tensor in _named(torch, found):
         size = tensor.numel() * tensor.element_size()
         if size > left:  # one number may stand for many, of a tensor that was expanded
@@ -177,7 +181,32 @@ def _written_of(torch: Any, found: Any, request: Fields) -> Fields:  # noqa: ANN
             np.save(Path(request["folder"], f"{len(names)}.npy"), array, allow_pickle=False)
             left -= size
             names.append(name)
-    return {"names": names} if names else {"refused": f"holds no tensor of numbers; save tensors with {SAVE}"}
+        elif len(unread) < _MOST_UNREAD:
+            unread[name] = _unread(torch, name, tensor)
+    if not names:
+        return {
+            "refused": next(iter(unread.values()), f"holds no tensor of numbers; save tensors with {SAVE}")
+        }
+    return {"names": names, "unread": unread}
+
+
+def _unread(torch: Any, name: str, tensor: Any) -> str:  # noqa: ANN401 - what torch returns
+    """Say why NumPy has no such tensor, and what to save in its place."""
+    shown = f"'{printable(name[:_SHOWN_NAME])}'" if name else "the tensor"
+    if tensor.is_meta:
+        return f"{shown} is on the device meta and has no numbers; save one that has"
+    if tensor.is_nested:
+        return f"{shown} is nested; save {_call(name, '.to_padded_tensor(0.0)')}"
+    if tensor.is_quantized:
+        return f"{shown} is quantised; save {_call(name, '.dequantize()')}"
+    if tensor.layout != torch.strided:
+        return f"{shown} is sparse; save {_call(name, '.to_dense()')}"
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return f"{shown} is {dtype}, which NumPy does not have; save {_call(name, '.float()')}"
+
+
+def _call(name: str, method: str) -> str:
+    return f"{name if name.isidentifier() and len(name) < _SHOWN_NAME else 'x'}{method}"
 
 
 def _named(torch: Any, found: Any) -> "Iterator[tuple[str, Any]]":  # noqa: ANN401 - what torch returns

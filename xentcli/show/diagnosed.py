@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from xentcli.diagnose.diagnosis import WorstRow
+    from xentcli.diagnose.saved import SavedStep
 
 _TONES: Final = {Severity.BROKEN: Tone.ALOUD, Severity.NAN: Tone.ALOUD, Severity.OFF: Tone.SILENT}
+_STEPS: Final = 3  # that a line names, as of some ranks
 
 
 def parts(diagnosis: Diagnosis, observed: str | None, after: str, width: int) -> list[Part]:
@@ -82,7 +84,8 @@ def _facts(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
     files = f" in {len(survey.shards)} files" if len(survey.shards) > 1 else ""
     shape = f"{diagnosis.total} × {diagnosis.classes} {diagnosis.dtype}{files}"
     shape += f" · {survey.shards[0].names}" if survey.shards[0].names else ""
-    shape += f" · {diagnosis.saved}" if diagnosis.saved is not None else ""
+    shape += "".join(f" · {step}" for step in diagnosis.steps[:_STEPS])
+    shape += " · …" if len(diagnosis.steps) > _STEPS else ""
     facts = [f"{shape} · no finite logit"]
     if summary.smallest <= summary.largest:
         offset = f"offset {diagnosis.offset:.6g}, spread {diagnosis.spread:.6g} (medians over rows)"
@@ -131,6 +134,18 @@ def _number(value: float | None, digits: int) -> Cell:
     return Cell(f"{value:.{digits}g}", Tone.PLAIN if math.isfinite(value) else Tone.ALOUD, is_number=True)
 
 
+def _step_fields(path: str, saved: "SavedStep") -> dict[str, object]:
+    """Return what a file of a step says of itself; ``total`` is how many rows the step had."""
+    return {
+        "file": path,
+        "step": saved.step,
+        "rank": saved.rank,
+        "rows": len(saved.numbers),
+        "total": saved.total,
+        "what": saved.what,
+    }
+
+
 def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
     """Render by the schema ``xent.diagnose/2``: keys are only ever added to it."""
     survey, summary, loss = diagnosis.survey, diagnosis.survey.summary, diagnosis.losses
@@ -142,6 +157,9 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
             "verdict": verdict(diagnosis, observed),
             "complete": survey.complete,
             "files": [shard.path for shard in survey.shards],
+            "steps": [
+                _step_fields(shard.path, shard.saved) for shard in survey.shards if shard.saved is not None
+            ],
             "dtype": diagnosis.dtype,
             "shape": [diagnosis.total, diagnosis.classes],
             "rows": survey.rows,

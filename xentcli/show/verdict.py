@@ -64,8 +64,7 @@ def verdict(diagnosis: "Diagnosis", observed: str | None = None) -> str:
     survey = diagnosis.survey
     if not survey.rows:
         return "The dump has no rows."
-    said = _said(diagnosis, observed if survey.complete else None) + _of_step(diagnosis)
-    said = said[:1].upper() + said[1:] if said.startswith(NAME) else said
+    said = _begun(_said(diagnosis, observed if survey.complete else None)) + _of_step(diagnosis)
     if not survey.complete:
         ended = "Stopped" if survey.stopped else "Interrupted"
         said = f"{ended} after {survey.rows} of {count(diagnosis.total, 'row')}. {said}"
@@ -106,8 +105,13 @@ def _said(diagnosis: "Diagnosis", observed: str | None) -> str:
         return _of_observed(diagnosis, observed)
     broken = _rows_of(diagnosis, Severity.BROKEN)
     if diagnosis.response is not None:
-        return " ".join(filter(None, (broken, _of_response(diagnosis))))
+        return " ".join(filter(None, (broken, _begun(_of_response(diagnosis)))))
     return broken or _of_methods(diagnosis)
+
+
+def _begun(said: str) -> str:
+    """Begin a sentence; the name of a function stays as it is."""
+    return said[:1].upper() + said[1:] if said.startswith(NAME) else said
 
 
 def _of_step(diagnosis: "Diagnosis") -> str:
@@ -274,7 +278,7 @@ def _label_hint(diagnosis: "Diagnosis") -> str:
         return ""
     labels = survey.summary.labels
     invalid, is_single = labels.smallest_invalid, labels.smallest_invalid == labels.largest_invalid
-    is_part = diagnosis.saved is not None and diagnosis.saved.is_part  # few rows say little of all labels
+    is_part = any(step.is_part for step in diagnosis.steps)  # few rows say little of all labels
     if is_single and invalid == diagnosis.classes and labels.smallest >= 1 and not is_part:
         return f" Labels run from {labels.smallest} to {labels.largest}: do they count from 1? Subtract 1."
     if is_single and (invalid in _IGNORED or diagnosis.rules[rule] > 1):
