@@ -49,18 +49,26 @@ class Process:
 
     def request(self, fields: Fields, seconds: float) -> Fields:
         """Return the response; where the process ``ended``, ``raised`` says how."""
+        self.send(fields)
+        return self.receive(seconds)
+
+    def send(self, fields: Fields) -> None:
+        """Send a request, whose response is received later: meanwhile other processes may be sent theirs."""
         process = self._process or self._start()
         self._mark = os.urandom(16).hex()
-        try:
+        with suppress(OSError):  # the process has ended, as its response will say
             requests = cast("IO[str]", process.stdin)
             requests.write(json.dumps({"mark": self._mark, "fields": fields}) + "\n")
             requests.flush()
+
+    def receive(self, seconds: float) -> Fields:
+        """Return the response to what was sent, as ``request`` does."""
+        process = cast("subprocess.Popen[str]", self._process)
+        try:
             line = self._lines.get(timeout=seconds)
         except queue.Empty:
             self.stop()
             return {"raised": f"no answer within {seconds:g} s", "ended": True}
-        except OSError:
-            line = ""
         if not line:
             return {"raised": self._end(process), "ended": True}
         response = _response(line, self._mark)

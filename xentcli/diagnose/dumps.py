@@ -234,16 +234,14 @@ def _axis_hint(logits: tuple[int, ...], labels: tuple[int, ...], axis: int) -> s
 
     Or that labels of sequences were cut, as for a causal model, and the logits were not.
     """
-    if (
-        len(labels) > 1
-        and axis % len(logits) == len(logits) - 1
-        and (*labels[:-1], labels[-1] + 1) == logits[:-1]
-    ):
-        return "the labels lack a position of each sequence: save logits[:, :-1] beside labels[:, 1:]"
     fitting = [at for at in range(len(logits)) if logits[:at] + logits[at + 1 :] == labels]
-    if len(labels) < 2 or not fitting or axis % len(logits) in fitting:  # noqa: PLR2004 - flat labels fit any
+    if len(labels) < 2 or axis % len(logits) in fitting:  # noqa: PLR2004 - flat labels fit any
         return None
-    return f"the labels have shape {labels}: pass --class-axis {fitting[0]}"
+    if fitting:
+        return f"the labels have shape {labels}: pass --class-axis {fitting[0]}"
+    if axis % len(logits) == len(logits) - 1 and (*labels[:-1], labels[-1] + 1) == logits[:-1]:
+        return "the labels lack a position of each sequence: save logits[:, :-1] beside labels[:, 1:]"
+    return None
 
 
 def _labels(

@@ -12,7 +12,7 @@ from xentcli.frameworks.conventions import CONVENTIONS, convention_of_library
 from xentcli.frameworks.function import failure
 from xentcli.frameworks.request import TRIAL, WORKER, address, request
 from xentcli.model import Case, Outcome
-from xentcli.process import Process
+from xentcli.process import Fields, Process
 
 if TYPE_CHECKING:
     from xentcli.frameworks import FrameworkMethod
@@ -31,32 +31,41 @@ def run(
     A binary case runs the binary functions alone, another case the others. ``show`` takes the share that
     is done.
     """
-    total, done = len(cases) * len(methods), 0
     outcomes: list[list[Outcome]] = [[] for _ in cases]
-    for (is_target, _), same_library in groupby(
-        methods, key=lambda method: (method.is_target, method.library)
-    ):
-        process = Process(WORKER)
-        try:
-            for each in same_library:
-                method = _described(process, each, seconds) if is_target else each
+    same_library = groupby(methods, key=lambda method: (method.is_target, method.library))
+    groups = [(Process(WORKER), list(group)) for _, group in same_library]
+    calls, done = len(cases) * len(methods), 0
+    try:
+        for process, (first, *_) in groups:  # they import their libraries at the same time
+            process.send(address(first.target, None, first.convention))
+        for process, group in groups:
+            described = process.receive(seconds)
+            for each in group:
+                if each.is_target and each is not group[0]:
+                    described = process.request(address(each.target, None, each.convention), seconds)
+                method = _described(process, each, described, seconds) if each.is_target else each
                 for case, ran in zip(cases, outcomes, strict=True):
                     if method.convention.binary == case.batch.binary:
                         ran.append(_outcome(process, case, method, seconds))
                     done += 1
-                    show(done / total)
-        finally:
+                    show(done / calls)
+            process.stop()
+    finally:
+        for process, _ in groups:
             process.stop()
     return [tuple(ran) for ran in outcomes]
 
 
-def _described(process: Process, method: "FrameworkMethod", seconds: float) -> "FrameworkMethod":
+def _described(
+    process: Process, method: "FrameworkMethod", described: Fields, seconds: float
+) -> "FrameworkMethod":
     """Return somebody's function with what it supports, and with a convention in which it takes a batch.
+
+    ``described`` is the response to its address.
 
     One that fails as NumPy's is called as one of the library that its file imports, and one that returns a
     number for a batch is called for each row too. Raises XentError where it cannot be imported.
     """
-    described = process.request(address(method.target, None, method.convention), seconds)
     if (problem := failure(described)) is not None:
         raise XentError(
             problem if "refused" in described else f"{method.target}: while it was imported: {problem}"
