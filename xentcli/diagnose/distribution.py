@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from xentcli.formats import FloatArray, IntArray
 
-MOST_VALUES: Final = 10_000_000  # kept one by one: 80 MB of losses
+MOST_VALUES: Final = 1_000_000  # kept one by one: 16 MB of losses, midranges and ranges
 _PIECES: Final = 64  # arrays that are joined at once, so that many small parts are not copied again and again
 _BITS: Final = 20  # of a float64 that are counted by: the sign, 11 of the exponent, 8 of the fraction
 # Half the width of a cell, which holds numbers of one sign and exponent whose fractions share 8 bits.
@@ -46,7 +46,7 @@ def exact_mean(total: int, number: int) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Distribution:
-    """Finite numbers: all of them, up to ten million, then how many there are of each top 20 bits.
+    """Finite numbers: all of them, up to a million, then how many there are of each top 20 bits.
 
     ``counts`` (2^20,), int64, is None as long as ``values`` has them all. Which of the two it is follows from
     the number alone, and counts are sums: parts may be merged in any order. ``smallest`` and ``largest`` are
