@@ -32,7 +32,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".mutants"
-ROOMS = ["judge/**/*.py", "methods/**/*.py", "bulk.py", "diagnose/**/*.py", "check/**/*.py"]
+ROOMS = ["judge/**/*.py", "methods/**/*.py", "bulk/**/*.py", "diagnose/**/*.py", "check/**/*.py"]
 MEMORY = 4 << 30  # bytes; a mutant may ask for an array of any size
 PYTEST = ["-m", "pytest", "--quiet", "--exitfirst", "-p", "no:cacheprovider", "-p", "mutants"]
 
