@@ -35,7 +35,7 @@ def labels_of(y_true: Any, y_pred: Any) -> Any:  # noqa: ANN401
 
 
 def watched_loss(loss: Any, options: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """Return a watched loss; one that is a function or the name of one stays a function, which Keras wraps."""
+    """Return a watched loss; one that is a function, or its name, stays one, which Keras wraps."""
     criterion = keras.losses.get(loss)
     if isinstance(criterion, keras.losses.Loss):
         return WatchedLoss(criterion, options)
