@@ -146,11 +146,20 @@ def test_skipping_in_torch_leaves_gradients_as_they_are(torch: Any) -> None:
 def test_skipping_is_refused_in_a_compiled_step(torch: Any) -> None:
     layer, x, k = made(torch)
 
-    with (
-        pytest.warns(RuntimeWarning, match=WHY),
-        pytest.raises(XentError, match="on='skip' needs eager code"),
-    ):
-        torch.compile(step_of(torch, layer, on="skip"), fullgraph=True)(poisoned(x), k, 812)
+    with pytest.raises(XentError, match="on='skip' needs eager code"):  # at the first step, be it good
+        torch.compile(step_of(torch, layer, on="skip"), fullgraph=True)(x, k, 812)
+
+
+def test_a_compiled_call_whose_result_is_not_used_looks_at_the_loss(torch: Any) -> None:
+    layer, x, k = made(torch)
+
+    def step(x: Any) -> Any:
+        logits = layer(x)
+        watch(torch.nn.functional.cross_entropy(logits, k), logits, k, step=812)
+        return logits.sum()
+
+    with pytest.raises(BadLoss, match=WHY):
+        torch.compile(step, fullgraph=True)(poisoned(x))
 
 
 @pytest.mark.parametrize("is_compiled", [False, True])
@@ -541,3 +550,40 @@ def test_keras_is_stopped() -> None:
     with pytest.raises(Exception, match=r"loss is nan: nan-logit in 1 of 32 rows \(row \d+, class 0\)"):
         model.fit(x, k, verbose=0)
     assert Path("dumps/xent.npz").exists()
+
+
+@pytest.mark.filterwarnings("ignore")  # of its own
+def test_weights_of_samples_count_in_keras_as_without_it() -> None:
+    keras = pytest.importorskip("keras", reason=_INSTALLED)
+    from xentcli.bridge.keras import watched_loss
+
+    x, k = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32), np.arange(32) % 10
+
+    def trained(loss: Any) -> Any:
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(10)])
+        model.compile(optimizer="sgd", loss=loss)
+        model.fit(x, k, verbose=0, sample_weight=np.arange(32.0), shuffle=False)
+        return model.get_weights()[0]
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    assert np.array_equal(trained(watched_loss(loss)), trained(loss))
+
+
+def test_a_gradient_that_is_good_is_good_under_vmap() -> None:
+    jax = pytest.importorskip("jax", reason=_INSTALLED)
+    criterion = Watched(lambda x, k: jax.nn.logsumexp(x) - x[k], gradient=True)
+    found = jax.vmap(jax.grad(criterion))(jax.numpy.ones((4, 3)), jax.numpy.arange(4) % 3)
+    jax.effects_barrier()
+    assert np.isfinite(np.asarray(found)).all()
+
+
+def test_shapes_of_a_graph_may_be_unknown_and_bfloat16_is_read() -> None:
+    tf = pytest.importorskip("tensorflow", reason=_INSTALLED)
+    signature = [tf.TensorSpec((None, None), tf.bfloat16), tf.TensorSpec((4,), tf.int32)]
+    step = tf.function(lambda x, k: watch(tf.reduce_mean(x), x, k), input_signature=signature)
+    x, k = np.ones((4, 3)), tf.range(4) % 3
+    assert step(tf.constant(x, tf.bfloat16), k) == 1
+    x[2, 1] = np.inf
+    with pytest.raises(Exception, match=r"loss is inf: infinite-logit in 1 of 4 rows \(row 2, class 1\)"):
+        step(tf.constant(x, tf.bfloat16), k)

@@ -1,5 +1,7 @@
 """Why the loss of a step is bad, and which of its rows show it: in NumPy, when it is known to be bad."""
 
+import math
+import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,12 +71,14 @@ class Step:
         """Say of how many rows something is said."""
         return f"of {count(rows, 'row')}" + ("" if self.numbers is None else " looked at")
 
-    def narrowed(self) -> "Step":
-        """Return the rows that can be to blame alone, and a few beside the first."""
+    def narrowed(self, ignore_index: int) -> "Step":
+        """Return the rows that can be to blame alone, and a few beside the first, one of which counts."""
         if self.suspect is None or self.suspect.all() or not self.suspect.any():
             return self
         suspect = np.flatnonzero(self.suspect)
-        rows = _with_neighbours(suspect, int(suspect[0]), len(self.logits))
+        counts = self.labels != ignore_index if self.labels.ndim == 1 else self.suspect
+        counted = suspect[:0] if counts[suspect].any() else np.flatnonzero(counts)[:1]
+        rows = _with_neighbours([*suspect, *counted], int(suspect[0]), len(self.logits))
         gradient = None if self.gradient is None else self.gradient[rows]
         logits = Chosen(self.logits, rows)
         return replace(self, logits=logits, labels=self.labels[rows], gradient=gradient, numbers=rows)
@@ -99,7 +103,7 @@ def judge(seen: Step, options: Options) -> BadLoss | None:
 
     Raises XentError for logits, labels or a loss that do not go together.
     """
-    seen = seen.narrowed()
+    seen = seen.narrowed(options.ignore_index)
     shard = Shard("", seen.logits, seen.labels, seen.binary)
     diagnosis = diagnosis_of(survey([shard], options.ignore_index, most=_OFFENDING))
     what = _what(seen, diagnosis)
@@ -113,15 +117,16 @@ def judge(seen: Step, options: Options) -> BadLoss | None:
     else:
         try:
             path = _save(seen, options, diagnosis, what)
-            said += f"; saved {path}; look: xent diagnose {path}"
-        except OSError as error:
-            said += f"; cannot be saved in {options.folder}: {error.strerror or error}"
+            said += f"; saved {path}; look: xent diagnose {shlex.quote(path)}"
+        except (OSError, ValueError) as error:  # a ValueError of a path that none can be
+            FILES.release(options.folder)
+            said += f"; cannot be saved in {options.folder}: {getattr(error, 'strerror', None) or error}"
     return BadLoss(said, seen.step, seen.rank, path, cause.findings)
 
 
 def _what(seen: Step, diagnosis: Diagnosis) -> str | None:
     """Say what is wrong with the loss, None if nothing is."""
-    if not seen.loss.size:
+    if seen.gradient is not None and not seen.loss.size:
         return "gradient of the logits is not finite"
     loss, findings = seen.loss, {rule.finding for rule in diagnosis.rules}
     if not np.isfinite(loss).all():
@@ -133,9 +138,19 @@ def _what(seen: Step, diagnosis: Diagnosis) -> str | None:
         but = "means nothing"
     elif seen.gradient is not None:
         but = "its gradient is not finite"
-    elif (loss == 0).all() and true is not None and true.mean > 0:
+    elif (loss == 0).all() and true is not None and true.mean > _rounding(diagnosis):
         but = f"the true mean is {true.mean:.3g}"
     return f"loss is {float(loss.max(initial=0)):.6g}, but {but}" if but else None
+
+
+def _rounding(diagnosis: Diagnosis) -> float:
+    """Return what a right formula may round to a loss of 0, as of a batch that is known by heart.
+
+    In float32, as libraries sum: the exponentials, a relative 2**-24 of each addition, and their logarithm,
+    added to the largest logit.
+    """
+    largest = abs(diagnosis.offset) + diagnosis.spread / 2
+    return 2**-24 * (diagnosis.classes + (largest if math.isfinite(largest) else 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +165,12 @@ def _cause(seen: Step, diagnosis: Diagnosis) -> Cause:
     """Name why a loss is bad: what is broken in its rows, else the formula that goes wrong on them."""
     rows, rules = diagnosis.survey.rows, diagnosis.rules
     counts = {rule.finding: number for rule, number in rules.items() if rule.severity is Severity.BROKEN}
+    if not rows:
+        return Cause(("empty-mean",), "empty-mean, there are no rows")
     if "empty-mean" in counts:
         every = f"empty-mean, all {count(rows, 'label')} are ignored ({diagnosis.survey.ignore_index})"
         return Cause(("empty-mean",), every)
-    if counts.get("nan-logit") == rows:
+    if counts.get("nan-logit") == rows and seen.numbers is None:
         return Cause(("nan-logit",), f"nan-logit in every row of {rows}: {_BEFORE}")
     if counts:
         named = [f"{name} in {number} {seen.of(rows)}" for name, number in counts.items()]
@@ -257,8 +274,10 @@ def _with_neighbours(rows: "Iterable[int]", first: int, number: int) -> "NDArray
 
 def _taken(logits: Any, rows: "NDArray[np.int64]") -> "NDArray[Any]":  # noqa: ANN401 - read by slices
     """Read rows by their numbers, those that follow each other at once."""
+    if not len(rows):
+        return np.asarray(logits[0:0])
     runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-    return np.concatenate([logits[int(run[0]) : int(run[-1]) + 1] for run in runs if len(run)])
+    return np.concatenate([logits[int(run[0]) : int(run[-1]) + 1] for run in runs])
 
 
 def _of_rows(array: "NDArray[Any]", rows: "NDArray[np.int64]", number: int) -> "NDArray[Any]":

@@ -2,7 +2,7 @@
 
 import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,10 +40,26 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
     if not is_suspicious(losses, y, classes_of(x, y, w), options.ignore_index):
         MEMORY.good[options] = number, float(losses.mean()) if losses.size else 0.0
         return loss
-    arrays = dict(zip(options.names, map(np.asarray, context), strict=True))
+    arrays = named(options, context)
     seen = seen_step(losses, x, y, w, options.ignore_index, (number, None), arrays)
     zero = loss * 0 if np.isfinite(losses).all() else np.zeros_like(loss)
     return act(judge(seen, options), options, loss, zero)
+
+
+def named(
+    options: Options,
+    context: Sequence[Any],
+    array_of: "Callable[[Any], NDArray[Any]]" = np.asarray,
+) -> "dict[str, NDArray[Any]]":
+    """Return context by its names; what is no array, as lists of several lengths, is text, an entry each."""
+    found = {}
+    for name, each in zip(options.names, context, strict=True):
+        try:
+            array = array_of(each)
+            found[name] = array.astype(str) if array.dtype.hasobject else array
+        except Exception:  # noqa: BLE001 - whatever it is, the cause of a bad loss is said
+            found[name] = np.array([str(e) for e in each] if isinstance(each, list | tuple) else str(each))
+    return found
 
 
 def act(bad: BadLoss | None, options: Options, loss: Any, zero: Any) -> Any:  # noqa: ANN401
@@ -73,15 +89,22 @@ def class_axis(logits: tuple[int, ...], labels: tuple[int, ...], weight: tuple[i
         raise XentError(
             f"watch: weight of shape {weight} does not go with hidden of shape {logits}; give (C, D), (…, D)"
         )
-    if labels == logits[:-1] or (weight is not None and labels == (*logits[:-1], weight[0])):
+    if _fit(labels, logits[:-1]) or (weight is not None and _fit(labels, (*logits[:-1], weight[0]))):
         return -1
-    if weight is None and labels == logits:
+    if weight is None and _fit(labels, logits):
         return -1
-    if weight is None and len(logits) > 2 and labels == logits[:1] + logits[2:]:  # noqa: PLR2004 - (N, C, …)
+    if weight is None and len(logits) > 2 and _fit(labels, logits[:1] + logits[2:]):  # noqa: PLR2004 - (N, C, …)
         return 1
     name = "logits" if weight is None else "hidden"
     raise XentError(
         f"watch: labels of shape {labels} do not go with {name} of shape {logits}; give (…, C) and (…)"
+    )
+
+
+def _fit(shape: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
+    """Say whether shapes may be the same; a length that a graph does not know is None."""
+    return len(shape) == len(other) and all(
+        a == b or None in {a, b} for a, b in zip(shape, other, strict=True)
     )
 
 
@@ -155,7 +178,7 @@ def seen_step(  # noqa: PLR0913, PLR0917 - what there is to see
     axis = class_axis(logits.shape, labels.shape, None if weight is None else weight.shape)
     x = np.moveaxis(logits, axis, -1)
     x = x.reshape(-1, x.shape[-1])
-    y, binary = as_rows(labels, logits.ndim, axis)
+    y, binary = as_rows(labels.astype(np.float32) if labels.dtype.kind == "V" else labels, logits.ndim, axis)
     form, suspect = str(logits.dtype.newbyteorder("=")), None
     rows: Any = x.reshape(-1, 1) if binary else x
     if weight is not None:
