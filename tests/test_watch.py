@@ -385,17 +385,35 @@ def test_one_file_of_many_threads_is_whole() -> None:
             assert len(file["logits"]) == len(file["rows"])
 
 
-@pytest.mark.parametrize(("gap", "is_bad"), [(25.0, False), (12.0, True)])
-def test_a_loss_that_rounds_to_zero_is_good_and_one_that_is_far_from_it_is_not(
-    gap: float, is_bad: bool
-) -> None:
-    x = np.eye(4, 10, dtype=np.float32) * np.float32(gap)  # 9 exp(-25) is below 2**-24, 9 exp(-12) above
+@pytest.mark.parametrize(("gap", "true"), [(25.0, "1.25e-10"), (106.0, "8.3e-46"), (106.5, None)])
+def test_a_loss_of_zero_is_bad_unless_the_truth_rounds_to_it(gap: float, true: str | None) -> None:
+    x = np.eye(4, 10, dtype=np.float32) * np.float32(gap)  # of float32 2^-150 = 7.006e-46 rounds to 0
 
-    if is_bad:
-        with pytest.raises(BadLoss, match="loss is 0, but the true mean is 5"):
-            watch(np.float32(0), x, np.arange(4))
-    else:
+    if true is None:
         assert watch(np.float32(0), x, np.arange(4)) == 0
+        return
+    with pytest.raises(
+        BadLoss, match=f"loss is 0, but the true mean is {true}: tail-collapse in 4 of 4 rows"
+    ):
+        watch(np.float32(0), x, np.arange(4))
+
+
+def test_smoothing_on_a_masked_class_is_named(xent: Xent) -> None:
+    x, k = batch()
+    x[5, (k[5] + 1) % C] = -inf
+
+    with pytest.raises(BadLoss, match=r"loss is inf: label-on-mask, for smoothing.*in 1 of 64 rows \(row 5"):
+        watch(inf, x, k)
+    said = " ".join(xent("diagnose", "xent.npz").out.split())
+    assert "But 1 row has a class masked by -inf: label smoothing, or a soft label, gives it weight." in said
+
+
+def test_several_labels_that_are_all_0_are_binary_too() -> None:
+    x = np.full((N, 3), -1.0)
+    x[9, 1] = nan
+
+    with pytest.raises(BadLoss, match=r"nan-logit in 1 of 192 rows \(row 9, class 1\)"):
+        watch(nan, x, np.zeros((N, 3)))
 
 
 def test_context_that_is_no_array_hides_no_cause() -> None:

@@ -255,6 +255,16 @@ def test_rows_that_do_not_follow_each_other_are_read_where_they_are(torch: Any) 
         assert np.array_equal(file["logits"], x[:, 1:].reshape(12, 7).numpy())
 
 
+@pytest.mark.parametrize("is_soft", [False, True])
+def test_classes_are_on_the_second_axis_as_torch_has_them(torch: Any, is_soft: bool) -> None:
+    x, k = torch.randn(2, 4, 4), torch.randint(0, 4, (2, 4))
+    x[1, 3, 2] = float("inf")
+    y = torch.softmax(torch.randn(2, 4, 4), 1) if is_soft else k
+
+    with pytest.raises(BadLoss, match=r"infinite-logit in 1 of 8 rows \(row 6, class 3\)"):
+        watch(torch.nn.functional.cross_entropy(x, y), x, y)
+
+
 def test_binary_criteria_are_watched(torch: Any) -> None:
     criterion = Watched(torch.nn.BCEWithLogitsLoss())
     x, y = torch.randn(32), torch.ones(32)
@@ -362,18 +372,26 @@ RANK = """
         is_bad = (torch.arange(32)[:, None] == 3) & (step == 2) & (rank == 1)
         logits = model(torch.where(is_bad, float("inf"), x))
         loss = torch.nn.functional.cross_entropy(logits, k)
+        options = {"gradient": True} if sys.argv[3] == "gradient" else {"on": sys.argv[3]}
         try:
-            loss = watch(loss, logits, k, step=step, group=group, on=sys.argv[3])
+            if sys.argv[3] == "gradient":  # good where a nan is not taken, whose gradient is nan all the same
+                is_guarded = (step == 2) & (rank == 1)
+                logits = model(x)
+                loss = torch.nn.functional.cross_entropy(logits, k)
+                if is_guarded:
+                    loss = loss + torch.where(logits > 1e6, torch.sqrt(logits - 1e6), 0.0).sum()
+            loss = watch(loss, logits, k, step=step, group=group, **options)
+            loss.backward()
+            continue
         except BadLoss as bad:
             print(bad, file=sys.stderr, flush=True)
             os._exit(1)  # torch's threads now and then abort a process that ends by itself, watched or not
-        loss.backward()
     print("went on", flush=True)
     os._exit(0)
 """
 
 
-@pytest.mark.parametrize("on", ["raise", "skip"])
+@pytest.mark.parametrize("on", ["raise", "skip", "gradient"])
 def test_two_ranks_of_which_one_is_bad_end_together(torch: Any, tmp_path: Path, on: str) -> None:
     assert torch.distributed.is_available()
     script = tmp_path / "rank.py"
@@ -399,7 +417,11 @@ def test_two_ranks_of_which_one_is_bad_end_together(torch: Any, tmp_path: Path, 
         for process in ranks:
             process.kill()
 
-    if on == "raise":
+    if on == "gradient":
+        assert [code for code, *_ in ended] == [1, 1]
+        assert "step 2, rank 0: the gradient is bad on rank 1, whose message says why" in ended[0][2]
+        assert "but its gradient is not finite: nan-gradient in 32 of 32 rows" in ended[1][2]
+    elif on == "raise":
         assert [code for code, *_ in ended] == [1, 1]
         assert "step 2, rank 0: the loss is bad on rank 1, whose message says why" in ended[0][2]
         assert "step 2, rank 1: loss is nan" in ended[1][2] or "step 2, rank 1: loss is inf" in ended[1][2]

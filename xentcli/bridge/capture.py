@@ -1,6 +1,5 @@
 """Why the loss of a step is bad, and which of its rows show it: in NumPy, when it is known to be bad."""
 
-import math
 import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +14,7 @@ from xentcli.diagnose.dumps import Shard
 from xentcli.diagnose.rules import Severity
 from xentcli.diagnose.survey import survey
 from xentcli.errors import count
+from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -138,19 +138,14 @@ def _what(seen: Step, diagnosis: Diagnosis) -> str | None:
         but = "means nothing"
     elif seen.gradient is not None:
         but = "its gradient is not finite"
-    elif (loss == 0).all() and true is not None and true.mean > _rounding(diagnosis):
+    elif (loss == 0).all() and true is not None and true.mean > _least(seen.dtype):
         but = f"the true mean is {true.mean:.3g}"
     return f"loss is {float(loss.max(initial=0)):.6g}, but {but}" if but else None
 
 
-def _rounding(diagnosis: Diagnosis) -> float:
-    """Return what a right formula may round to a loss of 0, as of a batch that is known by heart.
-
-    In float32, as libraries sum: the exponentials, a relative 2**-24 of each addition, and their logarithm,
-    added to the largest logit.
-    """
-    largest = abs(diagnosis.offset) + diagnosis.spread / 2
-    return 2**-24 * (diagnosis.classes + (largest if math.isfinite(largest) else 0))
+def _least(dtype: str) -> float:
+    """Return the largest loss that is 0 by right rounding; of half logits it is summed in float32."""
+    return FORMATS["float64" if dtype == "float64" else "float32"].smallest / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +182,28 @@ def _cause(seen: Step, diagnosis: Diagnosis) -> Cause:
 def _formula(seen: Step, diagnosis: Diagnosis) -> Cause:
     """Name the finding of the methods that go wrong as the loss does, where no row is broken."""
     rows = diagnosis.survey.rows
+    if (seen.loss == 0).all() and (found := _of_rule(seen, diagnosis, "tail-collapse")):
+        return Cause(("tail-collapse",), f"{found}: 1 plus the other classes rounds to 1; no row is broken")
     state = "nan" if np.isnan(seen.loss).any() else "infinite" if np.isinf(seen.loss).any() else "off"
     failing = failing_rows(diagnosis, state)
     tried = [each for each in failing[0].tried if each.state == state and each.finding] if failing else []
+    if not tried and not (seen.loss < 0).any() and (found := _of_rule(seen, diagnosis, "masked-infinity")):
+        why = "smoothing, or a soft label, weighs a class that is -inf"
+        return Cause(("label-on-mask",), f"label-on-mask, for {why}: {found}; no row is broken")
     if (seen.loss < 0).any() or not tried or tried[0].finding is None:
         return Cause((), f"no row of {rows} is broken, so it is the formula: 'xent check' looks at it")
     finding, methods = tried[0].finding, [each.method for each in tried if each.finding == tried[0].finding]
     number = max((n for rule, n in diagnosis.rules.items() if rule.finding == finding), default=len(failing))
     where = f"{finding} in {number} {seen.of(rows)} ({_place(seen, failing[0], finding)})"
     return Cause((finding,), f"{where}, as in the formula {methods[0]}; no row is broken")
+
+
+def _of_rule(seen: Step, diagnosis: Diagnosis, finding: str) -> str:
+    """Say in how many rows a rule applies, and name one of them; nothing where there is none."""
+    number = max((rows for rule, rows in diagnosis.rules.items() if rule.finding == finding), default=0)
+    row = next((row for row in diagnosis.leading if finding in row.findings), None)
+    place = "" if row is None else f" ({_place(seen, row, finding)})"
+    return f"{finding} in {number} {seen.of(diagnosis.survey.rows)}{place}" if number else ""
 
 
 def _place(seen: Step, row: WorstRow, finding: str) -> str:
@@ -207,7 +215,7 @@ def _place(seen: Step, row: WorstRow, finding: str) -> str:
     if finding.startswith("label-out"):
         return f"row {number}, label {row.label}"
     is_low = finding in {"undefined-softmax", "zero-times-infinity", "masked-infinity"}
-    on_label = finding in {"label-on-mask", "log-of-zero"}
+    on_label = finding in {"label-on-mask", "log-of-zero", "tail-collapse"}
     return f"row {number}, class {row.label if on_label else row.lowest if is_low else row.highest}"
 
 

@@ -80,11 +80,21 @@ def number_of(step: Any) -> int | None:  # noqa: ANN401
         raise XentError(f"watch: step={step!r}: expected a whole number") from None
 
 
-def class_axis(logits: tuple[int, ...], labels: tuple[int, ...], weight: tuple[int, ...] | None) -> int:
+def class_axis(
+    logits: tuple[int, ...],
+    labels: tuple[int, ...],
+    weight: tuple[int, ...] | None,
+    *,
+    is_torch: bool = False,
+) -> int:
     """Return the axis of the classes, or of hidden states; raises XentError where labels go with no axis.
 
-    Labels have the shape of the logits, or lack one axis of theirs: the last, or the second as in torch.
+    Labels have the shape of the logits, or lack one axis of theirs: the last, or the second as in torch,
+    which is preferred there where both fit.
     """
+    lacks_second = weight is None and len(logits) > 2 and _fit(labels, logits[:1] + logits[2:])  # noqa: PLR2004 - (N, C, …)
+    if is_torch and lacks_second:
+        return 1
     if weight is not None and (len(weight) != 2 or logits[-1:] != weight[1:]):  # noqa: PLR2004 - (C, D)
         raise XentError(
             f"watch: weight of shape {weight} does not go with hidden of shape {logits}; give (C, D), (…, D)"
@@ -93,7 +103,7 @@ def class_axis(logits: tuple[int, ...], labels: tuple[int, ...], weight: tuple[i
         return -1
     if weight is None and _fit(labels, logits):
         return -1
-    if weight is None and len(logits) > 2 and _fit(labels, logits[:1] + logits[2:]):  # noqa: PLR2004 - (N, C, …)
+    if lacks_second:
         return 1
     name = "logits" if weight is None else "hidden"
     raise XentError(
@@ -108,10 +118,11 @@ def _fit(shape: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
     )
 
 
-def classes_of(logits: Any, labels: Any, weight: Any) -> int | None:  # noqa: ANN401
+def classes_of(logits: Any, labels: Any, weight: Any, *, is_torch: bool = False) -> int | None:  # noqa: ANN401
     """Return how many classes labels are indices of, None where they are no indices; of any library."""
     shape = tuple(logits.shape)
-    axis = class_axis(shape, tuple(labels.shape), None if weight is None else tuple(weight.shape))
+    own = None if weight is None else tuple(weight.shape)
+    axis = class_axis(shape, tuple(labels.shape), own, is_torch=is_torch)
     if len(labels.shape) == len(shape):
         return None
     return int(shape[axis]) if weight is None else int(weight.shape[0])
@@ -193,12 +204,14 @@ def as_rows(labels: "NDArray[Any]", dimensions: int, axis: int) -> "tuple[NDArra
     """Return labels of rows, (N,) or (N, C), and whether they are those of binary logits, (N,).
 
     ``dimensions`` is how many axes the logits have. Labels of their shape are probabilities of the classes,
-    unless there is but one of these, or those of an example sum to more than 1 by far: several may be right.
+    unless there is but one of these, or those of an example sum to more than 1 by far, or all are 0: several
+    may be right, or none.
     """
     if labels.ndim < dimensions:  # Keras has them as whole numbers of float32
         indices = labels.astype(np.int64) if labels.dtype.kind == "f" else labels
         return indices.reshape(-1), False
     y = np.moveaxis(labels, axis, -1) if labels.ndim > 1 else labels[..., None]
     y = y.reshape(-1, y.shape[-1])
-    binary = y.shape[1] == 1 or bool((y.astype(np.float64).sum(axis=1) > _SEVERAL).any())
+    sums = y.astype(np.float64).sum(axis=1)
+    binary = y.shape[1] == 1 or bool((sums > _SEVERAL).any() or not sums.any())
     return (y.reshape(-1), True) if binary else (y, False)

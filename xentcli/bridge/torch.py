@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _KEYS: Final[dict[tuple[Any, ...], int]] = {}  # the settings of compiled calls, each with its number
 _NO_STEP: Final = -1
+_OFF_ONE: Final = 2.0**-6  # what probabilities in bfloat16 sum to beside 1 at most
 _PREVIOUS: Final = 64  # rows of the last good step that previous=True keeps
 
 
@@ -138,7 +139,7 @@ class _Call:
         options, loss = self.options, self.loss
         if not MEMORY.is_due(options, self.step):
             return loss
-        classes = classes_of(self.logits, self.labels, self.weight)
+        classes = classes_of(self.logits, self.labels, self.weight, is_torch=True)
         if options.gradient and self.logits.requires_grad:
             # Detached: a hook that held the logits themselves would keep them alive, and they it.
             without = replace(self, loss=loss.detach(), logits=self.logits.detach())
@@ -185,8 +186,12 @@ class _Call:
         return BadLoss(said, self.step, _rank())
 
     def _axis(self) -> int:
+        """Return the axis of the classes: of probabilities the second where they sum to 1 there."""
         weight = None if self.weight is None else tuple(self.weight.shape)
-        return class_axis(tuple(self.logits.shape), tuple(self.labels.shape), weight)
+        if weight is None and self.logits.ndim > 2 and self.labels.shape == self.logits.shape:  # noqa: PLR2004 - (N, C, …)
+            sums = self.labels.detach().float().sum(1)
+            return 1 if bool((sums - 1).abs().max() < _OFF_ONE) else -1
+        return class_axis(tuple(self.logits.shape), tuple(self.labels.shape), weight, is_torch=True)
 
     def _seen(self, gradient: "NDArray[np.bool_] | None") -> Step:
         """Return the step, whose logits are copied to memory part by part, as they are read."""
