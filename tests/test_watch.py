@@ -383,3 +383,82 @@ def test_one_file_of_many_threads_is_whole() -> None:
         assert path is not None
         with np.load(path) as file:
             assert len(file["logits"]) == len(file["rows"])
+
+
+@pytest.mark.parametrize(("gap", "true"), [(25.0, "1.25e-10"), (106.0, "8.3e-46"), (106.5, None)])
+def test_a_loss_of_zero_is_bad_unless_the_truth_rounds_to_it(gap: float, true: str | None) -> None:
+    x = np.eye(4, 10, dtype=np.float32) * np.float32(gap)  # of float32 2^-150 = 7.006e-46 rounds to 0
+
+    if true is None:
+        assert watch(np.float32(0), x, np.arange(4)) == 0
+        return
+    with pytest.raises(
+        BadLoss, match=f"loss is 0, but the true mean is {true}: tail-collapse in 4 of 4 rows"
+    ):
+        watch(np.float32(0), x, np.arange(4))
+
+
+def test_smoothing_on_a_masked_class_is_named(xent: Xent) -> None:
+    x, k = batch()
+    x[5, (k[5] + 1) % C] = -inf
+
+    with pytest.raises(BadLoss, match=r"loss is inf: label-on-mask, for smoothing.*in 1 of 64 rows \(row 5"):
+        watch(inf, x, k)
+    said = " ".join(xent("diagnose", "xent.npz").out.split())
+    assert "But 1 row has a class masked by -inf: label smoothing, or a soft label, gives it weight." in said
+
+
+def test_several_labels_that_are_all_0_are_binary_too() -> None:
+    x = np.full((N, 3), -1.0)
+    x[9, 1] = nan
+
+    with pytest.raises(BadLoss, match=r"nan-logit in 1 of 192 rows \(row 9, class 1\)"):
+        watch(nan, x, np.zeros((N, 3)))
+
+
+def test_context_that_is_no_array_hides_no_cause() -> None:
+    x, k, said = BAD["nan"]
+
+    with pytest.raises(BadLoss, match=re.escape(said)) as raised:
+        watch(nan, x, k, context={"ids": [[1] * (row % 3) for row in range(N)]}, keep="all")
+    with np.load(str(raised.value.path)) as file:
+        assert file["ids"][2] == "[1, 1]"
+
+
+def test_of_a_fused_loss_a_few_rows_are_not_said_to_be_all() -> None:
+    hidden, weight, labels = np.ones((N, 4)), np.ones((C, 4)), np.zeros(N, int)
+    hidden[:10] = nan
+    with pytest.raises(BadLoss, match=r"nan-logit in 10 of 10 rows looked at \(row 0, class 0\)"):
+        watch(nan, hidden=hidden, weight=weight, labels=labels)
+    labels[:20] = -100
+    with pytest.raises(BadLoss, match=r"nan: nan-logit in 10 of 11 rows looked at"):
+        watch(nan, hidden=hidden, weight=weight, labels=labels)
+
+
+@pytest.mark.parametrize("loss", [nan, 0.0])
+def test_a_batch_without_rows_is_bad_where_its_mean_is_nan(loss: float) -> None:
+    if loss == 0:
+        assert watch(loss, np.zeros((0, C)), np.zeros(0, int)) == 0
+    else:
+        with pytest.raises(BadLoss, match="loss is nan: empty-mean, there are no rows"):
+            watch(loss, np.zeros((0, C)), np.zeros(0, int))
+
+
+def test_a_file_that_could_not_be_written_does_not_count_and_a_path_is_quoted() -> None:
+    x, k, _ = BAD["nan"]
+    Path("a b").write_text("", encoding="utf-8")
+    with pytest.raises(BadLoss, match="cannot be saved"):
+        watch(nan, x, k, dir="a b", most=1)
+    Path("a b").unlink()
+    with pytest.raises(BadLoss, match=r"look: xent diagnose 'a b/xent\.npz'"):
+        watch(nan, x, k, dir="a b", most=1)
+
+
+def test_a_watched_function_can_be_copied_and_pickled() -> None:
+    import copy
+    import pickle
+
+    from xentcli.bridge.watched import Watched
+
+    for made in (copy.deepcopy(Watched(max, most=3)), pickle.loads(pickle.dumps(Watched(max, most=3)))):  # noqa: S301 - made here
+        assert (made.criterion, made.options) == (max, {"most": 3})

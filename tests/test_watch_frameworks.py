@@ -146,11 +146,20 @@ def test_skipping_in_torch_leaves_gradients_as_they_are(torch: Any) -> None:
 def test_skipping_is_refused_in_a_compiled_step(torch: Any) -> None:
     layer, x, k = made(torch)
 
-    with (
-        pytest.warns(RuntimeWarning, match=WHY),
-        pytest.raises(XentError, match="on='skip' needs eager code"),
-    ):
-        torch.compile(step_of(torch, layer, on="skip"), fullgraph=True)(poisoned(x), k, 812)
+    with pytest.raises(XentError, match="on='skip' needs eager code"):  # at the first step, be it good
+        torch.compile(step_of(torch, layer, on="skip"), fullgraph=True)(x, k, 812)
+
+
+def test_a_compiled_call_whose_result_is_not_used_looks_at_the_loss(torch: Any) -> None:
+    layer, x, k = made(torch)
+
+    def step(x: Any) -> Any:
+        logits = layer(x)
+        watch(torch.nn.functional.cross_entropy(logits, k), logits, k, step=812)
+        return logits.sum()
+
+    with pytest.raises(BadLoss, match=WHY):
+        torch.compile(step, fullgraph=True)(poisoned(x))
 
 
 @pytest.mark.parametrize("is_compiled", [False, True])
@@ -244,6 +253,16 @@ def test_rows_that_do_not_follow_each_other_are_read_where_they_are(torch: Any) 
 
     with np.load(str(raised.value.path)) as file:
         assert np.array_equal(file["logits"], x[:, 1:].reshape(12, 7).numpy())
+
+
+@pytest.mark.parametrize("is_soft", [False, True])
+def test_classes_are_on_the_second_axis_as_torch_has_them(torch: Any, is_soft: bool) -> None:
+    x, k = torch.randn(2, 4, 4), torch.randint(0, 4, (2, 4))
+    x[1, 3, 2] = float("inf")
+    y = torch.softmax(torch.randn(2, 4, 4), 1) if is_soft else k
+
+    with pytest.raises(BadLoss, match=r"infinite-logit in 1 of 8 rows \(row 6, class 3\)"):
+        watch(torch.nn.functional.cross_entropy(x, y), x, y)
 
 
 def test_binary_criteria_are_watched(torch: Any) -> None:
@@ -353,18 +372,26 @@ RANK = """
         is_bad = (torch.arange(32)[:, None] == 3) & (step == 2) & (rank == 1)
         logits = model(torch.where(is_bad, float("inf"), x))
         loss = torch.nn.functional.cross_entropy(logits, k)
+        options = {"gradient": True} if sys.argv[3] == "gradient" else {"on": sys.argv[3]}
         try:
-            loss = watch(loss, logits, k, step=step, group=group, on=sys.argv[3])
+            if sys.argv[3] == "gradient":  # good where a nan is not taken, whose gradient is nan all the same
+                is_guarded = (step == 2) & (rank == 1)
+                logits = model(x)
+                loss = torch.nn.functional.cross_entropy(logits, k)
+                if is_guarded:
+                    loss = loss + torch.where(logits > 1e6, torch.sqrt(logits - 1e6), 0.0).sum()
+            loss = watch(loss, logits, k, step=step, group=group, **options)
+            loss.backward()
+            continue
         except BadLoss as bad:
             print(bad, file=sys.stderr, flush=True)
             os._exit(1)  # torch's threads now and then abort a process that ends by itself, watched or not
-        loss.backward()
     print("went on", flush=True)
     os._exit(0)
 """
 
 
-@pytest.mark.parametrize("on", ["raise", "skip"])
+@pytest.mark.parametrize("on", ["raise", "skip", "gradient"])
 def test_two_ranks_of_which_one_is_bad_end_together(torch: Any, tmp_path: Path, on: str) -> None:
     assert torch.distributed.is_available()
     script = tmp_path / "rank.py"
@@ -390,7 +417,11 @@ def test_two_ranks_of_which_one_is_bad_end_together(torch: Any, tmp_path: Path, 
         for process in ranks:
             process.kill()
 
-    if on == "raise":
+    if on == "gradient":
+        assert [code for code, *_ in ended] == [1, 1]
+        assert "step 2, rank 0: the gradient is bad on rank 1, whose message says why" in ended[0][2]
+        assert "but its gradient is not finite: nan-gradient in 32 of 32 rows" in ended[1][2]
+    elif on == "raise":
         assert [code for code, *_ in ended] == [1, 1]
         assert "step 2, rank 0: the loss is bad on rank 1, whose message says why" in ended[0][2]
         assert "step 2, rank 1: loss is nan" in ended[1][2] or "step 2, rank 1: loss is inf" in ended[1][2]
@@ -541,3 +572,40 @@ def test_keras_is_stopped() -> None:
     with pytest.raises(Exception, match=r"loss is nan: nan-logit in 1 of 32 rows \(row \d+, class 0\)"):
         model.fit(x, k, verbose=0)
     assert Path("dumps/xent.npz").exists()
+
+
+@pytest.mark.filterwarnings("ignore")  # of its own
+def test_weights_of_samples_count_in_keras_as_without_it() -> None:
+    keras = pytest.importorskip("keras", reason=_INSTALLED)
+    from xentcli.bridge.keras import watched_loss
+
+    x, k = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32), np.arange(32) % 10
+
+    def trained(loss: Any) -> Any:
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(10)])
+        model.compile(optimizer="sgd", loss=loss)
+        model.fit(x, k, verbose=0, sample_weight=np.arange(32.0), shuffle=False)
+        return model.get_weights()[0]
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    assert np.array_equal(trained(watched_loss(loss)), trained(loss))
+
+
+def test_a_gradient_that_is_good_is_good_under_vmap() -> None:
+    jax = pytest.importorskip("jax", reason=_INSTALLED)
+    criterion = Watched(lambda x, k: jax.nn.logsumexp(x) - x[k], gradient=True)
+    found = jax.vmap(jax.grad(criterion))(jax.numpy.ones((4, 3)), jax.numpy.arange(4) % 3)
+    jax.effects_barrier()
+    assert np.isfinite(np.asarray(found)).all()
+
+
+def test_shapes_of_a_graph_may_be_unknown_and_bfloat16_is_read() -> None:
+    tf = pytest.importorskip("tensorflow", reason=_INSTALLED)
+    signature = [tf.TensorSpec((None, None), tf.bfloat16), tf.TensorSpec((4,), tf.int32)]
+    step = tf.function(lambda x, k: watch(tf.reduce_mean(x), x, k), input_signature=signature)
+    x, k = np.ones((4, 3)), tf.range(4) % 3
+    assert step(tf.constant(x, tf.bfloat16), k) == 1
+    x[2, 1] = np.inf
+    with pytest.raises(Exception, match=r"loss is inf: infinite-logit in 1 of 4 rows \(row 2, class 1\)"):
+        step(tf.constant(x, tf.bfloat16), k)

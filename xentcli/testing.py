@@ -17,7 +17,7 @@ __all__ = ["check_loss", "checks"]
 
 def checks(
     loss: Callable[..., Any],
-    convention: str = "numpy",
+    convention: str | None = None,
     *,
     gradient: Callable[..., Any] | None = None,
     reduction: str | None = None,
@@ -26,14 +26,19 @@ def checks(
 
     Raises XentError for an unknown convention, or one whose library is not installed.
     """
-    subject = LossFunction.build(loss, gradient, find_convention(convention, "", reduction))
+    subject = LossFunction.build(loss, gradient, find_convention(convention, _library_of(loss), reduction))
     specs = plan(subject.convention, subject.parameters, gradient=subject.has_gradient)
     return [spec.name for spec in specs]
 
 
+def _library_of(loss: Callable[..., Any]) -> str:
+    """Name the library that a function or a module of it comes from."""
+    return str(getattr(loss, "__module__", None) or type(loss).__module__)
+
+
 def check_loss(  # noqa: PLR0913 - each is an option of xent check too
     loss: Callable[..., Any],
-    convention: str = "numpy",
+    convention: str | None = None,
     *,
     only: str | Sequence[str] = (),
     gradient: Callable[..., Any] | None = None,
@@ -45,14 +50,15 @@ def check_loss(  # noqa: PLR0913 - each is an option of xent check too
 ) -> None:
     """Raise AssertionError, with verdict and findings, where a loss fails a check; see ``xent check``.
 
-    The loss is called in this process, by the convention: for ``numpy`` with logits (N, C) of a floating
+    The loss is called in this process, by the convention, which unless given is that of the library that it
+    comes from, or numpy's: for ``numpy`` with logits (N, C) of a floating
     dtype and labels (N,) int64, to return losses (N,) of that dtype. ``only`` and ``skip``, which gives
     reasons, name checks or categories; ``gradient`` is a function of the same arguments that returns (N, C);
     ``max_ulps`` is the error allowed besides what rounding must cost; ``budget`` is in seconds. Raises
     XentError for unknown names and a library that is not installed.
     """
     end = deadline(budget)
-    subject = LossFunction.build(loss, gradient, find_convention(convention, "", reduction))
+    subject = LossFunction.build(loss, gradient, find_convention(convention, _library_of(loss), reduction))
     chosen = (only,) if isinstance(only, str) else tuple(only)
     options = Options(max_ulps=max_ulps, only=chosen, skip=skip or {}, seed=seed)
     name = getattr(loss, "__qualname__", repr(loss))

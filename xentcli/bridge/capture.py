@@ -1,5 +1,6 @@
 """Why the loss of a step is bad, and which of its rows show it: in NumPy, when it is known to be bad."""
 
+import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from xentcli.diagnose.dumps import Shard
 from xentcli.diagnose.rules import Severity
 from xentcli.diagnose.survey import survey
 from xentcli.errors import count
+from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,12 +71,14 @@ class Step:
         """Say of how many rows something is said."""
         return f"of {count(rows, 'row')}" + ("" if self.numbers is None else " looked at")
 
-    def narrowed(self) -> "Step":
-        """Return the rows that can be to blame alone, and a few beside the first."""
+    def narrowed(self, ignore_index: int) -> "Step":
+        """Return the rows that can be to blame alone, and a few beside the first, one of which counts."""
         if self.suspect is None or self.suspect.all() or not self.suspect.any():
             return self
         suspect = np.flatnonzero(self.suspect)
-        rows = _with_neighbours(suspect, int(suspect[0]), len(self.logits))
+        counts = self.labels != ignore_index if self.labels.ndim == 1 else self.suspect
+        counted = suspect[:0] if counts[suspect].any() else np.flatnonzero(counts)[:1]
+        rows = _with_neighbours([*suspect, *counted], int(suspect[0]), len(self.logits))
         gradient = None if self.gradient is None else self.gradient[rows]
         logits = Chosen(self.logits, rows)
         return replace(self, logits=logits, labels=self.labels[rows], gradient=gradient, numbers=rows)
@@ -99,7 +103,7 @@ def judge(seen: Step, options: Options) -> BadLoss | None:
 
     Raises XentError for logits, labels or a loss that do not go together.
     """
-    seen = seen.narrowed()
+    seen = seen.narrowed(options.ignore_index)
     shard = Shard("", seen.logits, seen.labels, seen.binary)
     diagnosis = diagnosis_of(survey([shard], options.ignore_index, most=_OFFENDING))
     what = _what(seen, diagnosis)
@@ -113,15 +117,16 @@ def judge(seen: Step, options: Options) -> BadLoss | None:
     else:
         try:
             path = _save(seen, options, diagnosis, what)
-            said += f"; saved {path}; look: xent diagnose {path}"
-        except OSError as error:
-            said += f"; cannot be saved in {options.folder}: {error.strerror or error}"
+            said += f"; saved {path}; look: xent diagnose {shlex.quote(path)}"
+        except (OSError, ValueError) as error:  # a ValueError of a path that none can be
+            FILES.release(options.folder)
+            said += f"; cannot be saved in {options.folder}: {getattr(error, 'strerror', None) or error}"
     return BadLoss(said, seen.step, seen.rank, path, cause.findings)
 
 
 def _what(seen: Step, diagnosis: Diagnosis) -> str | None:
     """Say what is wrong with the loss, None if nothing is."""
-    if not seen.loss.size:
+    if seen.gradient is not None and not seen.loss.size:
         return "gradient of the logits is not finite"
     loss, findings = seen.loss, {rule.finding for rule in diagnosis.rules}
     if not np.isfinite(loss).all():
@@ -133,9 +138,14 @@ def _what(seen: Step, diagnosis: Diagnosis) -> str | None:
         but = "means nothing"
     elif seen.gradient is not None:
         but = "its gradient is not finite"
-    elif (loss == 0).all() and true is not None and true.mean > 0:
+    elif (loss == 0).all() and true is not None and true.mean > _least(seen.dtype):
         but = f"the true mean is {true.mean:.3g}"
     return f"loss is {float(loss.max(initial=0)):.6g}, but {but}" if but else None
+
+
+def _least(dtype: str) -> float:
+    """Return the largest loss that is 0 by right rounding; of half logits it is summed in float32."""
+    return FORMATS["float64" if dtype == "float64" else "float32"].smallest / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +160,12 @@ def _cause(seen: Step, diagnosis: Diagnosis) -> Cause:
     """Name why a loss is bad: what is broken in its rows, else the formula that goes wrong on them."""
     rows, rules = diagnosis.survey.rows, diagnosis.rules
     counts = {rule.finding: number for rule, number in rules.items() if rule.severity is Severity.BROKEN}
+    if not rows:
+        return Cause(("empty-mean",), "empty-mean, there are no rows")
     if "empty-mean" in counts:
         every = f"empty-mean, all {count(rows, 'label')} are ignored ({diagnosis.survey.ignore_index})"
         return Cause(("empty-mean",), every)
-    if counts.get("nan-logit") == rows:
+    if counts.get("nan-logit") == rows and seen.numbers is None:
         return Cause(("nan-logit",), f"nan-logit in every row of {rows}: {_BEFORE}")
     if counts:
         named = [f"{name} in {number} {seen.of(rows)}" for name, number in counts.items()]
@@ -170,15 +182,28 @@ def _cause(seen: Step, diagnosis: Diagnosis) -> Cause:
 def _formula(seen: Step, diagnosis: Diagnosis) -> Cause:
     """Name the finding of the methods that go wrong as the loss does, where no row is broken."""
     rows = diagnosis.survey.rows
+    if (seen.loss == 0).all() and (found := _of_rule(seen, diagnosis, "tail-collapse")):
+        return Cause(("tail-collapse",), f"{found}: 1 plus the other classes rounds to 1; no row is broken")
     state = "nan" if np.isnan(seen.loss).any() else "infinite" if np.isinf(seen.loss).any() else "off"
     failing = failing_rows(diagnosis, state)
     tried = [each for each in failing[0].tried if each.state == state and each.finding] if failing else []
+    if not tried and not (seen.loss < 0).any() and (found := _of_rule(seen, diagnosis, "masked-infinity")):
+        why = "smoothing, or a soft label, weighs a class that is -inf"
+        return Cause(("label-on-mask",), f"label-on-mask, for {why}: {found}; no row is broken")
     if (seen.loss < 0).any() or not tried or tried[0].finding is None:
         return Cause((), f"no row of {rows} is broken, so it is the formula: 'xent check' looks at it")
     finding, methods = tried[0].finding, [each.method for each in tried if each.finding == tried[0].finding]
     number = max((n for rule, n in diagnosis.rules.items() if rule.finding == finding), default=len(failing))
     where = f"{finding} in {number} {seen.of(rows)} ({_place(seen, failing[0], finding)})"
     return Cause((finding,), f"{where}, as in the formula {methods[0]}; no row is broken")
+
+
+def _of_rule(seen: Step, diagnosis: Diagnosis, finding: str) -> str:
+    """Say in how many rows a rule applies, and name one of them; nothing where there is none."""
+    number = max((rows for rule, rows in diagnosis.rules.items() if rule.finding == finding), default=0)
+    row = next((row for row in diagnosis.leading if finding in row.findings), None)
+    place = "" if row is None else f" ({_place(seen, row, finding)})"
+    return f"{finding} in {number} {seen.of(diagnosis.survey.rows)}{place}" if number else ""
 
 
 def _place(seen: Step, row: WorstRow, finding: str) -> str:
@@ -190,7 +215,7 @@ def _place(seen: Step, row: WorstRow, finding: str) -> str:
     if finding.startswith("label-out"):
         return f"row {number}, label {row.label}"
     is_low = finding in {"undefined-softmax", "zero-times-infinity", "masked-infinity"}
-    on_label = finding in {"label-on-mask", "log-of-zero"}
+    on_label = finding in {"label-on-mask", "log-of-zero", "tail-collapse"}
     return f"row {number}, class {row.label if on_label else row.lowest if is_low else row.highest}"
 
 
@@ -257,8 +282,10 @@ def _with_neighbours(rows: "Iterable[int]", first: int, number: int) -> "NDArray
 
 def _taken(logits: Any, rows: "NDArray[np.int64]") -> "NDArray[Any]":  # noqa: ANN401 - read by slices
     """Read rows by their numbers, those that follow each other at once."""
+    if not len(rows):
+        return np.asarray(logits[0:0])
     runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-    return np.concatenate([logits[int(run[0]) : int(run[-1]) + 1] for run in runs if len(run)])
+    return np.concatenate([logits[int(run[0]) : int(run[-1]) + 1] for run in runs])
 
 
 def _of_rows(array: "NDArray[Any]", rows: "NDArray[np.int64]", number: int) -> "NDArray[Any]":

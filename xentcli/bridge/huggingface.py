@@ -30,6 +30,6 @@ def watched_loss(*, shift: bool = True, **options: Any) -> Callable[..., torch.T
         else:
             total = torch.nn.functional.cross_entropy(x, y, ignore_index=index, reduction="sum")
             loss = total / num_items_in_batch
-        return watch(loss, logits, labels, **options)
+        return watch(loss, logits, labels.to(logits.device), **options)
 
     return compute_loss

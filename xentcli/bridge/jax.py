@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xentcli.bridge.capture import judge
-from xentcli.bridge.numpy import act, classes_of, is_suspicious, number_of, seen_step
+from xentcli.bridge.numpy import act, classes_of, is_suspicious, named, number_of, seen_step
 from xentcli.bridge.options import MEMORY, Options, options_of
 from xentcli.errors import XentError
 
@@ -32,6 +32,8 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
     flag = is_suspicious(loss, labels, classes_of(logits, labels, weight), options.ignore_index)
     arrays = jax.lax.stop_gradient((loss, logits, labels, weight))
     if not isinstance(flag, jax.core.Tracer):
+        if not MEMORY.is_due(options, number_of(step)):
+            return loss
         if not bool(flag):
             MEMORY.good[options] = number_of(step), float(jnp.mean(arrays[0]))
             return loss
@@ -84,12 +86,16 @@ def _call_back(  # noqa: PLR0913, PLR0917
     gradient: Any = None,  # noqa: ANN401
 ) -> None:
     """Have a step looked at where the flag, which is traced, is set."""
-    if not all(isinstance(each, jax.Array | np.ndarray | np.generic | float) for each in context):
+    if not all(isinstance(each, jax.Array | np.ndarray | np.generic | float | int) for each in context):
         raise XentError("watch: context= under jit and grad: expected arrays of numbers")
     given = jax.lax.stop_gradient((arrays, gradient, step, tuple(context)))
 
     def look(arrays: Any, gradient: Any, step: Any, context: Any) -> None:  # noqa: ANN401
-        _look(None, arrays, None if gradient is None else np.asarray(gradient), step, context, options)
+        # Under vmap it is called for every example, whatever its flag.
+        if gradient is None and MEMORY.is_due(options, number_of(step)):
+            _look(None, arrays, None, step, context, options)
+        elif gradient is not None and gradient.any():
+            _look(None, arrays, np.asarray(gradient), step, context, options)
 
     jax.lax.cond(flag, lambda given: jax.debug.callback(look, *given), lambda _: None, given)
 
@@ -103,13 +109,9 @@ def _look(  # noqa: PLR0913, PLR0917
     options: Options,
 ) -> Any:  # noqa: ANN401
     """Look at a step that seems bad, with its arrays in memory; return the result, or what replaces it."""
-    number = number_of(step)
-    if gradient is None and not MEMORY.is_due(options, number):
-        return result
     rank = jax.process_index() if jax.process_count() > 1 else None
     losses, x, k = map(np.asarray, arrays[:3])
     weight = None if arrays[3] is None else np.asarray(arrays[3])
-    named = dict(zip(options.names, map(np.asarray, context), strict=True))
-    place, wide = (number, rank), losses.astype(np.float64)
-    seen = seen_step(wide, x, k, weight, options.ignore_index, place, named, gradient)
+    place, wide = (number_of(step), rank), losses.astype(np.float64)
+    seen = seen_step(wide, x, k, weight, options.ignore_index, place, named(options, context), gradient)
     return act(judge(seen, options), options, result, None if result is None else jnp.zeros_like(result))

@@ -2,7 +2,7 @@
 
 import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,10 +40,26 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
     if not is_suspicious(losses, y, classes_of(x, y, w), options.ignore_index):
         MEMORY.good[options] = number, float(losses.mean()) if losses.size else 0.0
         return loss
-    arrays = dict(zip(options.names, map(np.asarray, context), strict=True))
+    arrays = named(options, context)
     seen = seen_step(losses, x, y, w, options.ignore_index, (number, None), arrays)
     zero = loss * 0 if np.isfinite(losses).all() else np.zeros_like(loss)
     return act(judge(seen, options), options, loss, zero)
+
+
+def named(
+    options: Options,
+    context: Sequence[Any],
+    array_of: "Callable[[Any], NDArray[Any]]" = np.asarray,
+) -> "dict[str, NDArray[Any]]":
+    """Return context by its names; what is no array, as lists of several lengths, is text, an entry each."""
+    found = {}
+    for name, each in zip(options.names, context, strict=True):
+        try:
+            array = array_of(each)
+            found[name] = array.astype(str) if array.dtype.hasobject else array
+        except Exception:  # noqa: BLE001 - whatever it is, the cause of a bad loss is said
+            found[name] = np.array([str(e) for e in each] if isinstance(each, list | tuple) else str(each))
+    return found
 
 
 def act(bad: BadLoss | None, options: Options, loss: Any, zero: Any) -> Any:  # noqa: ANN401
@@ -64,20 +80,30 @@ def number_of(step: Any) -> int | None:  # noqa: ANN401
         raise XentError(f"watch: step={step!r}: expected a whole number") from None
 
 
-def class_axis(logits: tuple[int, ...], labels: tuple[int, ...], weight: tuple[int, ...] | None) -> int:
+def class_axis(
+    logits: tuple[int, ...],
+    labels: tuple[int, ...],
+    weight: tuple[int, ...] | None,
+    *,
+    is_torch: bool = False,
+) -> int:
     """Return the axis of the classes, or of hidden states; raises XentError where labels go with no axis.
 
-    Labels have the shape of the logits, or lack one axis of theirs: the last, or the second as in torch.
+    Labels have the shape of the logits, or lack one axis of theirs: the last, or the second as in torch,
+    which is preferred there where both fit.
     """
+    lacks_second = weight is None and len(logits) > 2 and _fit(labels, logits[:1] + logits[2:])  # noqa: PLR2004 - (N, C, …)
+    if is_torch and lacks_second:
+        return 1
     if weight is not None and (len(weight) != 2 or logits[-1:] != weight[1:]):  # noqa: PLR2004 - (C, D)
         raise XentError(
             f"watch: weight of shape {weight} does not go with hidden of shape {logits}; give (C, D), (…, D)"
         )
-    if labels == logits[:-1] or (weight is not None and labels == (*logits[:-1], weight[0])):
+    if _fit(labels, logits[:-1]) or (weight is not None and _fit(labels, (*logits[:-1], weight[0]))):
         return -1
-    if weight is None and labels == logits:
+    if weight is None and _fit(labels, logits):
         return -1
-    if weight is None and len(logits) > 2 and labels == logits[:1] + logits[2:]:  # noqa: PLR2004 - (N, C, …)
+    if lacks_second:
         return 1
     name = "logits" if weight is None else "hidden"
     raise XentError(
@@ -85,10 +111,18 @@ def class_axis(logits: tuple[int, ...], labels: tuple[int, ...], weight: tuple[i
     )
 
 
-def classes_of(logits: Any, labels: Any, weight: Any) -> int | None:  # noqa: ANN401
+def _fit(shape: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
+    """Say whether shapes may be the same; a length that a graph does not know is None."""
+    return len(shape) == len(other) and all(
+        a == b or None in {a, b} for a, b in zip(shape, other, strict=True)
+    )
+
+
+def classes_of(logits: Any, labels: Any, weight: Any, *, is_torch: bool = False) -> int | None:  # noqa: ANN401
     """Return how many classes labels are indices of, None where they are no indices; of any library."""
     shape = tuple(logits.shape)
-    axis = class_axis(shape, tuple(labels.shape), None if weight is None else tuple(weight.shape))
+    own = None if weight is None else tuple(weight.shape)
+    axis = class_axis(shape, tuple(labels.shape), own, is_torch=is_torch)
     if len(labels.shape) == len(shape):
         return None
     return int(shape[axis]) if weight is None else int(weight.shape[0])
@@ -155,7 +189,7 @@ def seen_step(  # noqa: PLR0913, PLR0917 - what there is to see
     axis = class_axis(logits.shape, labels.shape, None if weight is None else weight.shape)
     x = np.moveaxis(logits, axis, -1)
     x = x.reshape(-1, x.shape[-1])
-    y, binary = as_rows(labels, logits.ndim, axis)
+    y, binary = as_rows(labels.astype(np.float32) if labels.dtype.kind == "V" else labels, logits.ndim, axis)
     form, suspect = str(logits.dtype.newbyteorder("=")), None
     rows: Any = x.reshape(-1, 1) if binary else x
     if weight is not None:
@@ -170,12 +204,14 @@ def as_rows(labels: "NDArray[Any]", dimensions: int, axis: int) -> "tuple[NDArra
     """Return labels of rows, (N,) or (N, C), and whether they are those of binary logits, (N,).
 
     ``dimensions`` is how many axes the logits have. Labels of their shape are probabilities of the classes,
-    unless there is but one of these, or those of an example sum to more than 1 by far: several may be right.
+    unless there is but one of these, or those of an example sum to more than 1 by far, or all are 0: several
+    may be right, or none.
     """
     if labels.ndim < dimensions:  # Keras has them as whole numbers of float32
         indices = labels.astype(np.int64) if labels.dtype.kind == "f" else labels
         return indices.reshape(-1), False
     y = np.moveaxis(labels, axis, -1) if labels.ndim > 1 else labels[..., None]
     y = y.reshape(-1, y.shape[-1])
-    binary = y.shape[1] == 1 or bool((y.astype(np.float64).sum(axis=1) > _SEVERAL).any())
+    sums = y.astype(np.float64).sum(axis=1)
+    binary = y.shape[1] == 1 or bool((sums > _SEVERAL).any() or not sums.any())
     return (y.reshape(-1), True) if binary else (y, False)

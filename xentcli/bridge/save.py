@@ -47,6 +47,11 @@ class Files:
             self._written[folder] = number + 1
             return True
 
+    def release(self, folder: str) -> None:
+        """Count a file no more, which could not be written."""
+        with self._lock:
+            self._written[folder] -= 1
+
 
 FILES: Final = Files()
 
@@ -67,7 +72,6 @@ def save(folder: str, name: str, batch: Batch, meta: Mapping[str, object]) -> st
     }
     own = {"logits": batch.logits, "labels": batch.labels, "rows": batch.rows}
     arrays: dict[str, Any] = {**batch.context, **own}
-    arrays = {each: array.astype(str) if array.dtype.hasobject else array for each, array in arrays.items()}
     arrays["meta"] = np.array(json.dumps(about))
     temporary = Path(folder, f".{name}.{uuid.uuid4().hex}")
     try:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from xentcli.bridge.capture import judge
-from xentcli.bridge.numpy import act, class_axis, classes_of, number_of, seen_step
+from xentcli.bridge.numpy import act, class_axis, named, number_of, seen_step
 from xentcli.bridge.options import MEMORY, Options, options_of
 from xentcli.errors import XentError
 
@@ -32,8 +32,10 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
         raise XentError("watch: on='skip' needs eager code; in tf.function use on='warn' and tf.where")
     given = [None if each is None else tf.convert_to_tensor(each) for each in (loss, logits, labels, weight)]
     loss = given[0]
-    flag = _is_suspicious(loss, given[2], classes_of(*given[1:]), options.ignore_index)
-    if options.every > 1 and step is not None:
+    flag = _is_suspicious(loss, given[2], _classes_of(*given[1:]), options.ignore_index)
+    if options.every > 1 and step is None and not is_eager:
+        raise XentError("watch: every= needs step= in tf.function, which counts no calls")
+    if options.every > 1 and not is_eager:
         flag &= tf.convert_to_tensor(step) % options.every == 0
 
     def looked_at() -> Any:  # noqa: ANN401
@@ -41,6 +43,8 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
 
     if not is_eager:
         return tf.cond(flag, looked_at, lambda: tf.identity(loss))
+    if not MEMORY.is_due(options, number_of(None if step is None else np.asarray(step))):
+        return tf.identity(loss)
     if bool(flag):
         return looked_at()
     MEMORY.good[options] = number_of(step), float(tf.reduce_mean(loss))
@@ -72,11 +76,27 @@ def guard(logits: Any, labels: Any, step: Any, context: Sequence[Any], options: 
     return same(tf.convert_to_tensor(logits))
 
 
-def _is_suspicious(loss: Any, labels: Any, classes: int | None, ignore_index: int) -> Any:  # noqa: ANN401
+def _classes_of(logits: Any, labels: Any, weight: Any) -> Any:  # noqa: ANN401
+    """Return how many classes labels are indices of, as ``classes_of``; a graph may not know it yet."""
+    axis = class_axis(
+        tuple(logits.shape), tuple(labels.shape), None if weight is None else tuple(weight.shape)
+    )
+    if len(labels.shape) == len(logits.shape):
+        return None
+    return tf.shape(logits)[axis] if weight is None else tf.shape(weight)[0]
+
+
+def _numpy(array: Any) -> Any:  # noqa: ANN401
+    """Return a tensor in memory, or what context is no tensor; a number of bfloat16 has no other way."""
+    return np.asarray(array.numpy() if hasattr(array, "numpy") else array)
+
+
+def _is_suspicious(loss: Any, labels: Any, classes: Any, ignore_index: int) -> Any:  # noqa: ANN401
     """Whether a loss has to be looked at, as ``is_suspicious`` says of arrays with methods."""
     bad = ~tf.reduce_all((loss >= 0) & (loss < np.inf)) | tf.reduce_all(loss == 0)
     if classes is None:
         return bad
+    labels = labels if labels.dtype.is_floating else tf.cast(labels, tf.int64)  # uint8 has no -100
     ignored = labels == tf.cast(ignore_index, labels.dtype)
     invalid = ~ignored & ((labels < 0) | (labels >= tf.cast(classes, labels.dtype)))
     return bad | tf.reduce_all(ignored) | tf.reduce_any(invalid)
@@ -126,12 +146,10 @@ def _look(  # noqa: PLR0913, PLR0917
 ) -> Any:  # noqa: ANN401
     """Look at a step that seems bad, with its tensors in memory; return the result, or what replaces it."""
     number = number_of(None if step is None else np.asarray(step))
-    if gradient is None and not MEMORY.is_due(options, number):
-        return result
-    named = dict(zip(options.names, map(np.asarray, context), strict=True))
-    losses, x, k = map(np.asarray, arrays[:3])
-    weight = None if arrays[3] is None else np.asarray(arrays[3])
+    losses, x, k = map(_numpy, arrays[:3])
+    weight = None if arrays[3] is None else _numpy(arrays[3])
     flags = None if gradient is None else np.asarray(gradient)
     wide = losses.astype(np.float64)
-    seen = seen_step(wide, x, k, weight, options.ignore_index, (number, None), named, flags)
+    known = named(options, context, _numpy)
+    seen = seen_step(wide, x, k, weight, options.ignore_index, (number, None), known, flags)
     return act(judge(seen, options), options, result, None if result is None else tf.zeros_like(result))

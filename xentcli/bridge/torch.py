@@ -19,6 +19,7 @@ from xentcli.bridge.numpy import (
     class_axis,
     classes_of,
     is_suspicious,
+    named,
     number_of,
 )
 from xentcli.bridge.options import MEMORY, BadLoss, Options, options_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _KEYS: Final[dict[tuple[Any, ...], int]] = {}  # the settings of compiled calls, each with its number
 _NO_STEP: Final = -1
+_OFF_ONE: Final = 2.0**-6  # what probabilities in bfloat16 sum to beside 1 at most
 _PREVIOUS: Final = 64  # rows of the last good step that previous=True keeps
 
 
@@ -47,6 +49,9 @@ def watch(  # noqa: PLR0913, PLR0917 - what watch() was called with
     """
     if not torch.compiler.is_compiling():
         options = options_of(settings)
+        for name, each in {"loss": loss, "labels": labels}.items():
+            if not isinstance(each, torch.Tensor):
+                raise XentError(f"watch: {name} of type {type(each).__name__}: expected a tensor")
         return _Call(loss, logits, labels, weight, number_of(step), tuple(context), options).watched()
     number, key = _NO_STEP if step is None else step, _key(*settings)
     given = (logits.detach(), labels, weight, list(context), number, key)
@@ -82,10 +87,10 @@ def _loss_compiled(  # noqa: PLR0913, PLR0917
     step: int,
     key: int,
 ) -> torch.Tensor:
-    watched = _call(loss, (logits, labels, weight, context, step, key)).watched()
-    if watched is not loss:
+    call = _call(loss, (logits, labels, weight, context, step, key))
+    if call.options.on == "skip":
         raise XentError("watch: on='skip' needs eager code; a compiled gradient is still that of the loss")
-    return watched.clone()
+    return call.watched().clone()
 
 
 @torch.library.custom_op("xent::watch_gradient", mutates_args=())  # type: ignore[untyped-decorator]
@@ -99,7 +104,9 @@ def _gradient_compiled(  # noqa: PLR0913, PLR0917
     step: int,
     key: int,
 ) -> torch.Tensor:
-    found = _call(loss, (logits, labels, weight, context, step, key)).look_at_gradient(gradient)
+    call = _call(loss, (logits, labels, weight, context, step, key))
+    is_due = call.step is None or call.step % call.options.every == 0
+    found = call.look_at_gradient(gradient) if is_due else None
     return gradient.clone() if found is None else found
 
 
@@ -109,6 +116,10 @@ _loss_compiled.register_autograd(
     lambda ctx, gradient: (gradient, None, None, None, [None] * ctx.number, None, None),
     setup_context=lambda ctx, inputs, output: setattr(ctx, "number", len(inputs[4])),  # noqa: ARG005 - torch's names
 )
+
+
+# A call whose result nobody uses looks at the loss all the same.
+torch.fx.node.has_side_effect(torch.ops.xent.watch.default)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +139,7 @@ class _Call:
         options, loss = self.options, self.loss
         if not MEMORY.is_due(options, self.step):
             return loss
-        classes = classes_of(self.logits, self.labels, self.weight)
+        classes = classes_of(self.logits, self.labels, self.weight, is_torch=True)
         if options.gradient and self.logits.requires_grad:
             # Detached: a hook that held the logits themselves would keep them alive, and they it.
             without = replace(self, loss=loss.detach(), logits=self.logits.detach())
@@ -139,30 +150,30 @@ class _Call:
             if not is_bad:
                 self._remember(mean)
                 return loss
-            bad = self._judged(is_bad_here)
+            bad = self._judged(is_bad_here, None)
         found: torch.Tensor = act(bad, options, loss, torch.zeros_like(loss).requires_grad_())
         return found
 
     def look_at_gradient(self, gradient: torch.Tensor) -> torch.Tensor | None:
         """Raise, warn or return a gradient of 0 where one of a good loss is not finite."""
         axis = self._axis()
-        if bool(torch.isfinite(gradient.sum(axis)).all()):  # as no sum with nan or infinity is: one pass
+        flag = ~torch.isfinite(gradient.sum(axis)).all()  # as no sum with nan or infinity is: one pass
+        if not bool(_of_group(flag.to(torch.float32), self.options)):
             return None
-        is_finite = torch.isfinite(gradient).all(axis).reshape(-1)
-        if bool(is_finite.all()):
-            return None
-        bad = judge(self._seen(_numpy(~is_finite)), self.options)
+        is_bad = ~torch.isfinite(gradient).all(axis).reshape(-1)
+        is_bad_here = bool(is_bad.any())
+        bad = self._judged(is_bad_here, _numpy(is_bad))
         found: torch.Tensor = act(bad, self.options, gradient, torch.zeros_like(gradient))
         return found
 
-    def _judged(self, is_bad_here: bool) -> BadLoss | None:
+    def _judged(self, is_bad_here: bool, gradient: "NDArray[np.bool_] | None") -> BadLoss | None:
         """Say why the loss is bad here; where only another rank of a group says so, say that.
 
         Whatever happens here, the others are told: they wait for it.
         """
         bad, failed, worst = None, is_bad_here, None
         try:
-            bad = judge(self._seen(None), self.options) if is_bad_here else None
+            bad = judge(self._seen(gradient), self.options) if is_bad_here else None
             failed = bad is not None
         finally:
             if self.options.group is not None:
@@ -170,19 +181,24 @@ class _Call:
         if bad is not None or worst is None:
             return bad
         where = "" if self.step is None else f"step {self.step}, "
-        said = f"{where}rank {_rank()}: the loss is bad on rank {worst}, whose message says why"
+        what = "loss" if gradient is None else "gradient"
+        said = f"{where}rank {_rank()}: the {what} is bad on rank {worst}, whose message says why"
         return BadLoss(said, self.step, _rank())
 
     def _axis(self) -> int:
+        """Return the axis of the classes: of probabilities the second where they sum to 1 there."""
         weight = None if self.weight is None else tuple(self.weight.shape)
-        return class_axis(tuple(self.logits.shape), tuple(self.labels.shape), weight)
+        if weight is None and self.logits.ndim > 2 and self.labels.shape == self.logits.shape:  # noqa: PLR2004 - (N, C, …)
+            sums = self.labels.detach().float().sum(1)
+            return 1 if bool((sums - 1).abs().max() < _OFF_ONE) else -1
+        return class_axis(tuple(self.logits.shape), tuple(self.labels.shape), weight, is_torch=True)
 
     def _seen(self, gradient: "NDArray[np.bool_] | None") -> Step:
         """Return the step, whose logits are copied to memory part by part, as they are read."""
         axis = self._axis()
         labels, binary = as_rows(_numpy(self.labels), self.logits.ndim, axis)
         rows = _Rows(self.logits.movedim(axis, -1), self.weight, binary=binary)
-        context = dict(zip(self.options.names, map(_numpy, self.context), strict=True))
+        context = named(self.options, self.context, _numpy)
         losses, shape = _numpy(self.loss).astype(np.float64), tuple(self.logits.shape)
         place = self.step, _rank(), context, gradient, self._suspect(gradient)
         return Step(losses, rows, labels, rows.form, shape, *place, binary)
@@ -213,11 +229,18 @@ class _Call:
 def _read(flag: torch.Tensor, loss: torch.Tensor, options: Options) -> tuple[bool, bool, float]:
     """Return the flag of all ranks of a group, that of this one, the mean loss: the one time to wait."""
     here = flag.to(torch.float32)
-    any_flag = here.clone()
-    if options.group is not None:
-        torch.distributed.all_reduce(any_flag, torch.distributed.ReduceOp.MAX, group=options.group)
-    is_bad, is_bad_here, mean = torch.stack([any_flag, here, loss.detach().mean().to(torch.float32)]).tolist()
-    return bool(is_bad), bool(is_bad_here), mean
+    mean = loss.detach().to(torch.float32).mean()
+    is_bad, is_bad_here, known = torch.stack([_of_group(here, options), here, mean]).tolist()
+    return bool(is_bad), bool(is_bad_here), known
+
+
+def _of_group(flag: torch.Tensor, options: Options) -> torch.Tensor:
+    """Return the largest flag of all ranks of a group, that of this process without one."""
+    if options.group is None:
+        return flag
+    largest = flag.clone()
+    torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX, group=options.group)
+    return largest
 
 
 def _worst_rank(failed: bool, call: _Call) -> int | None:
@@ -243,6 +266,7 @@ class _Rows:
     """
 
     def __init__(self, logits: torch.Tensor, weight: torch.Tensor | None, *, binary: bool = False) -> None:
+        logits = logits if logits.ndim > 1 or binary else logits[None]  # one example
         self._logits = (logits[..., None] if binary else logits).detach()
         self._weight = None if weight is None else weight.detach().to(logits.dtype)
         self.form = str(logits.dtype).removeprefix("torch.")

@@ -22,6 +22,9 @@ class Watched:
     def __init__(self, criterion: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401
         self.criterion, self.options = criterion, options
 
+    def __getnewargs__(self) -> tuple[Callable[..., Any]]:
+        return (self.criterion,)  # copies and pickles are made with it
+
     def __call__(self, logits: Any, labels: Any, *args: Any, **keys: Any) -> Any:  # noqa: ANN401
         """Call the criterion, and watch what it returns."""
         return watched(lambda x: self.criterion(x, labels, *args, **keys), logits, labels, self.options)

@@ -44,6 +44,11 @@ class SavedStep:
         return f"{len(self.numbers)} of {count(self.total, 'row')} of {step}{rank}{where}"
 
     @property
+    def gradient(self) -> str:
+        """Say where to look for a gradient that is not finite."""
+        return "look for what is masked or guarded after the logits, whose gradient is 0 times inf"
+
+    @property
     def is_part(self) -> bool:
         """Whether the step had other rows too."""
         return len(self.numbers) < self.total

@@ -245,6 +245,12 @@ def _of_other_rows(diagnosis: "Diagnosis", word: str) -> str:
     if ignored:
         place = _place(ignored[0], diagnosis)
         return f"{said} But {place} is ignored and holds {ignored[0].max:g}: its gradient is nan."
+    masked = max((n for rule, n in diagnosis.rules.items() if rule.finding == "masked-infinity"), default=0)
+    if masked and response is None:
+        some = f"{count(masked, 'row has', 'rows have')} a class masked by -inf"
+        return (
+            f"{said} But {some}: label smoothing, or a soft label, gives it weight. Leave masked classes out."
+        )
     if diagnosis.saved is not None and response is None:
         return f"{said} So it is your formula: 'xent check mine.py:loss' looks at it."
     return f"{said} Dump the step at which it went {word}."
