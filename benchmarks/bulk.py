@@ -258,7 +258,7 @@ def resident() -> int:
 
 
 def reading(x: Any, _: Any, __: bool) -> Call:
-    """Read the array once, block by block, as many threads as processors; as integers, which all are fast at."""
+    """Read the array once, as integers, block by block, as many threads as processors."""
     words, size = x.reshape(-1).view(np.uint32), 2**18
     return lambda: for_each(range(0, len(words), size), lambda start: words[start : start + size].max())
 
