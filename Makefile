@@ -10,7 +10,7 @@ FRAMEWORKS := torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 scip
 GOLDEN := tests/test_show.py tests/test_compare.py tests/test_lookup.py tests/test_explain.py tests/test_identify.py tests/test_check_command.py \
 	tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py tests/test_python_page.py
 
-.PHONY: check format lint types test frameworks compatibility fuzz coverage mutants golden upgrade help
+.PHONY: check format lint types test frameworks fast compatibility fuzz coverage mutants golden upgrade help
 
 check: format lint types test  ## the four that need no framework
 
@@ -33,11 +33,14 @@ test: .venv/.dev  ## the tests
 
 .venv-frameworks/.done: pyproject.toml constraints-frameworks.txt
 	$(PYTHON) -m venv .venv-frameworks
-	.venv-frameworks/bin/pip install --quiet $(FRAMEWORKS) --editable '.[test]' --constraint constraints-frameworks.txt
+	.venv-frameworks/bin/pip install --quiet $(FRAMEWORKS) --editable '.[test,fast]' --constraint constraints-frameworks.txt
 	touch $@
 
 frameworks: .venv-frameworks/.done  ## the tests that need real frameworks
 	.venv-frameworks/bin/python -m pytest -m frameworks -n 0
+
+fast: .venv-frameworks/.done  ## the tests of large arrays, by the compiled kernels too
+	.venv-frameworks/bin/python -m pytest -n 0 tests/test_bulk.py tests/test_bulk_accuracy.py tests/test_bulk_backends.py
 
 compatibility: .venv-frameworks/.done  ## rewrite docs/compatibility.md; put the day into its test first
 	UPDATE_GOLDEN=1 .venv-frameworks/bin/python -m pytest --quiet -n 0 -m frameworks tests/test_compatibility.py
@@ -74,7 +77,7 @@ endef
 
 upgrade:  ## rewrite the constraints with the newest versions; run .ci/run before you commit them
 	$(call resolve,constraints.txt,.venv,'.[dev]')
-	$(call resolve,constraints-frameworks.txt,.venv-frameworks,$(FRAMEWORKS) '.[test]')
+	$(call resolve,constraints-frameworks.txt,.venv-frameworks,$(FRAMEWORKS) '.[test,fast]')
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'

@@ -1,23 +1,29 @@
 """Measure losses of large arrays: xentcli.bulk beside frameworks, and beside reading the array once.
 
-    python benchmarks/bulk.py [--only NAME,…] [--sizes 4096x32000:float32[:KIND],…] [--rounds 7]
+    python benchmarks/bulk.py [--only NAME,…] [--classes 10,1000] [--dtypes float32] [--rounds 5] [--write]
 
-Logits are normal numbers. Of KIND ``trained`` they are 2.5 times as large and the label is ahead, for losses
-of 0 to 5; of KIND ``offset`` 500 is added to them. Frameworks are measured if they are installed; `make
+Logits are normal numbers with random labels, ``untrained``; ``trained``, they are 2.5 times as large, and the
+label is ahead, for losses of 0 to 5. Frameworks are measured if they are installed; `make
 .venv-frameworks/.done` installs them. Every competitor runs in a process of its own on the same arrays, and
-they take turns: in each round every one is called once, and medians over the rounds are compared. Extra
-memory is what the first call on the array adds at its peak, without the gradient returned, to a process that
-has called the function on 128 rows; ulps are of those rows.
+they take turns: in each round every one is called once, and its time is divided by that of the first way of
+xent in that round. What is printed are medians over rounds. Extra memory is what the second call on an array
+adds at its peak, without the gradient returned; ulps are of 128 rows in which the label is ahead by more and
+more. ``--write`` puts the tables into docs/speed.md.
 """
 
 import argparse
+import datetime as dt
+import math
 import os
+import platform
+import re
 import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,128 +33,194 @@ from xentcli import bulk, formats
 from xentcli.process import Fields, Process
 from xentcli.threads import for_each, processors
 
-SIZES = "4096x32000:float32,1024x131072:float32,16384x1000:float32,4096x32000:float16"
-PEERS = ("reading", "xent", "numpy", "scipy", "torch", "torch.compile", "optax", "tensorflow")
-NO_GRADIENT = ("reading", "numpy", "scipy")
+CLASSES = "10,50,100,1000,32000,131072"
+DTYPES = "float32,float16,bfloat16"
+KINDS = ("untrained", "trained")
+NO_GRADIENT = ("reading", "plain NumPy", "SciPy")
+PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
+BEGIN, END = "<!-- benchmarks/bulk.py --write: begin -->", "<!-- end -->"
+_NUMBERS = 2**22  # logits of an array: more than a cache holds
 _PATIENCE = 600.0  # seconds for one call: torch.compile compiles first
-_REST = 0.1  # seconds before a call: threads of the one before still spin for a while
+_REST = 0.02  # seconds before a call: threads of the one before still spin for a while
 _ROWS_JUDGED = 128
 
 Call = Callable[[], Any]
 
 
 def main() -> None:
-    """Measure and print a table a size."""
+    """Measure, print a table per dtype and question, and write them where that is asked for."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--only", default=",".join(PEERS))
-    options.add_argument("--sizes", default=SIZES)
-    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--only", default=",".join(COMPETITORS))
+    options.add_argument("--classes", default=CLASSES)
+    options.add_argument("--dtypes", default=DTYPES)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--write", action="store_true")
     arguments = options.parse_args()
-    for size in arguments.sizes.split(","):
-        shape, dtype, kind = [*size.split(":"), ""][:3]
-        examples, classes = map(int, shape.split("x"))
-        with tempfile.TemporaryDirectory() as folder:
-            make(Path(folder), (examples, classes), dtype, kind)
-            measure(size, Path(folder), arguments.only.split(","), arguments.rounds)
+    names, sizes = arguments.only.split(","), [int(each) for each in arguments.classes.split(",")]
+    peers = {name: Process("bulk", name) for name in names}
+    found: list[Fields] = []
+    for dtype in arguments.dtypes.split(","):
+        for classes in sizes:
+            with tempfile.TemporaryDirectory() as folder:
+                make(Path(folder), (max(8, _NUMBERS // classes), classes), dtype)
+                for gradient in (False, True):
+                    found += measure(peers, Path(folder), gradient, arguments.rounds)
+                    for row in found[-len(KINDS) :]:
+                        row.update(dtype=dtype, classes=classes, gradient=gradient)
+            print(f"measured: {dtype}, {classes} classes", file=sys.stderr, flush=True)
+    for process in peers.values():
+        process.stop()
+    text = page(found, names, arguments.rounds)
+    print(text)
+    if arguments.write:
+        old = PAGE.read_text(encoding="utf-8")
+        before, after = old.split(BEGIN)[0], old.split(END)[1]
+        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
-def make(folder: Path, shape: tuple[int, int], dtype: str, kind: str) -> None:
-    """Write logits, and rows to be judged on, in which the label is ahead by more and more."""
+def make(folder: Path, shape: tuple[int, int], dtype: str) -> None:
+    """Write logits of each kind, their labels, and rows to be judged on."""
     random, (examples, classes) = np.random.default_rng(0), shape
-    x = np.lib.format.open_memmap(folder / "x.npy", "w+", dtype, shape)
-    k = random.integers(0, classes, examples)
-    for start in range(0, examples, 256):
-        logits = random.standard_normal(x[start : start + 256].shape, dtype=np.float32)
-        if kind == "trained":
-            logits *= 2.5
-            log_sum = np.log(np.exp(logits).sum(axis=1))
-            logits[np.arange(len(logits)), k[start : start + 256]] = log_sum + random.normal(
-                1, 2, len(logits)
-            )
-        x[start : start + 256] = logits + 500 * (kind == "offset")
+    k, rows = random.integers(0, classes, examples), np.arange(examples)
     np.save(folder / "k.npy", k)
-    y, of_y = np.array(x[:_ROWS_JUDGED]), np.array(k[:_ROWS_JUDGED])
-    y[np.arange(len(y)), of_y] += np.linspace(0, 33 if dtype == "float32" else 20, len(y)).astype(dtype)
-    np.save(folder / "y.npy", y)
+    for kind in KINDS:
+        x = random.standard_normal(shape, dtype=np.float32)
+        if kind == "trained":
+            x *= 2.5
+            x[rows, k] = np.log(np.exp(x).sum(axis=1)) + random.normal(1, 2, examples)
+        save(folder / f"{kind}.npy", x, dtype)
+    y = x[:_ROWS_JUDGED]
+    y[rows[: len(y)], k[: len(y)]] += np.linspace(0, 33 if dtype == "float32" else 20, len(y))
+    save(folder / "judged.npy", y, dtype)
 
 
-def measure(size: str, folder: Path, names: list[str], rounds: int) -> None:
-    """Have every competitor called in turn; print medians, ratios, memory and errors."""
-    print(f"\n{size}, {rounds} rounds, {processors()} processors")
-    heads = ("loss", "/ xent", "extra", "gradient", "/ xent", "extra", "ulps", "median")
-    print(" " * 15 + "".join(map(str.rjust, heads, (10, 8, 10, 10, 8, 10, 10, 9))))
-    rows: dict[str, dict[Any, Any]] = {name: {} for name in names}
-    for gradient in (False, True):
-        peers = {
-            name: Process("bulk", name, str(folder), "gradient" * gradient)
-            for name in names
-            if not (gradient and name in NO_GRADIENT)
-        }
-        times: dict[str, list[float]] = {name: [] for name in peers}
-        for name in list(peers):  # each alone, or they would wait for one that compiles
-            first = peers[name].request({"warm": True}, _PATIENCE)
-            if "raised" in first:
-                rows[name]["raised"] = first["raised"]
-                del peers[name], times[name]
-            else:
-                rows[name]["extra", gradient] = first.pop("extra")
-                rows[name] |= first
+def save(path: Path, x: Any, dtype: str) -> None:
+    """Write an array; bfloat16, which files of NumPy do not know, as its bits."""
+    x = x.astype(formats.dtype(dtype))
+    np.save(path, x.view(np.uint16) if dtype == "bfloat16" else x)
+
+
+def load(path: Path) -> Any:
+    """Read an array that ``save`` wrote."""
+    x = np.load(path)
+    return x.view(formats.dtype("bfloat16")) if x.dtype == np.uint16 else x
+
+
+def measure(peers: dict[str, Process], folder: Path, gradient: bool, rounds: int) -> list[Fields]:
+    """Have every competitor called in turn; return seconds, ratios, memory and errors of each kind."""
+    told: dict[str, Fields] = {}
+    for name, process in peers.items():  # each alone, or they would wait for one that compiles
+        if not (gradient and name in NO_GRADIENT):
+            told[name] = process.request({"folder": str(folder), "gradient": gradient}, _PATIENCE)
+            if "raised" in told[name]:
+                print(f"{name}: {told.pop(name)['raised'][:200]}", file=sys.stderr)
+    base, found = next(name for name in told if name.startswith("xent")), []
+    for kind in KINDS:
+        seconds: dict[str, list[float]] = {name: [] for name in told}
         for _ in range(rounds):
-            for name, process in peers.items():
+            for name in told:
                 time.sleep(_REST)  # see there
-                answer = process.request({}, _PATIENCE)
-                times[name].append(answer["seconds"])
-        for name, process in peers.items():
-            process.stop()
-            rows[name]["time", gradient] = statistics.median(times[name])
-    show(rows)
+                seconds[name].append(peers[name].request({"kind": kind}, _PATIENCE)["seconds"])
+        ratios = {
+            name: statistics.median(a / b for a, b in zip(times, seconds[base], strict=True))
+            for name, times in seconds.items()
+        }
+        found.append(
+            {"kind": kind, "seconds": statistics.median(seconds[base]), "ratios": ratios, "told": told}
+        )
+    return found
 
 
-def show(rows: dict[str, dict[Any, Any]]) -> None:
-    """Print a line a competitor."""
-    ours = rows.get("xent", {})
-    for name, row in rows.items():
-        if "raised" in row:
-            print(f"{name:15}{row['raised'][:90]}")
-            continue
-        line = f"{name:15}"
+def page(found: list[Fields], names: list[str], rounds: int) -> str:
+    """Return the tables in Markdown, with the day and the machine in words."""
+    said = (
+        f"Measured on {dt.datetime.now(dt.UTC):%Y-%m-%d}, {rounds} rounds, with {processors()} "
+        f"processors of {machine()}, NumPy {np.__version__}. Arrays have {_NUMBERS:,} logits. Numbers are "
+        "times as multiples of the first column's, of which milliseconds are given."
+    )
+    lines = [said]
+    for dtype in dict.fromkeys(row["dtype"] for row in found):
         for gradient in (False, True):
-            took = row.get(("time", gradient))
-            ratio = took / ours["time", gradient] if took and ("time", gradient) in ours else None
-            line += f"{took * 1e3:>7.1f} ms" if took else " " * 10
-            line += f"{ratio:>8.2f}" if ratio else " " * 8
-            line += f"{row['extra', gradient] / 2**20:>6.0f} MiB" if took else " " * 10
-        if row.get("ulps") is not None:
-            line += f"{row['ulps']:>10.3g}{row['median']:>9.2g}"
-        print(line)
+            rows = [row for row in found if row["dtype"] == dtype and row["gradient"] == gradient]
+            lines += ["", f"{'Losses and gradients' if gradient else 'Losses'}, {dtype}:", ""]
+            ways = [name for name in names if any(name in row["ratios"] for row in rows)]
+            ways.sort(key=lambda name: not name.startswith("xent"))
+            lines += table(["C", "logits", "ms", *ways], [line(row, ways) for row in rows])
+        rows = [row for row in found if row["dtype"] == dtype]
+        of = {name: [row["told"][name] for row in rows if name in row["told"]] for name in names}
+        lines += ["", f"The largest error and the most extra memory, {dtype}:", ""]
+        lines += table(
+            ["", "ulps", "MiB"],
+            [
+                [
+                    name,
+                    f"{max(each['ulps'] for each in told):.3g}",
+                    f"{max(each['extra'] for each in told) >> 20}",
+                ]
+                for name, told in of.items()
+                if told and name != "reading"
+            ],
+        )
+    return "\n".join(lines)
+
+
+def line(row: Fields, ways: list[str]) -> list[str]:
+    """Return the cells of a size; the fastest way that is not reading is bold."""
+    ratios = row["ratios"]
+    fastest = min(ratio for name, ratio in ratios.items() if name != "reading")
+    cells = [f"{ratios[name]:.2f}" if name in ratios else "" for name in ways]
+    bold = [
+        f"**{cell}**" if ratios.get(way) == fastest else cell for way, cell in zip(ways, cells, strict=True)
+    ]
+    return [f"{row['classes']:,}", row["kind"], f"{row['seconds'] * 1e3:.1f}", *bold]
+
+
+def table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    """Return a table in Markdown."""
+    return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
+
+
+def machine() -> str:
+    """Name the processor, and the widest vectors that it has."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(encoding="utf-8") if info.exists() else ""
+    name = re.search(r"model name\s*: (.*)", text)
+    flags = set(text.split())
+    wide = next(
+        (words for flag, words in {"avx512f": "AVX-512", "avx2": "AVX2"}.items() if flag in flags), ""
+    )
+    return f"a shared server ({name[1] if name else platform.machine()}{', ' + wide if wide else ''})"
 
 
 # What runs in a process of its own
 
 
 def handle(request: Fields) -> Fields:
-    """Call once; the first time, be ready for it and judge the losses."""
-    if request:
-        state.append(Competitor(*sys.argv[2:]))
-        return state[0].judged()
-    return state[0].timed()
+    """Load arrays, be ready for them and judge the losses; or call once."""
+    if "folder" in request:
+        state["competitor"] = Competitor(sys.argv[2], Path(request["folder"]), request["gradient"])
+        return state["competitor"].judged()
+    return state["competitor"].timed(request["kind"])
 
 
 class Competitor:
-    """One competitor: its call on the array, and its losses of the rows to be judged on."""
+    """One competitor: its calls on the arrays, and its losses of the rows to be judged on."""
 
-    def __init__(self, name: str, folder: str, gradient: str = "") -> None:
+    def __init__(self, name: str, folder: Path, gradient: bool) -> None:
         # In memory of its own, as a program has it: not mapped.
-        self.x, self.k, self.y = (np.load(Path(folder) / f"{array}.npy") for array in "xky")
-        self.name, self.gradient = name, bool(gradient)
+        self.k, self.y = np.load(folder / "k.npy"), load(folder / "judged.npy")
+        self.name, self.gradient = name, gradient
         made = COMPETITORS[name]
-        self.call: Call = made(self.x, self.k, self.gradient)
+        self.calls = {kind: made(load(folder / f"{kind}.npy"), self.k, gradient) for kind in KINDS}
         self.losses: Call = made(self.y, self.k[: len(self.y)], False)
 
     def judged(self) -> Fields:
         """Warm up, and return the errors in ulps."""
-        if self.name == "reading":
-            return {"ulps": None, "extra": 0}
+        for kind in KINDS:
+            self.calls[kind]()
+        extra = self.timed("trained")["extra"]
+        if self.name == "reading" or self.gradient:
+            return {"ulps": -math.inf, "extra": extra}
         got = np.asarray(self.losses()).astype(np.float64)
         x, rows = self.y.astype(np.longdouble), np.arange(len(self.y))
         below = x - x[rows, self.k[: len(x)]][:, None]
@@ -157,11 +229,9 @@ class Competitor:
         form = formats.FORMATS[str(self.y.dtype)]
         exponent = np.maximum(np.frexp(true.astype(np.float64))[1] - 1, form.emin)
         errors = np.abs(got - true) / np.ldexp(1.0, exponent - form.precision + 1)
-        extra = self.timed()["extra"]
-        self.timed()
-        return {"ulps": float(errors.max()), "median": float(np.median(errors)), "extra": extra}
+        return {"ulps": float(errors.max()), "extra": extra}
 
-    def timed(self) -> Fields:
+    def timed(self, kind: str) -> Fields:
         """Return the seconds of one call, and the most memory that it added."""
         seen, done = [resident()], threading.Event()
 
@@ -172,7 +242,7 @@ class Competitor:
         watcher = threading.Thread(target=watch)
         watcher.start()
         start = time.perf_counter()
-        result = self.call()
+        result = self.calls[kind]()
         seconds = time.perf_counter() - start
         seen.append(resident())
         done.set()
@@ -188,15 +258,16 @@ def resident() -> int:
 
 
 def reading(x: Any, _: Any, __: bool) -> Call:
-    """Read the array once, block by block, as many threads as processors."""
-    return lambda: for_each(range(0, len(x), 16), lambda start: x[start : start + 16].max())
+    """Read the array once, as integers, block by block, as many threads as processors."""
+    words, size = x.reshape(-1).view(np.uint32), 2**18
+    return lambda: for_each(range(0, len(words), size), lambda start: words[start : start + size].max())
 
 
-def ours(x: Any, k: Any, gradient: bool) -> Call:
+def ours(x: Any, k: Any, gradient: bool, backend: str) -> Call:
     """Call xentcli.bulk."""
     if gradient:
-        return lambda: bulk.losses_and_gradient(x, k)[1]
-    return lambda: bulk.losses(x, k)
+        return lambda: bulk.losses_and_gradient(x, k, backend=backend)[1]
+    return lambda: bulk.losses(x, k, backend=backend)
 
 
 def plain_numpy(x: Any, k: Any, _: bool) -> Call:
@@ -221,7 +292,12 @@ def torch(x: Any, k: Any, gradient: bool, *, compiled: bool = False) -> Call:
     import torch
 
     torch.set_num_threads(processors())
-    logits, labels = torch.from_numpy(x), torch.from_numpy(k)
+    labels = torch.from_numpy(k)
+    is_bfloat16 = str(x.dtype) == "bfloat16"  # which torch reads of no array of NumPy
+    logits = torch.from_numpy(x.view(np.int16)).view(torch.bfloat16) if is_bfloat16 else torch.from_numpy(x)
+
+    def of_numpy(found: Any) -> Any:
+        return found.view(torch.int16).numpy().view(x.dtype) if is_bfloat16 else found.numpy()
 
     def losses(logits: Any) -> Any:
         return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
@@ -230,10 +306,10 @@ def torch(x: Any, k: Any, gradient: bool, *, compiled: bool = False) -> Call:
 
     def call() -> Any:
         if not gradient:
-            return function(logits).numpy()
+            return of_numpy(function(logits))
         leaf = logits.detach().requires_grad_()
         function(leaf).sum().backward()
-        return leaf.grad.numpy()
+        return of_numpy(leaf.grad)
 
     return call
 
@@ -277,16 +353,18 @@ def tensorflow(x: Any, k: Any, gradient: bool) -> Call:
 
 COMPETITORS: dict[str, Callable[[Any, Any, bool], Call]] = {
     "reading": reading,
-    "xent": ours,
-    "numpy": plain_numpy,
-    "scipy": scipy,
-    "torch": torch,
+    "xent fast": partial(ours, backend="fast"),
+    "xent numpy": partial(ours, backend="numpy"),
     "torch.compile": torch_compile,
-    "optax": optax,
-    "tensorflow": tensorflow,
+    "jax.jit": optax,
+    "torch": torch,
+    "TensorFlow": tensorflow,
+    "SciPy": scipy,
+    "plain NumPy": plain_numpy,
 }
-state: list[Competitor] = []
+state: dict[str, Any] = {}
 
 if __name__ == "__main__":
-    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent)  # the processes import this file
+    here, more = str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{here}{os.pathsep}{more}" if more else here  # the processes import this file
     main()

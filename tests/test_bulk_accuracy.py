@@ -6,6 +6,7 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
+from bulk_backends import backend  # noqa: F401 - a fixture of all tests here
 
 from xentcli import bulk, formats
 

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xentcli import formats
+from xentcli.bulk.backend import load_fast
 from xentcli.bulk.halves import round_in_place, to_float16
-from xentcli.bulk.rows import Rows, in_blocks
+from xentcli.bulk.rows import Rows, in_blocks, losses_of
 from xentcli.bulk.terms import Terms, evaluate, in_batches
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from xentcli.bulk.rows import Workspace
     from xentcli.formats import FloatArray
 
 __all__ = [
@@ -38,7 +37,12 @@ __all__ = [
 
 
 def losses(
-    logits: "ArrayLike", labels: "ArrayLike", *, ignore_index: int | None = None, threads: int | None = None
+    logits: "ArrayLike",
+    labels: "ArrayLike",
+    *,
+    ignore_index: int | None = None,
+    threads: int | None = None,
+    backend: str | None = None,
 ) -> "FloatArray":
     """Return the losses (N,) of logits (N, C) and class indices (N,), in the dtype of the logits.
 
@@ -53,35 +57,37 @@ def losses(
     float32, 0.55 in float16, 0.51 in bfloat16, 0.9 in float64 where long double is wider. A loss that rounds
     to something positive is not 0.
 
-    Working memory: at most 8 MiB per thread. ``threads`` is the number of processors unless given. Raises
-    XentError for arrays of other dtypes or shapes.
+    Working memory: at most 8 MiB per thread. ``threads`` is the number of processors unless given.
+    ``backend`` is ``numpy`` or ``fast``, which needs numba: ``pip install 'xent[fast]'``. Unless given it is
+    the variable XENT_BACKEND, else fast where numba is installed. Both keep the bounds; the same backend
+    gives the same bits. Raises XentError for arrays of other dtypes or shapes, and a backend that is missing.
     """
-    return _losses(Rows(logits, labels, ignore_index), None, threads)
+    return _losses(Rows(logits, labels, ignore_index), None, threads, backend)
 
 
 def losses_and_gradient(
-    logits: "ArrayLike", labels: "ArrayLike", *, ignore_index: int | None = None, threads: int | None = None
+    logits: "ArrayLike",
+    labels: "ArrayLike",
+    *,
+    ignore_index: int | None = None,
+    threads: int | None = None,
+    backend: str | None = None,
 ) -> "tuple[FloatArray, FloatArray]":
     """Return the losses (N,) and d loss / d logits of each row (N, C), softmax less one-hot; see ``losses``.
 
     Both are in native byte order. The label's entry is minus the sum of the others, so that the row sums to 0
-    however small it is; the row of an ignored label is 0, and that of a loss of nan is nan.
+    however small it is; the row of an ignored label is 0, and that of a loss of nan is nan. Entries of
+    float16 and bfloat16 below 2^-40 may be 0.
     """
     rows = Rows(logits, labels, ignore_index)
     gradient = np.empty(rows.logits.shape, rows.dtype)
-    return _losses(rows, gradient, threads), gradient
+    return _losses(rows, gradient, threads, backend), gradient
 
 
-def _losses(rows: Rows, gradient: "FloatArray | None", threads: int | None) -> "FloatArray":
+def _losses(
+    rows: Rows, gradient: "FloatArray | None", threads: int | None, backend: str | None
+) -> "FloatArray":
     """Return the losses (N,), and write the gradient if there is an array for it."""
-    result = np.empty(len(rows.logits), rows.dtype)
-
-    def evaluate(part: slice, workspace: "Workspace") -> None:
-        terms = rows.evaluate(part, workspace)
-        loss = rows.losses(part, terms)
-        result[part] = formats.stored(loss, str(rows.dtype)) if rows.is_half else loss
-        if gradient is not None:
-            rows.write_gradient(part, terms, gradient[part])
-
-    in_blocks(rows, evaluate, threads)
-    return result
+    if fast := load_fast(backend):
+        return fast.losses_of(rows, gradient, threads)
+    return losses_of(rows, gradient, threads)

@@ -6,7 +6,7 @@ import numpy as np
 
 from xentcli import formats
 from xentcli.arrays import to_numpy
-from xentcli.bulk.halves import to_float16, widen
+from xentcli.bulk.halves import stored, to_float16, widen
 from xentcli.bulk.terms import Terms, evaluate
 from xentcli.errors import XentError
 from xentcli.threads import for_each
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from xentcli.bulk.terms import Positions
     from xentcli.formats import FloatArray
 
     Workspace = tuple[FloatArray, ...]
@@ -48,9 +49,14 @@ class Rows:
         self.room_format = np.dtype(np.float32 if self.is_half else np.float64)
         self.is_plain = logits.dtype == self.format and logits.dtype.isnative and logits.flags.c_contiguous
         valid = (labels >= 0) & (labels < classes)
-        self.label = np.where(valid, labels, 0).astype(np.int64)
+        self.label = labels.astype(np.int64)  # a copy: whatever becomes of the caller's, each is a class
+        self.label[~valid] = 0
         self.ignored = np.zeros(examples, bool) if ignore_index is None else labels == ignore_index
         self.counts = valid & ~self.ignored
+
+    def take(self, rows: "Positions") -> "Rows":
+        """Return some of the rows, all of whose labels are taken for classes."""
+        return Rows(self.logits[rows], self.label[rows], None)
 
     def evaluate(self, part: slice, workspace: "Workspace") -> Terms:
         """Evaluate the rows of a block; the result lies in the workspace, until it is used again."""
@@ -62,10 +68,19 @@ class Rows:
 
     def losses(self, part: slice, terms: Terms) -> "FloatArray":
         """Return the losses of a block, in the wider format: nan at an invalid label, 0 at an ignored one."""
-        found = terms.losses()
+        return self.marked(part, terms.losses())
+
+    def marked(self, part: slice, losses: "FloatArray") -> "FloatArray":
+        """Return losses of a block with nan at an invalid label, 0 at an ignored one."""
+        if self.counts[part].all():
+            return losses
+        return np.where(self.counts[part], losses, np.where(self.ignored[part], 0, np.nan))
+
+    def mark_gradient(self, part: slice, gradient: "FloatArray") -> None:
+        """Write nan to the rows of a block with an invalid label, 0 to those with an ignored one."""
         if not self.counts[part].all():
-            found = np.where(self.counts[part], found, np.where(self.ignored[part], 0, np.nan))
-        return found
+            gradient[~self.counts[part]] = np.nan
+            gradient[self.ignored[part]] = 0
 
     def write_gradient(self, part: slice, terms: Terms, gradient: "FloatArray") -> None:
         """Write the gradients (n, C) of a block, which are made in the place of the exponentials."""
@@ -74,11 +89,23 @@ class Rows:
         out = e if self.is_half else gradient
         np.multiply(e, factor, out=out, casting="same_kind")
         out[np.arange(len(total)), terms.label] = -terms.other_terms / total
-        if not self.counts[part].all():
-            out[~self.counts[part]] = np.nan
-            out[self.ignored[part]] = 0
         if self.is_half:
             gradient[...] = to_float16(e) if self.dtype == np.float16 else e
+        self.mark_gradient(part, gradient)
+
+
+def losses_of(rows: Rows, gradient: "FloatArray | None", threads: int | None) -> "FloatArray":
+    """Return the losses (N,), and write the gradient if there is an array for it."""
+    result = np.empty(len(rows.logits), rows.dtype)
+
+    def evaluate(part: slice, workspace: "Workspace") -> None:
+        terms = rows.evaluate(part, workspace)
+        result[part] = stored(rows.losses(part, terms), rows.dtype)
+        if gradient is not None:
+            rows.write_gradient(part, terms, gradient[part])
+
+    in_blocks(rows, evaluate, threads)
+    return result
 
 
 def in_blocks(

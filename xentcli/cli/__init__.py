@@ -77,9 +77,28 @@ class _Commands(click.Group):
                 formatter.write_dl([(str(command.name), line) for command, line in commands.items()])
 
 
+def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Print the version and end; with -v also which backend evaluates large arrays."""
+    if not asked or context.resilient_parsing:
+        return
+    click.echo(f"xent {__version__}")
+    if context.params.get("verbose"):
+        from xentcli.bulk.backend import in_use
+
+        click.echo(f"large arrays: {in_use()}")
+    context.exit()
+
+
 @click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, message="%(prog)s %(version)s")
-def xent() -> None:
+@click.option("-v", "verbose", is_flag=True, is_eager=True, expose_value=True, hidden=True)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit; with -v also what evaluates large arrays.",
+)
+def xent(verbose: bool) -> None:
     """Say why a cross-entropy loss is nan, stuck or wrong, and reproduce the experiments that show it.
 
     \b

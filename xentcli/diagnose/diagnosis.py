@@ -369,5 +369,5 @@ def _error(logits: "FloatArray", label: "FloatArray | float | None") -> Decimal 
         shift = max(below.max(initial=-np.inf), 0)
         tail = np.exp(below - shift).sum()
         true = np.log(tail + np.exp(-shift)) + shift if shift else np.log1p(tail)
-    loss = losses(logits[None], np.array([label]))
+    loss = losses(logits[None], np.array([label]), backend="numpy")  # as the survey's are
     return formats.ulps(float(loss[0]), Decimal(str(true)), formats.FORMATS[str(loss.dtype)])

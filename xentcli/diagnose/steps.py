@@ -58,5 +58,5 @@ def out_of_step(shard: "Shard", ignore_index: int) -> OutOfStep | None:
 def _losses(logits: "FloatArray", labels: "IntArray", ignore_index: int) -> "FloatArray":
     """Return losses, float64, nan of ignored and invalid labels."""
     with np.errstate(all="ignore"):
-        found = losses(logits, labels).astype(np.float64)
+        found = losses(logits, labels, backend="numpy").astype(np.float64)
     return np.where(labels == ignore_index, np.nan, found)

@@ -1,0 +1,67 @@
+"""Losses and gradients by the compiled kernels; what they refuse goes to NumPy, block by block."""
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from xentcli.bulk import rows as by_numpy
+from xentcli.bulk.halves import stored
+from xentcli.bulk.kernels import KERNELS, SHORT
+from xentcli.bulk.terms import in_batches
+from xentcli.threads import for_each
+
+if TYPE_CHECKING:
+    from xentcli.formats import FloatArray
+
+_BLOCK: Final = 2**19  # numbers: a thread is soon back for more, and seldom
+
+
+def losses_of(rows: by_numpy.Rows, gradient: "FloatArray | None", threads: int | None) -> "FloatArray":
+    """Return the losses (N,), and write the gradient if there is an array for it.
+
+    float64 is NumPy's, and rows of nan, infinities and huge losses. Blocks of a foreign byte order or layout
+    are copied.
+    """
+    if str(rows.dtype) not in KERNELS:
+        return by_numpy.losses_of(rows, gradient, threads)
+    examples, classes = rows.logits.shape
+    result, number = np.empty(examples, rows.dtype), max(1, _BLOCK // classes)
+    made = _bits(np.empty((examples, 0), rows.dtype) if gradient is None else gradient)
+    long, short = KERNELS[str(rows.dtype)]
+    kernel = short if classes <= SHORT else long
+
+    def evaluate(start: int) -> None:
+        part = slice(start, min(start + number, examples))
+        totals = np.empty(part.stop - start)
+        x = np.ascontiguousarray(rows.logits[part], rows.dtype)
+        kernel(_bits(x), rows.label[part], totals, made[part])
+        with np.errstate(all="ignore"):
+            result[part] = stored(rows.marked(part, np.log1p(totals)), rows.dtype)
+        _evaluate_refused(rows, part, totals, result, gradient)
+        if gradient is not None:
+            rows.mark_gradient(part, gradient[part])
+
+    for_each(range(0, examples, number), evaluate, threads)
+    return result
+
+
+def _evaluate_refused(
+    rows: by_numpy.Rows,
+    part: slice,
+    totals: "FloatArray",
+    result: "FloatArray",
+    gradient: "FloatArray | None",
+) -> None:
+    """Have NumPy evaluate the rows of a block, with labels that count, whose totals are nan."""
+    refused = part.start + np.flatnonzero(np.isnan(totals) & rows.counts[part])
+    for batch in in_batches(refused, rows.logits):
+        some = rows.take(batch)
+        of_some = None if gradient is None else np.empty(some.logits.shape, rows.dtype)
+        result[batch] = by_numpy.losses_of(some, of_some, 1)
+        if gradient is not None:
+            gradient[batch] = of_some
+
+
+def _bits(array: "FloatArray") -> "FloatArray":
+    """Return an array as numba takes it: float16 and bfloat16 as uint16."""
+    return array.view(np.uint16) if array.dtype.itemsize == 2 else array  # noqa: PLR2004 - bytes

@@ -1,0 +1,216 @@
+"""The sums of rows and their gradients as plain loops, which numba compiles: the only file that imports it.
+
+A kernel writes T = Σ_{j≠k} exp(x_j - x_k) of each row, float64, and exp(x_j - x_k) / (1 + T) to a gradient of
+as many columns as there are logits, or of none. Logits and gradients of float16 and bfloat16 are their bits,
+uint16, for numba takes neither on a CPU. Rows that a kernel does not evaluate have a T of nan: those of nan,
++inf, an infinite logit of the label, or a T above 2^100.
+
+exp is evaluated in float64: with u = 2^-53, x_j - x_k, |x_j - x_k| ≤ 700, is rounded by 700 u and its k ln 2
+by 1010 u; the polynomial is off by 2^-34, C - 1 ≤ 2^18 additions in any order by 2^18 u. So T is off by less
+than 2^-32.9 of itself, 2^-8.9 ulps of float32, and a rounded loss by 0.503.
+
+``reassoc`` lets sums be taken in lanes, ``contract`` products be added without rounding; which, is fixed when
+the loop is compiled. No flag that denies nan or infinities is set.
+"""
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FLAGS: Final = {"contract", "reassoc", "nsz"}
+_compiled: "Callable[[Any], Any]" = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=_FLAGS)
+_called: "Callable[[Any], Any]" = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
+_generated: "Callable[[Any], Any]" = intrinsic
+_inlined: "Callable[[Any], Any]" = numba.njit(inline="always", error_model="numpy", fastmath=_FLAGS)
+
+SHORT: Final = 56  # classes up to which 64 rows are evaluated side by side: their terms are 28 KiB
+_LANES: Final = 64
+_LARGEST: Final = 2.0**100  # of T: its terms are finite in float32
+_LOWEST, _HIGHEST = -700.0, 700.0  # exp is a normal number; below the first it counts for nothing
+_LOG2_E, _LN2, _ROUND = 1.4426950408889634, 0.6931471805599453, 1.5 * 2.0**52
+_C: Final = tuple(  # of a polynomial for exp in [-0.3466, 0.3466], highest power first: off by 2^-34 of it
+    map(
+        float.fromhex,
+        (
+            "0x1.a17e0473fd6adp-13",
+            "0x1.6da767a36f94fp-10",
+            "0x1.1110a617d7a66p-7",
+            "0x1.5554648843ef1p-5",
+            "0x1.5555557e76d5cp-3",
+            "0x1.0000005c981e3p-1",
+            "0x1.fffffffff61e9p-1",
+            "0x1.ffffffffa7010p-1",
+        ),
+    )
+)
+_C7, _C6, _C5, _C4, _C3, _C2, _C1, _C0 = _C
+
+
+def _bitcast(source: Any, target: Any) -> Any:
+    """Make an intrinsic that reads the bits of a number as those of another type."""
+
+    @_generated
+    def cast(_: Any, value: Any) -> Any:
+        del value
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+        return target(source), generate
+
+    return cast
+
+
+_float64_of = _bitcast(types.int64, types.float64)
+_float32_of = _bitcast(types.uint32, types.float32)
+_int64_of = _bitcast(types.float64, types.int64)
+_bits_of = _bitcast(types.float32, types.uint32)
+
+
+@_inlined
+def _of_float32(x: Any) -> Any:
+    return np.float64(x)
+
+
+@_inlined
+def _of_bfloat16(bits: Any) -> Any:
+    return np.float64(_float32_of(np.uint32(bits) << np.uint32(16)))
+
+
+@_inlined
+def _of_float16(bits: Any) -> Any:
+    """Read float16's bits; ±infinity is ±65536, of the same effect unless it is the label's."""
+    size = np.uint32(bits) & np.uint32(0x7FFF)
+    normal = _float32_of((size << np.uint32(13)) + np.uint32(112 << 23))
+    small = np.float32(np.int32(size)) * np.float32(2.0**-24)
+    number = small if size < np.uint32(0x400) else normal
+    number = np.float32(np.nan) if size > np.uint32(0x7C00) else number
+    return np.float64(
+        _float32_of(_bits_of(number) | ((np.uint32(bits) & np.uint32(0x8000)) << np.uint32(16)))
+    )
+
+
+@_inlined
+def _to_float32(x: Any) -> Any:
+    return np.float32(x)
+
+
+@_inlined
+def _to_bfloat16(x: Any) -> Any:
+    """Round a finite number to bfloat16's bits, ties to even."""
+    bits = _bits_of(np.float32(x))
+    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+
+@_inlined
+def _to_float16(x: Any) -> Any:
+    """Round a number of at most 1 to float16's bits, ties to even; see ``halves.to_float16``."""
+    bits = _bits_of(np.float32(x))
+    size = bits & np.uint32(0x7FFFFFFF)
+    small = _bits_of(_float32_of(size) + np.float32(0.5)) - np.uint32(0x3F000000)
+    odd = (size >> np.uint32(13)) & np.uint32(1)
+    normal = ((size + odd + np.uint32(0xFFF)) >> np.uint32(13)) - np.uint32(112 << 10)
+    half = small if size < np.uint32(113 << 23) else normal
+    return np.uint16(half | ((bits >> np.uint32(16)) & np.uint32(0x8000)))
+
+
+@_called
+def _exp(t: Any) -> Any:
+    """Evaluate exp of a number, of one beyond the limits as of the limit; nan stays.
+
+    Beside 1.5 · 2^52, float64 holds integers alone: the sum's last bits are k, and go to p's exponent.
+    """
+    t = _LOWEST if t < _LOWEST else t
+    t = _HIGHEST if t > _HIGHEST else t
+    z = t * _LOG2_E + _ROUND
+    r = t - (z - _ROUND) * _LN2
+    p = ((((((_C7 * r + _C6) * r + _C5) * r + _C4) * r + _C3) * r + _C2) * r + _C1) * r + _C0
+    return _float64_of(_int64_of(p) + (_int64_of(z) << 52))
+
+
+@_generated
+def _wide(_: Any) -> Any:
+    """Let the function that calls this use the widest vectors; LLVM may prefer half of them."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del signature, arguments
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+def _kernels(read: Any, write: Any, largest: float) -> "tuple[Any, Any]":
+    """Compile the kernels of a format for long rows and for short ones."""
+
+    @_compiled
+    def long(x: Any, labels: Any, totals: Any, gradient: Any) -> None:
+        _wide()
+        rows, classes = x.shape
+        has_gradient = gradient.shape[1] > 0
+        e = np.empty(classes if has_gradient else 0, np.float32)
+        for i in range(rows):
+            label = labels[i]
+            own = read(x[i, label])
+            total = 0.0
+            if has_gradient:
+                for j in range(classes):
+                    term = _exp(read(x[i, j]) - own)
+                    term = 0.0 if j == label else term
+                    e[j] = term
+                    total += term
+            else:
+                for j in range(classes):
+                    term = _exp(read(x[i, j]) - own)
+                    total += 0.0 if j == label else term
+            totals[i] = total if total <= _LARGEST and abs(own) <= largest else math.nan
+            if has_gradient:
+                factor = np.float32(1 / (1 + total))
+                for j in range(classes):
+                    gradient[i, j] = write(e[j] * factor)
+                gradient[i, label] = write(-total / (1 + total))
+
+    @_compiled
+    def short(x: Any, labels: Any, totals: Any, gradient: Any) -> None:
+        _wide()
+        rows, classes = x.shape
+        has_gradient = gradient.shape[1] > 0
+        terms = np.empty((classes, _LANES))
+        own, total, label = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES, np.int64)
+        for start in range(0, rows, _LANES):
+            for lane in range(_LANES):
+                i = min(start + lane, rows - 1)
+                label[lane], own[lane], total[lane] = labels[i], read(x[i, labels[i]]), 0.0
+                for j in range(classes):
+                    terms[j, lane] = read(x[i, j])
+            for j in range(classes):
+                for lane in range(_LANES):
+                    term = _exp(terms[j, lane] - own[lane])
+                    term = 0.0 if label[lane] == j else term
+                    terms[j, lane] = term
+                    total[lane] += term
+            for lane in range(min(_LANES, rows - start)):
+                i = start + lane
+                is_fine = total[lane] <= _LARGEST and abs(own[lane]) <= largest
+                totals[i] = total[lane] if is_fine else math.nan
+                if has_gradient:
+                    factor = 1 / (1 + total[lane])
+                    for j in range(classes):
+                        gradient[i, j] = write(terms[j, lane] * factor)
+                    gradient[i, label[lane]] = write(-total[lane] * factor)
+
+    return long, short
+
+
+KERNELS: Final = {
+    "float32": _kernels(_of_float32, _to_float32, 3.4028234663852886e38),
+    "bfloat16": _kernels(_of_bfloat16, _to_bfloat16, 3.4028234663852886e38),
+    "float16": _kernels(_of_float16, _to_float16, 65504.0),
+}
