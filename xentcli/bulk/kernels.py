@@ -214,3 +214,66 @@ KERNELS: Final = {
     "bfloat16": _kernels(_of_bfloat16, _to_bfloat16, 3.4028234663852886e38),
     "float16": _kernels(_of_float16, _to_float16, 65504.0),
 }
+
+
+@_inlined
+def _as_bfloat16(x: Any) -> Any:
+    return _of_bfloat16(_to_bfloat16(x))
+
+
+@_inlined
+def _as_float16(x: Any) -> Any:
+    return _of_float16(_to_float16(x))
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={*_FLAGS, "nnan"})
+def limits(x: Any, low: Any, high: Any) -> None:
+    """Write the smallest and largest logit of rows of float32; anything for a row with a nan."""
+    _wide()
+    rows, classes = x.shape
+    for i in range(rows):
+        smallest, largest = x[i, 0], x[i, 0]
+        for j in range(classes):
+            smallest = x[i, j] if x[i, j] < smallest else smallest
+            largest = x[i, j] if x[i, j] > largest else largest
+        low[i], high[i] = smallest, largest
+
+
+@_compiled
+def totals(x: Any, labels: Any, both: Any, second: Any) -> None:
+    """Write T of rows of float32, and the part of it from class C / 2 on, as NumPy's pairwise sum halves it.
+
+    T is nan where the kernels above refuse a row.
+    """
+    _wide()
+    rows, classes = x.shape
+    half = classes // 2 // 8 * 8
+    for i in range(rows):
+        label = labels[i]
+        own, first, rest = np.float64(x[i, label]), 0.0, 0.0
+        for j in range(half):
+            first += 0.0 if j == label else _exp(np.float64(x[i, j]) - own)
+        for j in range(half, classes):
+            rest += 0.0 if j == label else _exp(np.float64(x[i, j]) - own)
+        second[i] = rest
+        both[i] = first + rest if first + rest <= _LARGEST and abs(own) < np.inf else math.nan
+
+
+def _rounded_totals(rounded: Any) -> Any:
+    @_compiled
+    def totals_of(x: Any, labels: Any, chosen: Any, totals: Any) -> None:
+        """Write T of the chosen rows of float32, whose logits are rounded first."""
+        _wide()
+        classes = x.shape[1]
+        for at in range(len(chosen)):
+            i = chosen[at]
+            label = labels[i]
+            own, total = rounded(x[i, label]), 0.0
+            for j in range(classes):
+                total += 0.0 if j == label else _exp(rounded(x[i, j]) - own)
+            totals[i] = total if total <= _LARGEST else math.nan
+
+    return totals_of
+
+
+ROUNDED: Final = {"float16": _rounded_totals(_as_float16), "bfloat16": _rounded_totals(_as_bfloat16)}

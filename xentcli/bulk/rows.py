@@ -58,6 +58,12 @@ class Rows:
         """Return some of the rows, all of whose labels are taken for classes."""
         return Rows(self.logits[rows], self.label[rows], None)
 
+    def some(self, rows: "Positions") -> "Rows":
+        """Return some of the rows, their labels marked as they are here."""
+        found = self.take(rows)
+        found.ignored, found.counts = self.ignored[rows], self.counts[rows]
+        return found
+
     def evaluate(self, part: slice, workspace: "Workspace") -> Terms:
         """Evaluate the rows of a block; the result lies in the workspace, until it is used again."""
         x = self.logits[part]

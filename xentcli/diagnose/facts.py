@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.bulk import Rows, Terms, evaluate, in_batches, in_blocks, round_in_place
+from xentcli.bulk.backend import load_fast
 from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
     from xentcli.bulk.rows import Workspace
-    from xentcli.formats import BoolArray, FloatArray
+    from xentcli.formats import BoolArray, FloatArray, IntArray
 
     Interval = tuple[FloatArray, FloatArray]  # (N,) each: the least and the most that a number may be
 
+_PER_ROW: Final = ("min", "max", "min_finite", "log_sum", "label_logit", "loss", "other_half", "other_masked")
 OFF: Final = 0.01  # of the loss: from here a method is off
 HALVES: Final = ("float16", "bfloat16")
-_BLOCK: Final = 128  # classes that NumPy's pairwise sum adds in eight lanes
+BLOCK: Final = 128  # classes that NumPy's pairwise sum adds in eight lanes
 _LANES: Final = 8
-_NEAR_COLLAPSE: Final = 2  # times ``depth`` units: other terms of at most this, over the label's, may be lost
+NEAR_COLLAPSE: Final = 2  # times ``depth`` units: other terms of at most this, over the label's, may be lost
 _ROUGH: Final = 1e-4  # of the loss: ten times what rough losses are off
 _SURELY_WITHIN: Final = 0.99 * OFF  # of the loss: leaves room for the rounding of the bound and the losses
 
@@ -42,6 +44,13 @@ class Facts:
         self.other_half, self.other_masked = np.zeros(examples), np.zeros(examples, bool)
         self.rounded: dict[str, FloatArray] = dict.fromkeys(HALVES, self.loss)
         self.invalid_label, self.ignored = ~rows.counts & ~rows.ignored, rows.ignored
+
+    def put(self, rows: "IntArray", other: "Facts") -> None:
+        """Take the facts of some rows from others."""
+        for name in _PER_ROW:
+            getattr(self, name)[rows] = getattr(other, name)
+        for form, losses in self.rounded.items():
+            losses[rows] = other.rounded[form]
 
     @cached_property
     def sound(self) -> "BoolArray":
@@ -97,8 +106,20 @@ class Facts:
 def facts_of(rows: Rows, *, labelled: bool) -> Facts:
     """Evaluate rows block by block, and note their facts.
 
-    Rows that are not ``labelled`` have labels of 0, and nan for the facts that need labels.
+    Rows that are not ``labelled`` have labels of 0, and nan for the facts that need labels. Where numba is
+    installed float32 is evaluated by its kernels, but for rows that they refuse.
     """
+    if labelled and rows.is_plain and rows.dtype == np.float32 and load_fast() is not None:
+        from xentcli.diagnose.fast_facts import facts_by_kernels
+
+        facts, refused = facts_by_kernels(rows)
+        if len(refused):
+            facts.put(refused, _facts_by_numpy(rows.some(refused), labelled=True))
+        return facts
+    return _facts_by_numpy(rows, labelled=labelled)
+
+
+def _facts_by_numpy(rows: Rows, *, labelled: bool) -> Facts:
     facts = Facts(rows)
     forms = HALVES if labelled and str(rows.dtype) not in HALVES else ()
     facts.rounded |= {form: np.empty_like(facts.loss) for form in forms}
@@ -136,10 +157,10 @@ def _note_other_half(facts: Facts, block: slice, terms: Terms) -> None:
 
     It adds up two halves of more than 128 classes, and two times four lanes of fewer.
     """
-    near = terms.other_terms <= _NEAR_COLLAPSE * facts.depth * facts.unit * terms.label_term
+    near = terms.other_terms <= NEAR_COLLAPSE * facts.depth * facts.unit * terms.label_term
     rows = np.flatnonzero(near)
     e, label, classes = terms.e[rows], terms.label[rows], facts.classes
-    if classes > _BLOCK:
+    if classes > BLOCK:
         half = classes // 2 // _LANES * _LANES
         in_second, sums = label >= half, (e[:, :half].sum(axis=1), e[:, half:].sum(axis=1))
     else:
@@ -149,22 +170,30 @@ def _note_other_half(facts: Facts, block: slice, terms: Terms) -> None:
     facts.other_half[block][rows] = np.where(in_second, *sums) / terms.label_term[rows]
 
 
-def _rounded_losses(
-    form: str, facts: Facts, block: slice, terms: Terms, workspace: "Workspace"
-) -> "FloatArray":
-    """Return the losses of the logits rounded to a format, or those of the logits where these surely do.
+def open_rows(form: str, facts: Facts, block: slice) -> "IntArray":
+    """Return the rows of a block whose loss may change by ``OFF`` of itself when logits are rounded.
 
     Rounding changes x_j - x_k by δ at most, which multiplies each term of the loss log1p(Σ exp(x_j - x_k)) by
-    e^±δ: the loss changes by no more than δ, and by no larger factor than e^δ. So one exp does for most rows,
-    and rough losses for most of the others.
+    e^±δ: the loss changes by no more than δ, and by no larger factor than e^δ.
     """
     target, loss, label_logit = FORMATS[form], facts.loss[block], facts.label_logit[block]
     size = np.maximum(np.abs(facts.max[block]), np.abs(facts.min_finite[block]))
     change = target.eps / 2 * (size + np.abs(label_logit))
     is_within = (np.expm1(change) <= _SURELY_WITHIN) | (change <= _SURELY_WITHIN * loss)
     is_open = np.isfinite(loss) & np.isfinite(label_logit) & (~is_within | (size > target.largest))
+    return np.flatnonzero(is_open)
+
+
+def _rounded_losses(
+    form: str, facts: Facts, block: slice, terms: Terms, workspace: "Workspace"
+) -> "FloatArray":
+    """Return the losses of the logits rounded to a format, or those of the logits where these surely do.
+
+    So one exp does for most rows, and rough losses for most of the others.
+    """
+    loss = facts.loss[block]
     losses = loss.copy()
-    for rows in in_batches(np.flatnonzero(is_open), terms.x):
+    for rows in in_batches(open_rows(form, facts, block), terms.x):
         logits, label, true = np.array(terms.x[rows]), terms.label[rows], loss[rows]
         round_in_place(form, logits)
         # As wide as they are: the fewer bytes, the faster.
