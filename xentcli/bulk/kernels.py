@@ -10,7 +10,8 @@ by 1010 u; the polynomial is off by 2^-34, C - 1 ≤ 2^18 additions in any order
 than 2^-32.9 of itself, 2^-8.9 ulps of float32, and a rounded loss by 0.503.
 
 ``reassoc`` lets sums be taken in lanes, ``contract`` products be added without rounding; which, is fixed when
-the loop is compiled. No flag that denies nan or infinities is set.
+the loop is compiled. No flag that denies nan or infinities is set,
+but for ``limits``, which is not asked about nan.
 """
 
 import math
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 _FLAGS: Final = {"contract", "reassoc", "nsz"}
 _compiled: "Callable[[Any], Any]" = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=_FLAGS)
+_compiled_without_nan: "Callable[[Any], Any]" = numba.njit(
+    nogil=True, cache=True, error_model="numpy", fastmath={*_FLAGS, "nnan"}
+)
 _called: "Callable[[Any], Any]" = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 _generated: "Callable[[Any], Any]" = intrinsic
 _inlined: "Callable[[Any], Any]" = numba.njit(inline="always", error_model="numpy", fastmath=_FLAGS)
@@ -226,7 +230,7 @@ def _as_float16(x: Any) -> Any:
     return _of_float16(_to_float16(x))
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={*_FLAGS, "nnan"})
+@_compiled_without_nan
 def limits(x: Any, low: Any, high: Any) -> None:
     """Write the smallest and largest logit of rows of float32; anything for a row with a nan."""
     _wide()

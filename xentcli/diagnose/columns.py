@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from xentcli.bulk import Rows, in_batches
+from xentcli.bulk.backend import load_fast
 from xentcli.diagnose.evaluated import evaluated
 from xentcli.diagnose.facts import Facts, facts_of
 from xentcli.diagnose.rules import RowRule
@@ -77,10 +78,19 @@ def columns_of(
         np.zeros(len(logits), np.int64) if labels is None else labels,
         ignore_index if labelled else None,
     )
-    facts = facts_of(rows, labelled=labelled)
+    facts = _facts(rows, labelled=labelled)
     with np.errstate(all="ignore"):
         bits = _bits(rows, facts, rules, labelled=labelled)
     return _columns(facts.loss, facts.min_finite, facts.max, bits, rows.ignored)
+
+
+def _facts(rows: Rows, *, labelled: bool) -> Facts:
+    """Return the facts of rows: of float32 by the compiled kernels, where numba is installed."""
+    if labelled and rows.is_plain and rows.dtype == np.float32 and load_fast() is not None:
+        from xentcli.diagnose.fast_facts import facts_by_kernels
+
+        return facts_by_kernels(rows)
+    return facts_of(rows, labelled=labelled)
 
 
 def _evaluated(

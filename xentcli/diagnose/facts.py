@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.bulk import Rows, Terms, evaluate, in_batches, in_blocks, round_in_place
-from xentcli.bulk.backend import load_fast
 from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -106,20 +105,8 @@ class Facts:
 def facts_of(rows: Rows, *, labelled: bool) -> Facts:
     """Evaluate rows block by block, and note their facts.
 
-    Rows that are not ``labelled`` have labels of 0, and nan for the facts that need labels. Where numba is
-    installed float32 is evaluated by its kernels, but for rows that they refuse.
+    Rows that are not ``labelled`` have labels of 0, and nan for the facts that need labels.
     """
-    if labelled and rows.is_plain and rows.dtype == np.float32 and load_fast() is not None:
-        from xentcli.diagnose.fast_facts import facts_by_kernels
-
-        facts, refused = facts_by_kernels(rows)
-        if len(refused):
-            facts.put(refused, _facts_by_numpy(rows.some(refused), labelled=True))
-        return facts
-    return _facts_by_numpy(rows, labelled=labelled)
-
-
-def _facts_by_numpy(rows: Rows, *, labelled: bool) -> Facts:
     facts = Facts(rows)
     forms = HALVES if labelled and str(rows.dtype) not in HALVES else ()
     facts.rounded |= {form: np.empty_like(facts.loss) for form in forms}

@@ -1,4 +1,4 @@
-"""The facts of float32 rows by the compiled kernels: a pass, and another for rows that rounding may change."""
+"""The facts of float32 rows by the compiled kernels: one pass, another where rounding may change a loss."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from xentcli.bulk import Rows
 from xentcli.bulk.kernels import ROUNDED, limits, totals
-from xentcli.diagnose.facts import BLOCK, HALVES, NEAR_COLLAPSE, Facts, open_rows
+from xentcli.diagnose.facts import BLOCK, HALVES, NEAR_COLLAPSE, Facts, facts_of, open_rows
 from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -17,17 +17,21 @@ _SHORT: Final = 256  # classes up to which the kernel's limits are faster than N
 
 
 @np.errstate(all="ignore")
-def facts_by_kernels(rows: Rows) -> "tuple[Facts, IntArray]":
-    """Return the facts of rows, and the numbers of those for which they have to be taken from NumPy.
+def facts_by_kernels(rows: Rows) -> Facts:
+    """Return the facts of labelled rows.
 
-    These have other numbers than finite ones, are beyond a half format, or may collapse in a sum that is
-    added up in lanes.
+    They are NumPy's where there are other numbers than finite ones, or some beyond a half format, and where a
+    sum that is added up in lanes may collapse.
     """
     facts, number = Facts(rows), max(1, _AT_ONCE // rows.logits.shape[1])
     facts.rounded = {form: np.empty_like(facts.loss) for form in HALVES}
     blocks = (slice(start, start + number) for start in range(0, len(rows.logits), number))
-    refused = [block.start + _note(rows, facts, block) for block in blocks]
-    return facts, np.concatenate([np.zeros(0, np.int64), *refused])
+    refused = np.concatenate(
+        [np.zeros(0, np.int64), *(block.start + _note(rows, facts, block) for block in blocks)]
+    )
+    if len(refused):
+        facts.put(refused, facts_of(rows.some(refused), labelled=True))
+    return facts
 
 
 def _note(rows: Rows, facts: Facts, block: slice) -> "IntArray":
