@@ -86,7 +86,7 @@ def _of_bfloat16(bits: Any) -> Any:
 
 @_inlined
 def _of_float16(bits: Any) -> Any:
-    """Read float16's bits; ±infinity is ±65536, which has the same effect beside a label's of up to 60,000."""
+    """Read float16's bits; ±infinity is ±65536, of the same effect beside a label's of up to 60,000."""
     size = np.uint32(bits) & np.uint32(0x7FFF)
     normal = _float32_of((size << np.uint32(13)) + np.uint32(112 << 23))
     small = np.float32(np.int32(size)) * np.float32(2.0**-24)
