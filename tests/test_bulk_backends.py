@@ -42,6 +42,20 @@ def test_both_backends_say_the_same_of_any_row(dtype: str, classes: int) -> None
     assert difference(one, other, dtype) <= 5
 
 
+@pytest.mark.parametrize("name", ["numpy", pytest.param("fast", marks=needs_numba)])
+@pytest.mark.parametrize("classes", [2, 300])
+@pytest.mark.parametrize(("dtype", "largest"), [("float16", 65504.0), ("float32", 3.4028234663852886e38)])
+def test_a_mask_has_no_part_beside_the_smallest_logit(
+    dtype: str, largest: float, classes: int, name: str
+) -> None:
+    x = np.full((2, classes), -math.inf, dtype)
+    x[:, 1] = [-largest, largest]
+    losses, gradient = bulk.losses_and_gradient(x, np.array([1, 1]), backend=name)
+
+    assert losses.tolist() == [0, 0]
+    assert not gradient.any()
+
+
 def test_a_backend_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     x, k = np.zeros((2, 3)), np.zeros(2, int)
     with pytest.raises(XentError, match="backend is 'gpu'; expected numpy or fast"):

@@ -134,3 +134,22 @@ def test_documents_link_to_files_that_are_there() -> None:
     for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "cases" / "README.md"):
         for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
             assert target.startswith("https://") or (document.parent / target).exists(), target
+
+
+def test_the_page_of_speed_has_what_its_command_writes() -> None:
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    written = page.partition("--write: begin -->")[2].partition("<!-- end -->")[0]
+
+    assert re.search(
+        r"^Measured on 20\d\d-\d\d-\d\d, \d+ rounds, with \d+ processors of ", written, re.MULTILINE
+    )
+    for dtype in ("float32", "float16", "bfloat16"):
+        for title in ("Losses", "Losses and gradients"):
+            table = written.partition(f"\n{title}, {dtype}:\n\n")[2].partition("\n\n")[0].splitlines()
+            assert table[0].startswith("| C | logits | ms | xent fast | xent numpy |")
+            cells = [tuple(line.split(" | ")[:2]) for line in table[2:]]
+            assert cells == [
+                (f"| {classes:,}", kind)
+                for classes in (10, 50, 100, 1000, 32_000, 131_072)
+                for kind in ("untrained", "trained")
+            ]

@@ -90,7 +90,7 @@ def _of_bfloat16(bits: Any) -> Any:
 
 @_inlined
 def _of_float16(bits: Any) -> Any:
-    """Read float16's bits; ±infinity is ±65536, of the same effect unless it is the label's."""
+    """Read float16's bits; ±infinity is ±65536, of the same effect beside a label's of up to 60,000."""
     size = np.uint32(bits) & np.uint32(0x7FFF)
     normal = _float32_of((size << np.uint32(13)) + np.uint32(112 << 23))
     small = np.float32(np.int32(size)) * np.float32(2.0**-24)
@@ -152,7 +152,7 @@ def _wide(_: Any) -> Any:
 
 
 def _kernels(read: Any, write: Any, largest: float) -> "tuple[Any, Any]":
-    """Compile the kernels of a format for long rows and for short ones."""
+    """Compile the kernels of a format for long rows and for short ones; ``largest`` is that of |x_k|."""
 
     @_compiled
     def long(x: Any, labels: Any, totals: Any, gradient: Any) -> None:
@@ -216,7 +216,7 @@ def _kernels(read: Any, write: Any, largest: float) -> "tuple[Any, Any]":
 KERNELS: Final = {
     "float32": _kernels(_of_float32, _to_float32, 3.4028234663852886e38),
     "bfloat16": _kernels(_of_bfloat16, _to_bfloat16, 3.4028234663852886e38),
-    "float16": _kernels(_of_float16, _to_float16, 65504.0),
+    "float16": _kernels(_of_float16, _to_float16, 60000.0),
 }
 
 
