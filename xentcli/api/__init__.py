@@ -126,8 +126,12 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     loss: str | Callable[..., Any] | None = None,
     convention: str | None = None,
     observed: "str | ArrayLike | None" = None,
+    losses: "ArrayLike | Path | Sequence[Path] | None" = None,
     class_axis: int | None = None,
+    shift: bool = False,
     binary: bool = False,
+    logits_name: str | None = None,
+    labels_name: str | None = None,
     clip: tuple[float, float] | None = None,
     rows: int = 5,
 ) -> LogitsDiagnosis:
@@ -135,7 +139,9 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
 
     ``logits`` (N, C) or (…, C) with ``labels``, class indices (N,) or probabilities of the logits' shape;
     the classes are on ``class_axis``, of (N, C, …) too. Or one logit per row, ``binary``, with labels from 0
-    to 1. Or names of .npy, .npz and .safetensors files, in which labels may lie too. ``loss`` is yours: a
+    to 1. Or names of .npy, .npz, .safetensors and .pt files, in which labels may lie too, as ``logits_name``
+    and ``labels_name``. ``shift`` judges each position of (B, T, C) with the label of the next. ``losses``
+    are what was recorded of each row, and are compared with the truth. ``loss`` is yours: a
     function, ``"mine.py:loss"`` or the name of a method, called by a ``convention`` of ``xent check`` that is
     found unless given; ``observed`` is the loss that you saw. The worst ``rows`` are shown, 1 to 100. Labels
     of -100 are ignored unless ``ignore_index`` is given, and of a file of ``watch`` what the step ignored.
@@ -143,6 +149,7 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     Raises XentError for arrays that do not go together, files that cannot be read, and what is no loss.
     """
     from xentcli.diagnose.diagnosis import diagnosis_of
+    from xentcli.diagnose.dumps import Layout
     from xentcli.diagnose.rules import rules_for
     from xentcli.diagnose.saved import ignored_by, observed_in
     from xentcli.diagnose.survey import survey
@@ -154,7 +161,8 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
         float(seen or 0)
     except ValueError:
         raise XentError(f"observed is '{seen}'; give nan, inf or the number that was printed") from None
-    dump = shards_of(logits, labels, class_axis, binary=binary)
+    layout = Layout(logits_name, labels_name, binary=binary, shift=shift)
+    dump = shards_of(logits, labels, losses, class_axis, layout)
     steps = [shard.saved for shard in dump]
     ignored = ignored_by(steps) if ignore_index is None else ignore_index
     ignored = IGNORE_INDEX if ignored is None else ignored

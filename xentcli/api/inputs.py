@@ -5,13 +5,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from xentcli import formats
 from xentcli.arrays import to_numpy
-from xentcli.diagnose.dumps import Layout, Shard, shards
+from xentcli.diagnose.dumps import Layout, Shard, shards, shifted
 from xentcli.errors import Refused, XentError, count
 from xentcli.load import load
 from xentcli.load.sources import MAX_BYTES, Source
@@ -101,19 +102,35 @@ def digits_of(value: "str | ArrayLike", name: str) -> str:
 def shards_of(
     logits: "ArrayLike | Paths",
     labels: "ArrayLike | Paths | None",
+    losses: "ArrayLike | Paths | None",
     class_axis: int | None,
-    *,
-    binary: bool,
+    layout: Layout,
 ) -> list[Shard]:
-    """Return arrays, or the files that are named, as shards of a dump; see ``shard_of``."""
-    paths, label_paths = _paths(logits), [] if labels is None else _paths(labels)
-    if paths is None and (labels is None or label_paths is None):
-        return [shard_of(logits, labels, class_axis, binary=binary)]  # type: ignore[arg-type] # no paths
-    if paths is None or label_paths is None:
-        raise XentError("logits and labels are both arrays or both files")
-    return shards(
-        paths, label_paths, Layout(class_axis=-1 if class_axis is None else class_axis, binary=binary)
-    )
+    """Return arrays, or the files that are named, as shards of a dump; see ``shard_of``.
+
+    ``losses`` are those recorded of the rows, or None; raises XentError where they are not one per row.
+    """
+    given = {"logits": logits, "labels": labels, "losses": losses}
+    paths = {name: _paths(each) for name, each in given.items() if each is not None}
+    if all(found is not None for found in paths.values()):
+        layout = replace(layout, class_axis=-1 if class_axis is None else class_axis)
+        return shards(
+            *(paths.get(name) or [] for name in ("logits", "labels")), layout, paths.get("losses") or []
+        )
+    if any(found is not None for found in paths.values()):
+        raise XentError(f"{' and '.join(paths)} are all arrays or all files")
+    if layout.logits_name or layout.labels_name:
+        raise XentError("logits_name and labels_name are of arrays in files; logits here are an array")
+    shard = shard_of(logits, labels, class_axis, binary=layout.binary)  # type: ignore[arg-type] # no paths
+    if losses is not None:
+        recorded = to_numpy(losses, "losses")  # type: ignore[arg-type] # no paths
+        if recorded.size != len(shard.logits) or str(recorded.dtype.newbyteorder("=")) not in formats.FORMATS:
+            rows = count(len(shard.logits), "row")
+            raise XentError(
+                f"losses are {recorded.dtype} of shape {recorded.shape}; expected floats for {rows}"
+            )
+        shard = replace(shard, losses=recorded.reshape(-1))
+    return [shifted(shard) if layout.shift else shard]
 
 
 def _paths(given: object) -> list[str] | None:
@@ -138,7 +155,7 @@ def shard_of(
     if binary:
         return _binary_shard(x, y)
     is_second = y is not None and x.ndim > 2 and y.shape == x.shape[:1] + x.shape[2:] != x.shape[:-1]  # noqa: PLR2004 - (N, C, …)
-    axis = class_axis if class_axis is not None else 1 if is_second else -1
+    axis = 1 if class_axis is None and is_second else -1 if class_axis is None else class_axis
     if x.ndim < 2 or not -x.ndim <= axis < x.ndim or x.shape[axis] < 2:  # noqa: PLR2004 - (N, C), C at least 2
         expected = "(N, C) or (…, C), C at least 2" if axis == -1 else f"more than one class on axis {axis}"
         hint = "; one logit per row is binary=True" if x.ndim == 1 or x.shape[-1] == 1 else ""
@@ -191,11 +208,15 @@ def loss_of(  # noqa: PLR0913 - a dump, and each option about a loss
     A function is tried with the arrays of ``library``, of its own, of NumPy and of those imported. Raises
     XentError where it is no loss.
     """
-    if loss is None:
-        yield None
-        return
     from xentcli import frameworks
-    from xentcli.diagnose.loss import method_loss, target_loss
+    from xentcli.diagnose.loss import method_loss, recorded_loss, target_loss
+
+    is_recorded = dump[0].losses is not None
+    if is_recorded and loss is not None:
+        raise XentError("losses and a loss: give what was recorded, or what to call")
+    if loss is None:
+        yield recorded_loss(dump[0].format, ignore_index) if is_recorded else None
+        return
     from xentcli.frameworks.conventions import find_convention
     from xentcli.methods.table import select
 

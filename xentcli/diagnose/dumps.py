@@ -94,7 +94,7 @@ def shards(
     held = [arrays(path) for path in files]
     opened = [_shard(*each, layout) for each in zip_longest(files, held, label_files)]
     if layout.shift:
-        opened = [_shifted(shard) for shard in opened]
+        opened = [shifted(shard) for shard in opened]
     if losses or layout.losses_name is not None:
         opened = _with_losses(opened, held, expanded(losses), layout.losses_name)
     kinds = [f"{shard.logits.dtype} of {shard.logits.shape[1]}" for shard in opened]
@@ -198,17 +198,17 @@ def _with_losses(
     return found
 
 
-def _shifted(shard: Shard) -> Shard:
+def shifted(shard: Shard) -> Shard:
     """Return (…, T) positions with the label of the next each, the last of a sequence left out."""
-    path, (*outer, length), classes = printable(shard.path), shard.shape, shard.logits.shape[1]
+    (*outer, length), classes = shard.shape, shard.logits.shape[1]
+    path, asked = (f"{printable(shard.path)}: ", "--shift") if shard.path else ("", "shift")
     if not outer or length < 2:  # noqa: PLR2004 - a position and the next
         shape = (*shard.shape, classes)
         example = f"(1, {length}, {classes})" if not outer else "T from 2 on"
-        raise XentError(
-            f"{path}: logits are of shape {shape}; --shift expects sequences, (B, T, C), {example}"
-        )
+        raise XentError(f"{path}logits are of shape {shape}; {asked} expects sequences, (B, T, C), {example}")
     if shard.labels is None:
-        raise XentError(f"{path}: --shift needs labels; give --labels FILE or --labels-name NAME")
+        how = "give --labels FILE or --labels-name NAME" if shard.path else "give labels"
+        raise XentError(f"{path}{asked} needs labels; {how}")
     return replace(
         shard,
         logits=Positions(shard.logits, length, first=False),
