@@ -70,7 +70,7 @@ def test_recorded_losses_are_compared(xent: Xent, is_file: bool) -> None:
         ),
         ({"losses": np.zeros(32, int)}, "losses are int64 of shape (32,); expected floats for 32 rows"),
         ({"losses": np.zeros(32), "loss": "naive"}, "losses and a loss: give what was recorded"),
-        ({"losses": "mine.npy"}, "logits and labels and losses are all arrays or all files"),
+        ({"losses": "mine.npy"}, "logits and labels and losses are both arrays or both files"),
         ({"shift": True}, "logits are of shape (32, 20); shift expects sequences, (B, T, C)"),
         ({"logits_name": "out"}, "logits_name and labels_name are of arrays in files"),
     ],

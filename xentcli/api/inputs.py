@@ -114,11 +114,10 @@ def shards_of(
     paths = {name: _paths(each) for name, each in given.items() if each is not None}
     if all(found is not None for found in paths.values()):
         layout = replace(layout, class_axis=-1 if class_axis is None else class_axis)
-        return shards(
-            *(paths.get(name) or [] for name in ("logits", "labels")), layout, paths.get("losses") or []
-        )
+        files = [paths.get(name) or [] for name in given]
+        return shards(files[0], files[1], layout, files[2])
     if any(found is not None for found in paths.values()):
-        raise XentError(f"{' and '.join(paths)} are all arrays or all files")
+        raise XentError(f"{' and '.join(paths)} are both arrays or both files")
     if layout.logits_name or layout.labels_name:
         raise XentError("logits_name and labels_name are of arrays in files; logits here are an array")
     shard = shard_of(logits, labels, class_axis, binary=layout.binary)  # type: ignore[arg-type] # no paths
