@@ -165,6 +165,7 @@ NARROW = np.zeros((1, 2), np.float32)
         ({"labels": [0]}, "has no array logits, but labels; save one with numpy.savez"),
         ({"logits": np.zeros((1, 2))}, "has no array labels, but logits"),
         ({"logits": np.zeros((1, 2), int), "labels": [0]}, "logits is int64 of shape (1, 2); a case holds"),
+        ({"logits": np.zeros((2, 3, 4)), "labels": np.zeros((2, 3), int)}, "--extract case.yaml'"),
         ({"logits": np.zeros((1, 2), complex), "labels": [0]}, "logits is complex128"),
         ({"logits": np.zeros((0, 2)), "labels": np.zeros(0, int)}, "logits is float64 of shape (0, 2)"),
         ({"logits": np.zeros((1, 2, 2)), "labels": [0]}, "of shape (1, 2, 2)"),

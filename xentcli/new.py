@@ -77,11 +77,14 @@ def _read(path: str) -> "Mapping[str, StoredArray]":
                 if list(found) == [""]
                 else f"has no array {name}, but {names}"
             )
-            other = f"or make a case by 'xent diagnose {printable(path)} --extract case.yaml'"
-            raise XentError(f"{printable(path)}: {one}; {_EXPECTS}, {other}")
+            raise XentError(f"{printable(path)}: {one}; {_EXPECTS}, or make a case by {_extract(path)}")
     if sum(found[name].size * found[name].dtype.itemsize for name in _NAMES if name in found) > _MOST_BYTES:
         raise XentError(f"{printable(path)}: {_TOO_LARGE}")
     return found
+
+
+def _extract(path: str) -> str:
+    return f"'xent diagnose {printable(path)} --extract case.yaml'"
 
 
 def _case(path: str, arrays: "dict[str, NDArray[Any]]", saved: SavedStep | None) -> str:
@@ -123,6 +126,7 @@ def _floats(
         expects = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}, (N, C) or of a binary loss (N,)"
         raise XentError(
             f"{printable(path)}: {name} is {array.dtype} of shape {array.shape}; a case holds {expects}"
+            + (f"; make one of its worst rows by {_extract(path)}" if native.ndim > 2 else "")  # noqa: PLR2004 - (…, C)
         )
     if logits is not None and not np.can_cast(native.dtype, logits.dtype):
         rounding = f"{name} is {native.dtype} and would be rounded to the {logits.dtype} of the logits"
