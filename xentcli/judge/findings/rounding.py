@@ -12,6 +12,7 @@ from xentcli.judge.findings.inputs import value_overflows_dtype
 from xentcli.model import EXPONENTIALS, Operation
 
 if TYPE_CHECKING:
+    from xentcli.formats import FloatArray
     from xentcli.judge.evidence import Evidence, Reduction
     from xentcli.model import Step
 
@@ -86,7 +87,7 @@ def low_precision_sum(e: "Evidence") -> bool:
     """
     for step in e.steps_named(Operation.SUM):
         terms, total = step.operand(0, e.row), float(step.row(e.row)[0])
-        if not np.isfinite(terms).all() or terms.size == 1:
+        if terms.size == 1 or not np.isfinite(terms).all() or _is_near(total, terms, step.result.dtype):
             continue
         exact = exact_sum(terms.tolist())
         if total == exact:
@@ -123,6 +124,18 @@ FINDINGS: Final = (tail_collapse, offset_cancellation, low_precision_sum, sigmoi
 def _is_off(error: Fraction, size: Fraction, dtype: str) -> bool:
     """Whether an error is more than 4 ulps of a size."""
     return size > 0 and abs(error) > ACCURATE * ulp(size, FORMATS[dtype])
+
+
+def _is_near(total: float, terms: "FloatArray", dtype: object) -> bool:
+    """Whether a sum is surely within 4 ulps of the size of its terms, as nearly all are.
+
+    An ulp is at least eps / 2 of the size: half of the four are left for the rounding of float64.
+    """
+    try:
+        exact, size = math.fsum(terms.tolist()), math.fsum(np.abs(terms).tolist())
+    except OverflowError:
+        return False
+    return abs(total - exact) <= ACCURATE / 4 * FORMATS[str(dtype)].eps * size
 
 
 def _swallows(step: "Step", exp: "Step", row: int) -> bool:
