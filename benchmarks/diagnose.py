@@ -2,13 +2,11 @@
 
     python benchmarks/diagnose.py [--gib 2] [--classes 50,1000,32000] [--rounds 3]
 
-Each dump, float32, lies in the page cache; told are medians of what is read in a second, and the memory of
-the process at its peak, less what it had before.
+Each dump, float32, lies in the page cache; told are medians of what is read in a second.
 """
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,23 +28,20 @@ def main() -> None:
     options.add_argument("--measure", help=argparse.SUPPRESS)  # a path: this process measures
     asked = options.parse_args()
     if asked.measure:
-        print(*_measured(asked.measure))
+        print(_measured(asked.measure))
         return
-    print("| classes | reading | numpy | fast | peak of fast, MiB |\n| --- | --- | --- | --- | --- |")
+    print("| classes | reading | numpy | fast |\n| --- | --- | --- | --- |")
     for classes in map(int, asked.classes.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder, "dump"))
             gigabytes = _made(path, classes, int(asked.gib * 2**28) // classes)
             ways = ("reading", "numpy", "fast")
             times: dict[str, list[float]] = {way: [] for way in ways}
-            peaks: list[float] = []
             for _ in range(asked.rounds):
                 for way in ways:
-                    seconds, peak = _apart(path, way)
-                    times[way].append(seconds)
-                    peaks += [peak] if way == "fast" else []
+                    times[way].append(_apart(path, way))
         rates = [f"{gigabytes / statistics.median(times[way]):.2f} GB/s" for way in ways]
-        print(f"| {classes:,} | {' | '.join(rates)} | {statistics.median(peaks):.0f} |", flush=True)
+        print(f"| {classes:,} | {' | '.join(rates)} |", flush=True)
 
 
 def _made(path: str, classes: int, rows: int) -> float:
@@ -67,17 +62,16 @@ def _made(path: str, classes: int, rows: int) -> float:
     return float(x.nbytes) / 1e9
 
 
-def _apart(path: str, way: str) -> tuple[float, float]:
+def _apart(path: str, way: str) -> float:
     """Measure in a process of its own."""
     command = [sys.executable, __file__, "--measure", f"{way}:{Path(path).parent}"]
     environment = {**os.environ, "XENT_BACKEND": "numpy" if way == "reading" else way}
     found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    seconds, peak = map(float, found.stdout.split())
-    return seconds, peak
+    return float(found.stdout)
 
 
-def _measured(asked: str) -> tuple[float, float]:
-    """Return the seconds that a way takes, and MiB at the peak."""
+def _measured(asked: str) -> float:
+    """Return the seconds that a way takes."""
     way, _, folder = asked.partition(":")
     from xentcli.diagnose.dumps import shards
     from xentcli.diagnose.survey import survey
@@ -85,7 +79,6 @@ def _measured(asked: str) -> tuple[float, float]:
     dump = shards([f"{folder}/logits.npy"], [f"{folder}/labels.npy"])
     small = [type(shard)(shard.path, shard.logits[:64], shard.labels[:64]) for shard in dump]
     survey(small, -100)  # imports, and what numba keeps
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     if way == "reading":
         logits = dump[0].logits
@@ -94,8 +87,7 @@ def _measured(asked: str) -> tuple[float, float]:
             logits[start : start + number].max()
     else:
         survey(dump, -100)
-    seconds = time.perf_counter() - started
-    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

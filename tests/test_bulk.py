@@ -222,7 +222,7 @@ def test_a_row_has_the_same_bits_in_any_block_order_thread_layout_and_byte_order
     if dtype != "bfloat16":  # it has one byte order
         layouts.append(x.astype(x.dtype.newbyteorder(">")))
 
-    monkeypatch.setattr("xentcli.bulk.rows._BLOCK", x.size // 20)
+    monkeypatch.setattr("xentcli.bulk.rows._BLOCK", dict.fromkeys(("float32", "float64"), x.size // 20))
     if HAS_NUMBA:
         monkeypatch.setattr("xentcli.bulk.fast._BLOCK", x.size // 20)
     for threads, layout in zip((1, 2, 3, 8, 3), layouts, strict=False):

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     Workspace = tuple[FloatArray, ...]
 
-# Numbers of a block: its exponentials, float64, are 2 MiB and stay in the cache; a call of NumPy takes a
-# microsecond, and some forty are made for each block.
-_BLOCK: Final = 2**18
+# Numbers of a block: its exponentials are 8 MiB at most, and 2 MiB of float64, which has temporaries. A call
+# of NumPy takes a microsecond in which no other thread runs, and some forty are made for each block.
+_BLOCK: Final = {"float32": 2**20, "float64": 2**18}
 
 
 class Rows:
@@ -126,7 +126,7 @@ def in_blocks(
     examples, classes = rows.logits.shape
     kinds = (rows.room_format,) if rows.is_plain else (rows.room_format, rows.format)
     spare: list[Workspace] = []
-    number = max(1, _BLOCK // classes)
+    number = max(1, _BLOCK[str(rows.format)] // classes)
 
     def work(start: int) -> None:
         try:

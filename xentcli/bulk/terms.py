@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
     Positions = IntArray | slice  # of rows in a block
 
-_CHUNK: Final = 2**16  # exponentials that are summed while they lie in the nearest cache
+_CHUNK: Final = (
+    2**18
+)  # exponentials that are summed while they lie in a cache; with fewer two threads gain little
 _BATCH: Final = 2**17  # numbers of rows that are evaluated again at once
 _PAIRS: Final = 2**13  # the same of pairs, which have a dozen temporaries
 _WIDER: Final = {"float32": np.float64, "float64": np.longdouble}
@@ -186,9 +188,9 @@ def _evaluate_pairs(t: Terms, rows: "Positions") -> None:
     t.other_terms[rows], t.e[rows] = total, e
 
 
-def in_batches(rows: "IntArray", x: "FloatArray") -> "Iterator[Positions]":
-    """Yield rows of x, 2^17 numbers at once; consecutive ones as a slice, which needs no copy."""
-    number = max(1, _BATCH // x.shape[1])
+def in_batches(rows: "IntArray", x: "FloatArray", numbers: int = _BATCH) -> "Iterator[Positions]":
+    """Yield rows of x, so many numbers at once; consecutive ones as a slice, which needs no copy."""
+    number = max(1, numbers // x.shape[1])
     for start in range(0, len(rows), number):
         batch = rows[start : start + number]
         consecutive = batch[-1] - batch[0] + 1 == len(batch)

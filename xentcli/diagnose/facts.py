@@ -20,6 +20,7 @@ OFF: Final = 0.01  # of the loss: from here a method is off
 HALVES: Final = ("float16", "bfloat16")
 BLOCK: Final = 128  # classes that NumPy's pairwise sum adds in eight lanes
 _LANES: Final = 8
+_AT_ONCE: Final = 2**20  # numbers that are rounded at once, those of a block
 _SHORT: Final = 256  # classes up to which it pays to turn rows into columns
 NEAR_COLLAPSE: Final = 2  # times ``depth`` units: other terms of at most this, over the label's, may be lost
 _ROUGH: Final = 1e-4  # of the loss: ten times what rough losses are off
@@ -189,7 +190,7 @@ def _rounded_losses(
     """
     loss = facts.loss[block]
     losses = loss.copy()
-    for rows in in_batches(open_rows(form, facts, block), terms.x):
+    for rows in in_batches(open_rows(form, facts, block), terms.x, _AT_ONCE):
         logits, label, true = np.array(terms.x[rows]), terms.label[rows], loss[rows]
         round_in_place(form, logits)
         # As wide as they are: the fewer bytes, the faster.
