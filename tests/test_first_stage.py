@@ -113,6 +113,28 @@ def test_what_it_decides_is_what_the_enclosures_decide(dtype: str, monkeypatch: 
             assert not (np.signbit(gradient) & (gradient == 0)).any()
 
 
+@pytest.mark.parametrize("weight", [1.0, 4.0, 1024.0, 2.0**19])
+@pytest.mark.parametrize(
+    "gap", [-700.0, -744.0, -745.1, -745.2, -746.0, -750.0, -757.0, -759.9, -760.1, -800.0]
+)
+def test_a_weight_that_brings_back_an_exp_that_underflows_agrees_with_arb(gap: float, weight: float) -> None:
+    flint.ctx.prec = 200
+    batch = build_batch([[0.0, -1.0, gap]], [0], "float64", class_weights=[weight, 1, 1])
+    z = 1 + arb(-1).exp() + arb(gap).exp()
+    true = weight * arb(gap).exp() / z
+
+    truth = exact.compute_exact(batch, "float64", "none").gradients[0][2]
+
+    units = true / arb(2) ** -1074  # of the smallest number, to the nearest one
+    assert (
+        truth / 5e-324 == float((units + 0.5).floor().mid())
+        if truth < 2.0**-1022
+        else truth == float(true.mid())
+    )
+    decided = first_stage(batch, np.arange(1), FORMATS["float64"]).decided[0, 2]
+    assert decided == (gap < dd.LOWEST or (weight == 1 and gap < -745.14))
+
+
 LABELS = ("indices", "soft", "smoothed", "weighted", "binary")
 
 

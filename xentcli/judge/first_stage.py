@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.formats import EXTREME, Format, rounded
-from xentcli.judge.double_double import Pair, add, exp, inverse, multiply, pair, total, two_sum
+from xentcli.judge.double_double import LOWEST, Pair, add, exp, inverse, multiply, pair, total, two_sum
 from xentcli.judge.enclosures import Enclosure
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _DIFFERENCE_ERROR: Final = 2.0**-99  # of s e_j / Z: 4 u² (s + t_j) <= 8 u² s,
 _LEAST_TAIL: Final = 2.0**-900  # terms lose bits below 2^-960; these are then no part of a tail that counts
 _TINY: Final = 2.0**-960  # from here on the low part of a number is no subnormal one
 _LARGEST: Final = 2.0**900  # of differences: from 2^996 on products overflow
-_LEAST_TARGET, _LARGEST_TARGET = 2.0**-100, 2.0**20  # with which s exp(LOWEST) still rounds to 0
+_LEAST_TARGET, _LARGEST_TARGET = 2.0**-100, 2.0**20  # with which s e^d below LOWEST still rounds to 0
 _AT_ONCE: Final = 2**15  # numbers whose arrays are held at once
 _DIGITS: Final = Context(prec=40, Emin=EXTREME.Emin, Emax=EXTREME.Emax, traps=[])  # 12 more than _LOSS_ERROR
 _SERIES_BELOW: Final = -20  # decimal exponent: 1 + T of more has at most 20 + 33 digits
@@ -122,7 +122,9 @@ class _Rows:
             value = add(first, -second)
             difference = np.where(self.is_single, 0.0, _DIFFERENCE_ERROR * self.s.high)
             error = _GRADIENT_ERROR * (first.high + second.high) + difference[:, None] * p.high
-        values, decided = _rounded(value, error, form)
+        # An exp that underflows to 0 comes back where s is above 1; below LOWEST even 2^20 of it does not.
+        lost = (self.e.high == 0) & (self.d.high >= LOWEST) & (self.s.high > 1)[:, None]
+        values, decided = _rounded(value, error + np.where(lost, _TINY, 0.0), form)
         decided &= self.holds[:, None]
         own_logit = slice(1, None) if self.binary else slice(None)
         return values[:, own_logit], decided[:, own_logit]
