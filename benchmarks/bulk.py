@@ -108,17 +108,17 @@ def load(path: Path) -> Any:
 
 def measure(peers: dict[str, Process], folder: Path, gradient: bool, rounds: int) -> list[Fields]:
     """Have every competitor called in turn; return seconds, ratios, memory and errors of each kind."""
-    told: dict[str, Fields] = {}
+    reports: dict[str, Fields] = {}
     for name, process in peers.items():  # each alone, or they would wait for one that compiles
         if not (gradient and name in NO_GRADIENT):
-            told[name] = process.request({"folder": str(folder), "gradient": gradient}, _PATIENCE)
-            if "raised" in told[name]:
-                print(f"{name}: {told.pop(name)['raised'][:200]}", file=sys.stderr)
-    base, found = next(name for name in told if name.startswith("xent")), []
+            reports[name] = process.request({"folder": str(folder), "gradient": gradient}, _PATIENCE)
+            if "raised" in reports[name]:
+                print(f"{name}: {reports.pop(name)['raised'][:200]}", file=sys.stderr)
+    base, found = next(name for name in reports if name.startswith("xent")), []
     for kind in KINDS:
-        seconds: dict[str, list[float]] = {name: [] for name in told}
+        seconds: dict[str, list[float]] = {name: [] for name in reports}
         for _ in range(rounds):
-            for name in told:
+            for name in reports:
                 time.sleep(_REST)  # see there
                 seconds[name].append(peers[name].request({"kind": kind}, _PATIENCE)["seconds"])
         ratios = {
@@ -126,7 +126,7 @@ def measure(peers: dict[str, Process], folder: Path, gradient: bool, rounds: int
             for name, times in seconds.items()
         }
         found.append(
-            {"kind": kind, "seconds": statistics.median(seconds[base]), "ratios": ratios, "told": told}
+            {"kind": kind, "seconds": statistics.median(seconds[base]), "ratios": ratios, "reports": reports}
         )
     return found
 
@@ -147,18 +147,18 @@ def page(found: list[Fields], names: list[str], rounds: int) -> str:
             ways.sort(key=lambda name: not name.startswith("xent"))
             lines += table(["C", "logits", "ms", *ways], [line(row, ways) for row in rows])
         rows = [row for row in found if row["dtype"] == dtype]
-        of = {name: [row["told"][name] for row in rows if name in row["told"]] for name in names}
+        of = {name: [row["reports"][name] for row in rows if name in row["reports"]] for name in names}
         lines += ["", f"The largest error and the most extra memory, {dtype}:", ""]
         lines += table(
             ["", "ulps", "MiB"],
             [
                 [
                     name,
-                    f"{max(each['ulps'] for each in told):.3g}",
-                    f"{max(each['extra'] for each in told) >> 20}",
+                    f"{max(each['ulps'] for each in reports):.3g}",
+                    f"{max(each['extra'] for each in reports) >> 20}",
                 ]
-                for name, told in of.items()
-                if told and name != "reading"
+                for name, reports in of.items()
+                if reports and name != "reading"
             ],
         )
     return "\n".join(lines)

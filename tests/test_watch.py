@@ -236,7 +236,7 @@ def test_every_so_many_steps_are_looked_at(step: int | None, looked_at: list[int
 def test_it_remembers_the_last_good_loss_and_step() -> None:
     x, k = batch()
 
-    with pytest.raises(BadLoss, match=r"; the last good loss was 2\.77\d+, at step 811; saved"):  # noqa: PT012
+    with pytest.raises(BadLoss, match=r"; the last good loss was 2\.77\d+, at step 811; saved"):  # noqa: PT012 - the second step
         for step, loss, logits in ((811, loss_of(x, k), x), (812, nan, BAD["weights"][0])):
             watch(loss, logits, k, step=step)
 

@@ -333,7 +333,7 @@ def test_hidden_states_in_jax_and_tensorflow(library: str) -> None:
     k = np.zeros(32, np.int32)
     trace = module.jit if library == "jax" else module.function
 
-    with pytest.raises(Exception, match=r"infinite-logit in 1 of 8 rows looked at \(row 3, class \d\)"):  # noqa: PT012
+    with pytest.raises(Exception, match=r"infinite-logit in 1 of 8 rows looked at \(row 3, class \d\)"):  # noqa: PT012 - effects come later
         trace(
             lambda h, w: watch(
                 h.sum() if library == "jax" else module.reduce_sum(h), hidden=h, weight=w, labels=k

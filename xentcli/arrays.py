@@ -11,6 +11,7 @@ from xentcli.errors import XentError, printable
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+_LIBRARIES = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow"}
 _LONGEST = 200  # characters of what a library says
 
 
@@ -36,12 +37,14 @@ def to_numpy(array: "ArrayLike", name: str = "the array") -> "NDArray[Any]":
     return found
 
 
-def library_of(array: object) -> str:
-    """Name the library that an array is of: ``torch``, ``jax``, ``tensorflow``; else ``numpy``."""
-    torch, module = sys.modules.get("torch"), type(array).__module__.partition(".")[0]
-    if torch and isinstance(array, torch.Tensor):  # also of a class of somebody's
-        return "torch"
-    return {"jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow"}.get(module, "numpy")
+def library_of(*arrays: object) -> str:
+    """Name the library of the first array that is one of a known library, or of its kind; else ``numpy``."""
+    for array in arrays:
+        for kind in type(array).__mro__:
+            name = kind.__module__.partition(".")[0]
+            if name in _LIBRARIES:
+                return _LIBRARIES[name]
+    return "numpy"
 
 
 def _of_torch(torch: Any, tensor: Any) -> "NDArray[Any]":  # noqa: ANN401 - the module, its tensor

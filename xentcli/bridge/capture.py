@@ -87,7 +87,7 @@ class Step:
 class Chosen:
     """Some rows of logits, by their numbers, read by slices."""
 
-    def __init__(self, logits: Any, numbers: "NDArray[np.int64]") -> None:  # noqa: ANN401
+    def __init__(self, logits: Any, numbers: "NDArray[np.int64]") -> None:  # noqa: ANN401 - read by slices
         self._logits, self._numbers = logits, numbers
         self.shape, self.dtype = (len(numbers), logits.shape[1]), logits.dtype
 

@@ -1,15 +1,14 @@
 """``watch``: the one line in a training loop."""
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
+from xentcli.arrays import library_of
 from xentcli.bridge.options import Options
 from xentcli.errors import XentError
 from xentcli.words import IGNORE_INDEX
 
 Loss = TypeVar("Loss")
-
-_LIBRARIES: Final = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow"}
 
 
 def watch(  # noqa: PLR0913 - each is one line of a training loop's business
@@ -90,13 +89,3 @@ def guard(logits: Any, labels: Any, options: Mapping[str, Any]) -> tuple[Any, Ma
 
 def _named(context: Mapping[str, Any] | None) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     return ((), ()) if context is None else (tuple(context), tuple(context.values()))
-
-
-def library_of(*arrays: Any) -> str:  # noqa: ANN401
-    """Name the library whose arrays they are, NumPy where none is known."""
-    for array in arrays:
-        for kind in type(array).__mro__:
-            name = kind.__module__.partition(".")[0]
-            if name in _LIBRARIES:
-                return _LIBRARIES[name]
-    return "numpy"
