@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xentcli.bulk.backend import load_fast
-from xentcli.bulk.halves import round_in_place, to_float16
+from xentcli.bulk.halves import round_fractions, round_in_place, to_float16
 from xentcli.bulk.rows import Rows, in_blocks, losses_of
 from xentcli.bulk.terms import Terms, evaluate, in_batches
 
@@ -31,6 +31,7 @@ __all__ = [
     "in_blocks",
     "losses",
     "losses_and_gradient",
+    "round_fractions",
     "round_in_place",
     "to_float16",
 ]

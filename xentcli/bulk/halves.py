@@ -63,15 +63,21 @@ def round_in_place(form: str, x: "FloatArray") -> None:
     has_tiny = target.emin > source.emin
     tiny = np.flatnonzero(np.abs(x) < target.smallest_normal) if has_tiny else np.zeros(0, np.intp)
     multiples = np.rint(x.flat[tiny] / target.smallest)
-    bits = x.view(f"u{x.itemsize}")
-    dropped = source.precision - target.precision
-    carry = (bits >> bits.dtype.type(dropped)) & bits.dtype.type(1)  # takes a tie up to an even number
-    carry += bits.dtype.type(2 ** (dropped - 1) - 1)
-    bits += carry
-    bits &= ~bits.dtype.type(2**dropped - 1)
+    round_fractions(form, x, x)
     x.flat[tiny] = multiples * target.smallest
     if x.max(initial=0) > target.largest or x.min(initial=0) < -target.largest:
         np.copyto(x, np.copysign(x.dtype.type(np.inf), x), where=np.abs(x) > target.largest)
+
+
+def round_fractions(form: str, x: "FloatArray", out: "FloatArray") -> None:
+    """Round numbers as ``round_in_place`` does, as if the format had any exponent; ``out`` may be x."""
+    bits, to = x.view(f"u{x.itemsize}"), out.view(f"u{x.itemsize}")
+    dropped = formats.FORMATS[str(x.dtype)].precision - formats.FORMATS[form].precision
+    carry = bits >> bits.dtype.type(dropped)
+    carry &= bits.dtype.type(1)  # takes a tie up to an even number
+    carry += bits.dtype.type(2 ** (dropped - 1) - 1)
+    np.add(bits, carry, out=to)
+    to &= ~bits.dtype.type(2**dropped - 1)
 
 
 def to_float16(x: "FloatArray") -> "FloatArray":

@@ -86,7 +86,7 @@ def columns_of(
 
 def _facts(rows: Rows, *, labelled: bool) -> Facts:
     """Return the facts of rows: of float32 by the compiled kernels, where numba is installed."""
-    if labelled and rows.is_plain and rows.dtype == np.float32 and load_fast() is not None:
+    if labelled and rows.dtype == np.float32 and load_fast() is not None:
         from xentcli.diagnose.fast_facts import facts_by_kernels
 
         return facts_by_kernels(rows)
@@ -122,8 +122,9 @@ def _bits(rows: Rows, facts: Facts, rules: tuple[RowRule, ...], *, labelled: boo
         bounds = rule.bounds(facts)
         possible, applies = bounds if isinstance(bounds, tuple) else (bounds, bounds)
         if rule.method is not None:
-            for part in in_batches(np.flatnonzero(possible & ~applies), rows.logits):
+            for part in in_batches(np.flatnonzero(possible > applies), rows.logits):
                 batch = build_batch(rows.logits[part], rows.label[part], dtype)
                 applies[part] = rule.method(arithmetic.get("numpy", dtype), batch, facts.loss[part])
-        bits |= applies.astype(np.uint32) << np.uint32(bit)
+        if applies.any():
+            bits |= applies.astype(np.uint32) << np.uint32(bit)
     return bits

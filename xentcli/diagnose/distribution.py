@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from xentcli.formats import FloatArray, IntArray
 
+    Counted = tuple[IntArray, IntArray]
+
 MOST_VALUES: Final = 1_000_000  # kept one by one: 16 MB of losses, midranges and ranges
 _PIECES: Final = 64  # arrays that are joined at once, so that many small parts are not copied again and again
 _BITS: Final = 20  # of a float64 that are counted by: the sign, 11 of the exponent, 8 of the fraction
@@ -48,21 +50,21 @@ def exact_mean(total: int, number: int) -> float:
 class Distribution:
     """Finite numbers: all of them, up to a million, then how many there are of each top 20 bits.
 
-    ``counts`` (2^20,), int64, is None as long as ``values`` has them all. Which of the two it is follows from
-    the number alone, and counts are sums: parts may be merged in any order. ``smallest`` and ``largest`` are
-    inf and -inf of none.
+    ``counted`` is None as long as ``values`` has them all; then it has the cells (k,), as those bits are, in
+    order, and the counts of each. Which of the two it is follows from the number alone, and counts are sums:
+    parts may be merged in any order. ``smallest`` and ``largest`` are inf and -inf of none.
     """
 
     number: int
     smallest: float
     largest: float
     values: "tuple[FloatArray, ...]"
-    counts: "IntArray | None" = None
+    counted: "Counted | None" = None
 
     @property
     def is_counted(self) -> bool:
         """Whether quantiles are those of cells: right to ``COUNTED_ERROR`` of themselves, or to 2^-1030."""
-        return self.counts is not None
+        return self.counted is not None
 
     def merge(self, other: "Distribution") -> "Distribution":
         """Return the distribution of the numbers of both."""
@@ -73,32 +75,36 @@ class Distribution:
         both = Distribution(self.number + other.number, smallest, largest, values)
         if both.number <= MOST_VALUES:
             return both
-        return replace(both, values=(), counts=_counted(self) + _counted(other))
+        return replace(both, values=(), counted=_sum(_counted(self), _counted(other)))
 
     def quantiles(self, shares: tuple[float, ...]) -> tuple[float, ...]:
         """Return quantiles, linear between neighbours; of counted numbers the middle of a cell."""
         if not self.number:
             return (float("nan"),) * len(shares)
-        if self.counts is None:
+        if self.counted is None:
             return tuple(np.quantile(np.concatenate(self.values).astype(np.float64), shares).tolist())
-        middles = _middles()
+        cells, counts = self.counted
+        middles = _middles(cells)
         order = np.argsort(middles, kind="stable")
-        ends, asked = np.cumsum(self.counts[order]), np.asarray(shares)
+        ends, asked = np.cumsum(counts[order]), np.asarray(shares)
         ranks = np.rint(asked * (self.number - 1))  # a neighbour's cell is as good
         found = middles[order][np.searchsorted(ends, ranks, side="right")]
         found = np.where(asked == 0, self.smallest, np.where(asked == 1, self.largest, found))
         return tuple(np.clip(found, self.smallest, self.largest).tolist())
 
 
-def _counted(numbers: Distribution) -> "IntArray":
+def _counted(numbers: Distribution) -> "Counted":
     """Return how many numbers there are of each top 20 bits."""
-    if numbers.counts is not None:
-        return numbers.counts
-    counts = np.zeros(2**_BITS, np.int64)
-    for values in numbers.values:
-        cells = values.astype(np.float64).view(np.uint64) >> np.uint64(64 - _BITS)
-        counts += np.bincount(cells.astype(np.int64), minlength=2**_BITS)
-    return counts
+    if numbers.counted is not None:
+        return numbers.counted
+    bits = [values.astype(np.float64).view(np.uint64) >> np.uint64(64 - _BITS) for values in numbers.values]
+    return np.unique(np.concatenate(bits).astype(np.uint32), return_counts=True)
+
+
+def _sum(one: "Counted", other: "Counted") -> "Counted":
+    """Return how many there are in both. float64 counts to 2^53."""
+    cells, at = np.unique(np.concatenate([one[0], other[0]]), return_inverse=True)
+    return cells, np.bincount(at, np.concatenate([one[1], other[1]])).astype(np.int64)
 
 
 def distribution_of(values: "FloatArray") -> Distribution:
@@ -108,11 +114,10 @@ def distribution_of(values: "FloatArray") -> Distribution:
     return Distribution(len(finite), float(smallest), float(largest), (finite,))
 
 
-def _middles() -> "FloatArray":
-    """Return the middle of each cell, float64 (2^20,); inf of those that hold no finite number."""
-    cells = np.arange(2**_BITS, dtype=np.uint64)
-    middles = ((cells << np.uint64(64 - _BITS)) + np.uint64(2 ** (63 - _BITS))).view(np.float64)
-    return np.where(np.isfinite(middles), middles, np.inf)
+def _middles(cells: "IntArray") -> "FloatArray":
+    """Return the middle of each cell, float64 (k,)."""
+    lowest = cells.astype(np.uint64) << np.uint64(64 - _BITS)
+    return (lowest + np.uint64(2 ** (63 - _BITS))).view(np.float64)
 
 
 NO_NUMBERS: Final = distribution_of(np.zeros(0))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.bulk import Rows, Terms, evaluate, in_batches, in_blocks, round_in_place
+from xentcli.bulk import Rows, Terms, evaluate, in_batches, in_blocks, round_fractions, round_in_place
 from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _SHORT: Final = 256  # classes up to which it pays to turn rows into columns
 NEAR_COLLAPSE: Final = 2  # times ``depth`` units: other terms of at most this, over the label's, may be lost
 _ROUGH: Final = 1e-4  # of the loss: ten times what rough losses are off
 _SURELY_WITHIN: Final = 0.99 * OFF  # of the loss: leaves room for the rounding of the bound and the losses
+_SURELY_LOG: Final = math.log1p(_SURELY_WITHIN)  # of the loss's logarithm
 
 
 class Facts:
@@ -89,6 +90,11 @@ class Facts:
     def label_probability(self) -> "Interval":
         """Bounds of the label's probability."""
         return self.probability(self.label_logit)
+
+    @cached_property
+    def least_probability(self) -> "Interval":
+        """Bounds of the smallest probability."""
+        return self.probability(self.min)
 
     def probability(self, logit: "FloatArray", *, shifted: bool = True) -> "Interval":
         """Bound exp(logit) / Σ exp(x_j) as methods compute it; not ``shifted``, nan where both are 0 or inf.
@@ -167,18 +173,33 @@ def _note_other_half(facts: Facts, block: slice, terms: Terms) -> None:
     facts.other_half[block][rows] = np.where(in_second, *sums) / terms.label_term[rows]
 
 
-def open_rows(form: str, facts: Facts, block: slice) -> "IntArray":
+def open_rows(form: str, facts: Facts, block: slice) -> "tuple[IntArray, FloatArray, FloatArray]":
     """Return the rows of a block whose loss may change by ``OFF`` of itself when logits are rounded.
 
-    Rounding changes x_j - x_k by δ at most, which multiplies each term of the loss log1p(Σ exp(x_j - x_k)) by
-    e^±δ: the loss changes by no more than δ, and by no larger factor than e^δ.
+    And, for all its rows, by how much x_k changes, d_k, within 2^-25, and another logit at most, h: half a
+    unit in the last place of the largest. Each term of the loss log1p(Σ exp(x_j - x_k)) is multiplied by
+    e^±(h + |d_k|) at most: the loss changes by no more than h + |d_k|, and by no larger factor than that.
     """
     target, loss, label_logit = FORMATS[form], facts.loss[block], facts.label_logit[block]
     size = np.maximum(np.abs(facts.max[block]), np.abs(facts.min_finite[block]))
-    change = target.eps / 2 * (size + np.abs(label_logit))
-    is_within = (np.expm1(change) <= _SURELY_WITHIN) | (change <= _SURELY_WITHIN * loss)
+    own = np.empty_like(label_logit)
+    round_fractions(form, label_logit, own)
+    own -= label_logit
+    half = target.eps / 2 * _power_of_2(np.maximum(size, target.smallest_normal))
+    change = half + np.abs(own)
+    is_within = (change <= _SURELY_LOG) | (change <= _SURELY_WITHIN * loss)
     is_open = np.isfinite(loss) & np.isfinite(label_logit) & (~is_within | (size > target.largest))
-    return np.flatnonzero(is_open)
+    return np.flatnonzero(is_open), own, np.asarray(half)
+
+
+def is_near(rough: "FloatArray", true: "FloatArray") -> "BoolArray":
+    """Mark losses (n,) that are so rough that they may or may not be off."""
+    return np.asarray(np.abs(np.abs(rough - true) - OFF * true) < _ROUGH * true)
+
+
+def _power_of_2(x: "FloatArray") -> "FloatArray":
+    """Return the largest powers of 2 that are no larger than normal float64 numbers: their exponents."""
+    return (x.view(np.uint64) & np.uint64(0x7FF0000000000000)).view(np.float64)
 
 
 def _rounded_losses(
@@ -188,17 +209,20 @@ def _rounded_losses(
 
     So one exp does for most rows, and rough losses for most of the others.
     """
-    loss = facts.loss[block]
+    loss, target = facts.loss[block], FORMATS[form]
     losses = loss.copy()
-    for rows in in_batches(open_rows(form, facts, block), terms.x, _AT_ONCE):
-        logits, label, true = np.array(terms.x[rows]), terms.label[rows], loss[rows]
-        round_in_place(form, logits)
+    is_open, _, half = open_rows(form, facts, block)
+    beyond = half >= target.eps / 2 * 2.0**target.emax  # or nearly
+    for rows in in_batches(is_open, terms.x, _AT_ONCE):
+        x, label, true = terms.x[rows], terms.label[rows], loss[rows]
         # As wide as they are: the fewer bytes, the faster.
-        room = workspace[0].reshape(-1).view(logits.dtype)[: logits.size].reshape(logits.shape)
+        logits, room = np.empty_like(x), workspace[0].reshape(-1).view(x.dtype)[: x.size].reshape(x.shape)
+        round_fractions(form, x, logits)
         rounded = evaluate(logits, label, room, is_rough=True).losses()
-        change = np.abs(rounded - true)
-        near = (change > (OFF - _ROUGH) * true) & (change < (OFF + _ROUGH) * true)
+        near = is_near(rounded, true) | beyond[rows]
         if near.any():
-            rounded[near] = evaluate(logits[near], label[near], workspace[0]).losses()
+            logits = np.array(x[near])
+            round_in_place(form, logits)
+            rounded[near] = evaluate(logits, label[near], workspace[0]).losses()
         losses[rows] = rounded
     return losses

@@ -1,19 +1,19 @@
-"""The facts of float32 rows by the compiled kernels: one pass, another where rounding may change a loss."""
+"""The facts of float32 rows by the compiled kernels: one exp for each logit."""
 
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from xentcli.bulk import Rows
-from xentcli.bulk.kernels import ROUNDED, limits, totals
-from xentcli.diagnose.facts import BLOCK, HALVES, NEAR_COLLAPSE, Facts, facts_of, open_rows
+from xentcli.bulk.kernels import ROUNDED, long_facts, short_facts
+from xentcli.diagnose.facts import BLOCK, HALVES, NEAR_COLLAPSE, Facts, facts_of, is_near, open_rows
 from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
-    from xentcli.formats import IntArray
+    from xentcli.formats import FloatArray, IntArray
 
-_AT_ONCE: Final = 2**19  # logits, 2 MiB, which stay in the cache for the second pass
-_SHORT: Final = 256  # classes up to which the kernel's limits are faster than NumPy's
+_EXPANDED: Final = 2.0**-3  # changes of logits up to which the kernels expand exp
+_TINY: Final = 2.0**-80  # 2^18 terms that float32 rounds to multiples of 2^-149 are off by 2^-51 of it
 
 
 @np.errstate(all="ignore")
@@ -23,45 +23,47 @@ def facts_by_kernels(rows: Rows) -> Facts:
     They are NumPy's where there are other numbers than finite ones, or some beyond a half format, and where a
     sum that is added up in lanes may collapse.
     """
-    facts, number = Facts(rows), max(1, _AT_ONCE // rows.logits.shape[1])
-    facts.rounded = {form: np.empty_like(facts.loss) for form in HALVES}
-    blocks = (slice(start, start + number) for start in range(0, len(rows.logits), number))
-    refused = np.concatenate(
-        [np.zeros(0, np.int64), *(block.start + _note(rows, facts, block) for block in blocks)]
-    )
-    if len(refused):
-        facts.put(refused, facts_of(rows.some(refused), labelled=True))
+    facts, x, label = Facts(rows), np.ascontiguousarray(rows.logits, rows.dtype), rows.label
+    (low, high), (total, second), changes = (np.empty((2, len(x)), kind) for kind in ("f4", "f8", "f8"))
+    is_long = facts.classes > BLOCK
+    if is_long:
+        x.min(axis=1, out=low)
+        x.max(axis=1, out=high)
+        long_facts(x, label, np.maximum(np.abs(low), np.abs(high)), total, second, changes)
+    else:
+        short_facts(x, label, low, high, total, changes)
+    own = x.reshape(-1)[np.arange(0, x.size, facts.classes) + label].astype(np.float64)
+    log1p = np.log1p(total)
+    facts.min[:] = facts.min_finite[:] = low
+    facts.max[:] = high
+    facts.log_sum[:] = log1p + (own - facts.max)
+    facts.label_logit[:] = np.where(rows.counts, own, np.nan)
+    facts.loss[:] = rows.marked(slice(None), log1p)
+    may_collapse = total <= NEAR_COLLAPSE * facts.depth * facts.unit
+    refused = np.isnan(total) | ~np.isfinite(low) | ~np.isfinite(high)
+    if is_long:
+        in_second = label >= facts.classes // 2 // 8 * 8
+        facts.other_half[may_collapse] = np.where(in_second, total - second, second)[may_collapse]
+    else:
+        refused |= may_collapse
+    for form, change in zip(HALVES, changes, strict=True):
+        refused |= np.maximum(-low, high) > FORMATS[form].largest
+        facts.rounded[form] = _rounded_losses(form, facts, (x, label), total, change)
+    if refused.any():
+        others = np.flatnonzero(refused)
+        facts.put(others, facts_of(rows.some(others), labelled=True))
     return facts
 
 
-def _note(rows: Rows, facts: Facts, block: slice) -> "IntArray":
-    """Note the facts of a block; return which of its rows are refused."""
-    x, label, counts = rows.logits[block], rows.label[block], rows.counts[block]
-    low, high = np.empty((2, len(x)), np.float32)
-    if facts.classes > _SHORT:
-        low, high = x.min(axis=1), x.max(axis=1)
-    else:
-        limits(x, low, high)
-    total, second = np.empty((2, len(x)))
-    totals(x, label, total, second)
-    own = x[np.arange(len(x)), label].astype(np.float64)
-    facts.min[block] = facts.min_finite[block] = low
-    facts.max[block] = high
-    facts.log_sum[block] = np.log(total + 1) + (own - facts.max[block])
-    facts.label_logit[block] = np.where(counts, own, np.nan)
-    facts.loss[block] = rows.marked(block, np.log1p(total))
-    near = total <= NEAR_COLLAPSE * facts.depth * facts.unit
-    refused = np.isnan(total) | ~np.isfinite(facts.min[block]) | ~np.isfinite(facts.max[block])
-    if facts.classes > BLOCK:
-        half = facts.classes // 2 // 8 * 8
-        facts.other_half[block][near] = np.where(label >= half, total - second, second)[near]
-    else:
-        refused |= near
-    for form in HALVES:
-        facts.rounded[form][block] = facts.loss[block]
-        rounded, chosen = np.zeros(len(x)), open_rows(form, facts, block)
-        ROUNDED[form](x, label, chosen, rounded)
-        facts.rounded[form][block][chosen] = np.log1p(rounded[chosen])
-        size = np.maximum(np.abs(low), np.abs(high))
-        refused |= np.isnan(rounded) | (size > FORMATS[form].largest)
-    return np.flatnonzero(refused)
+def _rounded_losses(
+    form: str, facts: Facts, rows: "tuple[FloatArray, IntArray]", total: "FloatArray", change: "FloatArray"
+) -> "FloatArray":
+    """Return the losses of rounded logits, or those of the logits where these surely do."""
+    losses, (chosen, own, half) = facts.loss.copy(), open_rows(form, facts, slice(None))
+    is_expanded = (half[chosen] <= _EXPANDED) & (total[chosen] >= _TINY)
+    others, chosen = chosen[~is_expanded], chosen[is_expanded]
+    losses[chosen] = np.log1p((total[chosen] + change[chosen]) * np.exp(-own[chosen]))
+    for some in (others, chosen[is_near(losses[chosen], facts.loss[chosen])]):
+        ROUNDED[form](*rows, some, change)
+        losses[some] = np.log1p(change[some])
+    return losses

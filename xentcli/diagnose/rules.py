@@ -97,11 +97,16 @@ def _collapses(f: Facts) -> Bounds:
     It is where t is at most a unit. It is not where more than a unit is added to 1 at once: where t is more
     than depth units, or its part in the other half of the classes more than one.
     """
-    rows = f.counts & (f.loss > f.form.smallest / 2)
-    others, underflow = np.expm1(np.minimum(f.loss, 1.0)), f.form.smallest * f.classes
+    underflow = f.form.smallest * f.classes
     largest = f.unit * (1 + f.sum_error) + underflow
-    possible = (others <= f.depth * largest) & (f.other_half <= largest)
-    return rows & possible, rows & (others + underflow <= f.unit * (1 - f.sum_error))
+    # expm1(loss) is no less than the loss, which rules out most rows.
+    possible = f.counts & (f.loss > f.form.smallest / 2) & (f.loss <= f.depth * largest)
+    sure = np.zeros_like(possible)
+    rows = np.flatnonzero(possible)
+    others = np.expm1(f.loss[rows])
+    possible[rows] = (others <= f.depth * largest) & (f.other_half[rows] <= largest)
+    sure[rows] = possible[rows] & (others + underflow <= f.unit * (1 - f.sum_error))
+    return possible, sure
 
 
 def _cancels(f: Facts) -> Bounds:
@@ -112,11 +117,13 @@ def _cancels(f: Facts) -> Bounds:
     """
     log_sum_exp = f.max + f.log_sum
     scale = np.minimum(np.abs(log_sum_exp), np.abs(f.label_logit))
-    rows = f.counts & (scale > CANCELLED * f.loss)
     error = 1.1 * (f.unit * 2 * (np.abs(log_sum_exp) + f.loss) + f.sum_error + f.form.smallest * f.classes)
-    ulp = np.ldexp(f.unit, np.frexp(np.maximum(scale - error, 0))[1])
-    off = np.abs(np.rint(f.loss / ulp) * ulp - f.loss) > 1.1 * OFF * f.loss
-    return rows & (OFF * f.loss <= error), rows & off & (scale > error)
+    possible = f.counts & (scale > CANCELLED * f.loss) & (OFF * f.loss <= error)
+    sure, rows = np.zeros_like(possible), np.flatnonzero(possible)
+    loss, surely = f.loss[rows], scale[rows] - error[rows]
+    ulp = np.ldexp(f.unit, np.frexp(np.maximum(surely, 0))[1])
+    sure[rows] = (np.abs(np.rint(loss / ulp) * ulp - loss) > 1.1 * OFF * loss) & (surely > 0)
+    return possible, sure
 
 
 def _is_off(result: "FloatArray", loss: "FloatArray") -> "BoolArray":
@@ -201,7 +208,7 @@ _METHODS: Final = (
         "zero-times-infinity",
         "naive",
         "a probability is 0: naive and by_hand give nan or inf",
-        lambda f: _is_zero(f.probability(f.min), f.sound),
+        lambda f: _is_zero(f.least_probability, f.sound),
         _result(kernels.naive, _is_not_finite),
         needs_labels=False,
         severity=Severity.NAN,
@@ -221,7 +228,7 @@ _METHODS: Final = (
         "ignored-row-leaks",
         "ignored-row-leaks",
         "an ignored row is multiplied by 0: naive, by_hand and textbook give nan",
-        lambda f: f.ignored & (f.max < np.inf) & ~(f.probability(f.min)[1] > 0),
+        lambda f: f.ignored & (f.max < np.inf) & ~(f.least_probability[1] > 0),
         severity=Severity.NAN,
         methods=("naive", "by_hand", "textbook"),
     ),

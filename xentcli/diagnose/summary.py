@@ -329,7 +329,10 @@ class _Part:
         """Return the rows of each rule, those that it does harm to, and how many suffer each harm."""
         rules, harmed = dict[str, Tally](), dict[str, Tally]()
         suffering: dict[Severity, BoolArray] = {}
+        some = int(np.bitwise_or.reduce(self.columns.bits))
         for at, rule in enumerate(self.question.rules):
+            if not some >> at & 1:
+                continue
             rows = np.flatnonzero(self.columns.applies(at))
             if len(explaining := self._explaining(rule, rows)):
                 rules[rule.name] = self._tally(explaining, self.order)

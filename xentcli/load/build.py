@@ -69,9 +69,13 @@ def _index_rows(
 ) -> "tuple[FloatArray, IntArray, IntArray, BoolArray, BoolArray | None]":
     """Return one-hot rows, the class to pick, the labels as int64, which are invalid and which ignored."""
     classes = x.shape[1]
-    numbers = [int(label) for label in labels]  # compared before anything is cut to 64 bits
-    ignored = np.array([number == ignore_index for number in numbers], bool)
-    typed = np.array([max(-_LARGEST - 1, min(number, _LARGEST)) for number in numbers], np.int64)
+    if isinstance(labels, np.ndarray) and labels.dtype.kind == "i":
+        typed = labels.astype(np.int64)
+        ignored = np.zeros(len(typed), bool) if ignore_index is None else np.asarray(typed == ignore_index)
+    else:
+        numbers = [int(label) for label in labels]  # compared before anything is cut to 64 bits
+        ignored = np.array([number == ignore_index for number in numbers], bool)
+        typed = np.array([max(-_LARGEST - 1, min(number, _LARGEST)) for number in numbers], np.int64)
     valid = (typed >= 0) & (typed < classes)
     rows = np.zeros(x.shape, x.dtype)
     counting = np.flatnonzero(valid & ~ignored)
@@ -91,5 +95,12 @@ def one_hot_indices(rows: "FloatArray") -> "IntArray | None":
 
 def _stored(numbers: Any, dtype: str) -> "FloatArray":
     """Round to the dtype, read-only; a column (N, 1) of a list."""
-    values = np.asarray(numbers).astype(np.float64)
+    values = np.asarray(numbers)
+    if values.dtype.name == dtype:  # as it would be rounded, and a copy
+        return read_only(
+            np.array(
+                values[:, None] if values.ndim == 1 else values, values.dtype.newbyteorder("="), order="C"
+            )
+        )
+    values = values.astype(np.float64)
     return read_only(stored(values[:, None] if values.ndim == 1 else values, dtype))
