@@ -42,6 +42,18 @@ def test_both_backends_say_the_same_of_any_row(dtype: str, classes: int) -> None
     assert difference(one, other, dtype) <= 5
 
 
+@needs_numba
+def test_a_processor_without_float16_goes_to_numpy() -> None:
+    program = (
+        "import llvmlite.binding as binding; binding.get_host_cpu_features = dict; "
+        "binding.get_process_triple = lambda: 'x86_64-linux'; "
+        "from xentcli.bulk.backend import in_use; print(in_use())"
+    )
+    command = [sys.executable, "-c", program]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env={})
+    assert said.stdout.startswith("numpy ")
+
+
 @pytest.mark.parametrize("name", ["numpy", pytest.param("fast", marks=needs_numba)])
 @pytest.mark.parametrize("classes", [2, 300])
 @pytest.mark.parametrize(("dtype", "largest"), [("float16", 65504.0), ("float32", 3.4028234663852886e38)])

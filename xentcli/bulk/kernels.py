@@ -18,11 +18,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numba
 import numpy as np
+from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features, get_process_triple
 from numba import types
 from numba.extending import intrinsic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+if get_process_triple().startswith("x86_64") and not get_host_cpu_features().get("f16c"):
+    raise ImportError("this processor converts no float16")  # a function is called that is not there
 
 _FLAGS: Final = {"contract", "reassoc", "nsz"}
 _compiled: "Callable[[Any], Any]" = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=_FLAGS)
@@ -86,17 +91,33 @@ def _of_bfloat16(bits: Any) -> Any:
     return np.float64(_float32_of(np.uint32(bits) << np.uint32(16)))
 
 
+@_generated
+def _widened(_: Any, bits: Any) -> Any:
+    """Read the bits of a float16 as float32, by the processor's instruction."""
+    del bits
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.uint16), generate
+
+
+@_generated
+def _narrowed(_: Any, x: Any) -> Any:
+    """Round a float32 to a float16's bits, ties to even, by the processor's instruction."""
+    del x
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        return builder.bitcast(builder.fptrunc(arguments[0], ir.HalfType()), ir.IntType(16))
+
+    return types.uint16(types.float32), generate
+
+
 @_inlined
 def _of_float16(bits: Any) -> Any:
-    """Read float16's bits; ±infinity is ±65536, of the same effect beside a label's of up to 60,000."""
-    size = np.uint32(bits) & np.uint32(0x7FFF)
-    normal = _float32_of((size << np.uint32(13)) + np.uint32(112 << 23))
-    small = np.float32(np.int32(size)) * np.float32(2.0**-24)
-    number = small if size < np.uint32(0x400) else normal
-    number = np.float32(np.nan) if size > np.uint32(0x7C00) else number
-    return np.float64(
-        _float32_of(_bits_of(number) | ((np.uint32(bits) & np.uint32(0x8000)) << np.uint32(16)))
-    )
+    return np.float64(_widened(np.uint16(bits)))
 
 
 @_inlined
@@ -113,14 +134,7 @@ def _to_bfloat16(x: Any) -> Any:
 
 @_inlined
 def _to_float16(x: Any) -> Any:
-    """Round a number of at most 1 to float16's bits, ties to even; see ``halves.to_float16``."""
-    bits = _bits_of(np.float32(x))
-    size = bits & np.uint32(0x7FFFFFFF)
-    small = _bits_of(_float32_of(size) + np.float32(0.5)) - np.uint32(0x3F000000)
-    odd = (size >> np.uint32(13)) & np.uint32(1)
-    normal = ((size + odd + np.uint32(0xFFF)) >> np.uint32(13)) - np.uint32(112 << 10)
-    half = small if size < np.uint32(113 << 23) else normal
-    return np.uint16(half | ((bits >> np.uint32(16)) & np.uint32(0x8000)))
+    return _narrowed(np.float32(x))
 
 
 @_called
