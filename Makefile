@@ -41,7 +41,7 @@ frameworks: .venv-frameworks/.done  ## the tests that need real frameworks
 
 fast: .venv-frameworks/.done  ## the tests of large arrays, by the compiled kernels too
 	.venv-frameworks/bin/python -m pytest -n 0 tests/test_bulk.py tests/test_bulk_accuracy.py tests/test_bulk_backends.py tests/test_fast_facts.py
-	XENT_BACKEND=fast .venv-frameworks/bin/python -m pytest -n 0 tests/test_rules.py tests/test_diagnose.py tests/test_dumps.py
+	.venv-frameworks/bin/python -m pytest -n 0 tests/test_rules.py tests/test_diagnose.py tests/test_dumps.py
 
 compatibility: .venv-frameworks/.done  ## rewrite docs/compatibility.md; put the day into its test first
 	UPDATE_GOLDEN=1 .venv-frameworks/bin/python -m pytest --quiet -n 0 -m frameworks tests/test_compatibility.py
