@@ -74,6 +74,7 @@ def main() -> None:
     for name in list(ways)[1:]:
         ratio = statistics.median(one / other for one, other in zip(steps[name][1:], base, strict=True))
         print(f"| `{name}` | {ratio:.3f} × | {1000 * statistics.median(calls[name][1:]):.2f} ms |")
+    torch.distributed.destroy_process_group()
 
 
 def _trained(rows: int, classes: int, device: str) -> "tuple[torch.Tensor, torch.Tensor]":
