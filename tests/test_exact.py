@@ -300,7 +300,7 @@ def test_large_batches_are_sampled_by_rows_alike_each_time() -> None:
     assert rows_of(5000, 1000, 5000) == rows_of(5000, 1000, 5000)
     assert len(set(rows_of(5000, 1000, 5000))) == 5
     assert rows_of(3, 10**6, 5000) == rows_of(3, 10**6, 5000) != ()
-    assert len(rows_of(4096, 10, 10**6)) == len(rows_of(4097, 10, 10**6)) == 4096
+    assert len(rows_of(2**17, 2, 10**6)) == len(rows_of(2**17 + 1, 2, 10**6)) == 2**17
 
 
 @pytest.mark.parametrize("is_slow", [False, True])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from xentcli import load, run
+from xentcli.formats import Decimals
 from xentcli.judge import Result
 from xentcli.judge.evidence import Evidence, Reduction
 from xentcli.judge.findings import FINDINGS
@@ -28,7 +29,7 @@ BY_NAME = {finding.name: finding for finding in FINDINGS}
 
 
 def detects(name: str) -> Callable[[Evidence], bool]:
-    return BY_NAME[name].detect
+    return lambda e: bool(BY_NAME[name].detect(e)[0])
 
 
 def read(text: str) -> Case:
@@ -53,7 +54,10 @@ def step(
 
 def evidence(*steps: Step, loss: float, true: str, word: str, batch: Any = None) -> Evidence:
     given = build_batch([[0.0, 0.0]], [0], "float32") if batch is None else batch
-    return Evidence(given, 0, steps, "float32", loss, Decimal(true), word, None)
+    truth, no_gradient = Decimals.of((Decimal(true),)), np.array([""])
+    return Evidence(
+        given, np.array([0]), steps, "float32", np.array([loss]), truth, np.array([word]), no_gradient
+    )
 
 
 # Verdicts

@@ -87,12 +87,17 @@ def stored(values: "FloatArray", name: str) -> "FloatArray":
     return rounded(values, FORMATS[name]).astype(dtype(name))
 
 
-def rounded(values: "FloatArray", form: Format) -> "FloatArray":
-    """Round as ``stored`` does, and return float64."""
+def rounded(values: "FloatArray", form: Format, rest: "FloatArray | None" = None) -> "FloatArray":
+    """Round as ``stored`` does, and return float64; ``rest`` as of ``round_float``, of each number."""
     with np.errstate(all="ignore"):
         _, exponent = np.frexp(values)
         unit = np.ldexp(1.0, np.maximum(exponent - 1, form.emin) - (form.precision - 1))
-        result = np.where(np.isfinite(values), np.rint(values / unit) * unit, values)
+        size = values / unit
+        count = np.rint(size)
+        if rest is not None:
+            is_tie = (rest != 0) & (np.abs(count - size) == 0.5)  # noqa: PLR2004 - as below
+            count = np.where(is_tie, np.floor(size) + (rest > 0), count)
+        result = np.where(np.isfinite(values), count * unit, values)
         return np.where(np.abs(result) > form.largest, np.copysign(np.inf, result), result)
 
 
@@ -112,6 +117,12 @@ def round_float(x: float, form: Format, rest: int = 0) -> float:
     if count.bit_length() + unit - 1 > form.emax:  # compared first: ldexp raises beyond float64
         return math.copysign(math.inf, x)
     return math.copysign(math.ldexp(count, unit), x)  # 0 keeps the sign of x
+
+
+def read_only(array: Any) -> Any:  # noqa: ANN401 - an array of any type, the same
+    """Return the array, read-only."""
+    array.flags.writeable = False
+    return array
 
 
 def flush(x: "FloatArray") -> "FloatArray":
@@ -165,6 +176,14 @@ def exact_sum(values: Iterable[float]) -> Fraction:
         return sum(map(Fraction, numbers), Fraction(0))
 
 
+def float_sums(rows: "FloatArray") -> "FloatArray":
+    """Return the sum of each row of finite numbers (n, C), rounded once to float64."""
+    try:
+        return np.array([math.fsum(row.tolist()) for row in rows], np.float64)
+    except OverflowError:
+        return np.array([_float64(exact_sum(row.tolist())) for row in rows], np.float64)
+
+
 def ulps(y: float, z: Decimal, form: Format) -> Decimal | None:
     """Return |y - z| in ulps of the exact z; 0 for the same infinity, None where either has no number."""
     if math.isnan(y) or z.is_nan():
@@ -175,6 +194,55 @@ def ulps(y: float, z: Decimal, form: Format) -> Decimal | None:
     apart = _EXACT.abs(_EXACT.subtract(Decimal(y), z))
     units = _EXACT.multiply(apart, 2**-unit) if unit < 0 else _EXACT.divide(apart, 2**unit)
     return EXTREME.plus(units)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decimals:
+    """Decimals as arrays (n,): ``near``, the float64 next to each, and ``side``, the sign of what is left.
+
+    An infinite ``near`` with a rest is of a finite number beyond float64; nan has the side nan.
+    """
+
+    numbers: "NDArray[Any]"
+    near: "FloatArray"
+    side: "FloatArray"
+
+    @classmethod
+    def of(cls, numbers: tuple[Decimal, ...]) -> "Decimals":
+        """Make the arrays."""
+        near = [float(z) for z in numbers]
+        side = [float(z.compare(Decimal(x))) for z, x in zip(numbers, near, strict=True)]
+        return cls(np.array(numbers, object), np.array(near, np.float64), np.array(side, np.float64))
+
+    @property
+    def is_beyond_float64(self) -> "BoolArray":
+        """Which are finite, and too large for float64."""
+        return np.isinf(self.near) & (self.side != 0)
+
+    @property
+    def is_finite(self) -> "BoolArray":
+        """Which are finite."""
+        return np.isfinite(self.near) | self.is_beyond_float64
+
+    def at(self, places: "slice | IntArray") -> "Decimals":
+        """Return some of them."""
+        return Decimals(self.numbers[places], self.near[places], self.side[places])
+
+    def nearest(self, form: Format) -> "FloatArray":
+        """Round each as ``nearest`` does."""
+        return self.near.copy() if form.name == "float64" else rounded(self.near, form, self.side)
+
+    def ulps(self, y: "FloatArray", form: Format) -> "FloatArray":
+        """Return the error of each y, in ulps, off by half an ulp of float64 and 2^-52 of itself at most.
+
+        nan where float64 does not tell, and of an infinite y.
+        """
+        with np.errstate(all="ignore"):
+            power = np.frexp(self.near)[1] - 1
+            power -= (np.abs(self.near) == np.ldexp(1.0, power)) & (self.side * self.near < 0)
+            power = np.where(self.near == 0, form.emin, np.clip(power, form.emin, form.emax))
+            apart = np.ldexp(np.abs(y - self.near), form.precision - 1 - power)
+            return np.where(self.is_beyond_float64 | np.isinf(y), np.nan, apart)
 
 
 # Exact for sums, products and quotients of 2^n among what the formats hold: at most 2 · 1100 digits.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xentcli.formats import stored
+from xentcli.formats import Decimals, read_only, stored
 from xentcli.words import DTYPES
 
 if TYPE_CHECKING:
@@ -156,12 +156,6 @@ class Batch:
         return self.invalid is not None and bool(self.invalid[row])
 
 
-def read_only(array: Any) -> Any:  # noqa: ANN401 - an array of any type, the same
-    """Return the array, read-only."""
-    array.flags.writeable = False
-    return array
-
-
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """Numbers that the source printed for one quantity (a method's losses or loss, the softmax, …).
@@ -272,8 +266,8 @@ class Step:
     inputs: tuple[str | None, ...]
     result: "FloatArray"
 
-    def operand(self, number: int, row: int) -> "FloatArray":
-        """Return an operand's row as float64, as wide as the result's (a sum's own width for a sum)."""
+    def operand(self, number: int, row: "int | IntArray") -> "FloatArray":
+        """Return an operand's row, or rows, as float64, as wide as the result's (a sum's own for a sum)."""
         values = np.asarray(self.operands[number])
         return np.asarray(values if values.ndim == 0 else values[row], np.float64)
 
@@ -332,7 +326,7 @@ class Comparison:
         return all(self.hits)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Exact:
     """True values of a batch.
 
@@ -345,6 +339,11 @@ class Exact:
     losses: tuple[Decimal, ...]
     gradients: "tuple[FloatArray, ...]"
     loss: Decimal | None
+
+    @cached_property
+    def numbers(self) -> Decimals:
+        """The losses as arrays."""
+        return Decimals.of(self.losses)
 
 
 @dataclass(frozen=True, slots=True)

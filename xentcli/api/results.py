@@ -114,7 +114,7 @@ class Evaluation(Shown, Result):
     @property
     def true_losses(self) -> "FloatArray":
         """The exact losses of the examples evaluated, each rounded once to the dtype of the losses."""
-        return np.array([nearest(loss, self._format) for loss in self.exact.losses], np.float64)
+        return self.exact.numbers.nearest(self._format)
 
     def __getitem__(self, method: str) -> MethodResult:
         """Return the result of a method; raises XentError for one that did not run."""

@@ -25,7 +25,7 @@ from xentcli.check.report import (
     worst_severity,
 )
 from xentcli.check.symptoms import INVALID_LABEL, LABEL_ENTRY, MISTAKES, Symptom, symptom_of
-from xentcli.formats import FORMATS
+from xentcli.formats import FORMATS, Decimals
 from xentcli.judge.evidence import Evidence, Reduction
 from xentcli.judge.findings import FINDINGS, detect, detect_in_reduction, main_cause
 from xentcli.judge.findings.finding import ACCURATE, WRONG, Finding
@@ -227,10 +227,11 @@ def _finding_in(finding: CheckFinding, place: Place, model: Model | None) -> Fin
     if model is not None:
         case, ran = outcome(probe, model)
         batch, steps = case.batch, ran.steps
-    evidence = Evidence(batch, row, steps, probe.dtype, loss, true, word, state)
+    judged = np.array([loss]), Decimals.of((true,)), np.array([word]), np.array([state or ""])
+    evidence = Evidence(batch, np.array([row]), steps, probe.dtype, *judged)
     if word == "off" and batch.logits.shape[1] >= 2 ** FORMATS[probe.dtype].precision:
         return low_precision_sum  # where 1 is added to as much, a sum in order stays where it is
-    return _main(detect(evidence), "capped" if clip_active.detect(evidence) else word)
+    return _main(detect(evidence)[0], "capped" if clip_active.detect(evidence).any() else word)
 
 
 def _main(names: tuple[str, ...], verdict: str) -> Finding | None:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _DIGITS: Final = 40  # 23 more than float64 has: one rounding in 10^23 needs more
 _MOST_NUMBERS: Final = 2**22  # logits of rows that are evaluated, in a second; of more, rows are sampled
-_MOST_ROWS: Final = 4096  # each is judged for each method, in a seventh of a millisecond
+_MOST_ROWS: Final = 2**17  # whose losses, as decimals, and four methods judged take eight seconds
 _MOST_SLOW: Final = 5_000  # logits that are evaluated by decimals, in half a second
 _APART: Final = (
     2**20
@@ -56,8 +56,8 @@ def compute_exact(batch: "Batch", dtype: str, reduction: str) -> Exact:
     Labels and class weights are finite and not negative.
     ``losses`` and ``loss`` are decimals that round correctly to every format; ``gradients`` are float64
     arrays (C,) of numbers of ``dtype``. All rows are evaluated, or a seeded sample of a batch of more than
-    4,096 rows or millions of logits, and of one where double-double decides few rows; the loss is None then,
-    and under reduction none.
+    131,072 rows or millions of logits, and of one where double-double decides few rows; the loss is None
+    then, and under reduction none.
     An infinite loss is a limit; nan says that there is no true value.
     """
     shape = len(batch.logits), batch.logits.shape[1]
@@ -140,7 +140,7 @@ def compute_from_probabilities(batch: "Batch", probabilities: "FloatArray", redu
 
 
 def rows_of(examples: int, classes: int, numbers: int) -> tuple[int, ...]:
-    """Name the rows that are evaluated: all, or a seeded sample of 4,096, and of so many numbers at most."""
+    """Name the rows that are evaluated: all, or a seeded sample of 131,072 and of so many numbers at most."""
     most = max(1, min(_MOST_ROWS, numbers // classes))
     if examples <= most:
         return tuple(range(examples))

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from xentcli.formats import stored
-from xentcli.model import Batch, Weighting, read_only
+from xentcli.formats import read_only, stored
+from xentcli.model import Batch, Weighting
 
 if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray, IntArray

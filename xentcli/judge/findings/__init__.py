@@ -41,9 +41,13 @@ def main_cause(judgement: "Judgement") -> Finding | None:
     return next((finding for finding in _CAUSES if finding.name in found), None)
 
 
-def detect(evidence: "Evidence") -> tuple[str, ...]:
-    """Name what is found in one example, in the order of the catalogue."""
-    return tuple(finding.name for finding in FINDINGS if finding.detect(evidence))
+def detect(evidence: "Evidence") -> list[tuple[str, ...]]:
+    """Name what is found in each example, in the order of the catalogue."""
+    names: list[tuple[str, ...]] = [()] * len(evidence.rows)
+    for finding in FINDINGS:
+        for place in finding.detect(evidence).nonzero()[0].tolist():
+            names[place] += (finding.name,)
+    return names
 
 
 def detect_in_reduction(reduction: "Reduction") -> tuple[str, ...]:

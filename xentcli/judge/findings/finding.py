@@ -1,18 +1,23 @@
 """What a finding is: a named cause of a wrong loss, with its words and the predicates that detect it."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from xentcli.formats import BoolArray
     from xentcli.judge.evidence import Evidence, Reduction
+
+    Predicate = Callable[[Evidence], BoolArray]
 
 # ulps up to which a loss or a sum is accurate: a careful formula needs that many on some input, a careless
 # one soon exceeds them.
 ACCURATE: Final = 4
 WRONG: Final = 0.01  # of the largest true entry: a gradient this far off points elsewhere
-WRONG_VERDICTS: Final = frozenset({"nan", "overflow", "negative", "collapsed", "capped", "off"})
 FROM_LOGITS: Final = (
     "Compute the loss from the logits: F.cross_entropy or BCEWithLogitsLoss in PyTorch, from_logits=True in "
     "Keras; here sparse, log1p or bce_with_logits."
@@ -24,8 +29,8 @@ BLANCHARD: Final = "Blanchard, Higham and Higham (2021), doi:10.1093/imanum/draa
 class Finding:
     """A name, one sentence of cause, one of remedy, a source, a bundled case that shows it.
 
-    ``short`` is the cause in a few words, as they stand after "because". ``detect`` finds it in an example,
-    ``detect_in_reduction`` between the losses and the loss.
+    ``short`` is the cause in a few words, as they stand after "because". ``detect`` says which examples
+    have it, (n,); ``detect_in_reduction`` finds it between the losses and the loss.
     """
 
     name: str
@@ -34,10 +39,26 @@ class Finding:
     remedy: str
     source: str
     case: str
-    detect: "Callable[[Evidence], bool]" = lambda _: False
+    detect: "Predicate" = lambda e: np.zeros(len(e.rows), bool)
     detect_in_reduction: "Callable[[Reduction], bool]" = lambda _: False
 
 
-def finding(name: str, **fields: Any) -> "Callable[[Callable[[Evidence], bool]], Finding]":  # noqa: ANN401 - texts, predicates
-    """Make the finding that a predicate detects; ``fields`` are the others."""
-    return lambda detect: Finding(name, detect=detect, **fields)
+def finding(
+    name: str,
+    *,
+    among: "Predicate | None" = None,
+    **fields: Any,  # noqa: ANN401 - texts, a predicate
+) -> "Callable[[Predicate], Finding]":
+    """Make the finding that a predicate detects; ``fields`` are the others.
+
+    With ``among`` the predicate is asked of the examples that this one holds for, and of no others.
+    """
+    return lambda detect: Finding(name, detect=partial(_detect, among, detect) if among else detect, **fields)
+
+
+def _detect(among: "Predicate", detect: "Predicate", e: "Evidence") -> "BoolArray":
+    found = among(e)
+    if found.any():
+        places = found.nonzero()[0]
+        found[places] = detect(e.at(places))
+    return found

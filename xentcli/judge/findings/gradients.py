@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import numpy as np
+
 from xentcli.judge.findings.finding import Finding
 from xentcli.judge.findings.inputs import labels_not_normalised
 
@@ -14,7 +16,7 @@ dead_gradient: Final = Finding(
     "format.",
     source="https://github.com/tensorflow/tensorflow/issues/44333",
     case="clip-kills-gradient",
-    detect=lambda e: e.gradient == "dead",
+    detect=lambda e: e.gradients == "dead",
 )
 nan_gradient: Final = Finding(
     "nan-gradient",
@@ -24,7 +26,7 @@ nan_gradient: Final = Finding(
     remedy="Use a loss whose gradient is softmax - y, of finite logits; guarding the value is not enough.",
     source="https://github.com/google-deepmind/optax/pull/1786",
     case="where-guards-only-the-value",
-    detect=lambda e: e.gradient == "nan" and not e.exact.is_nan(),
+    detect=lambda e: (e.gradients == "nan") & ~np.isnan(e.exact.near),
 )
 wrong_gradient: Final = Finding(
     "wrong-gradient",
@@ -33,8 +35,6 @@ wrong_gradient: Final = Finding(
     remedy="Differentiate with respect to the logits in one step: softmax - y, or sigmoid(x) - y.",
     source="https://github.com/pytorch/pytorch/issues/103316",
     case="clamped-gradient-vanishes",
-    detect=lambda e: (
-        e.gradient == "wrong" and e.verdict == "accurate" and not labels_not_normalised.detect(e)
-    ),
+    detect=lambda e: (e.gradients == "wrong") & (e.verdicts == "accurate") & ~labels_not_normalised.detect(e),
 )
 FINDINGS: Final = (dead_gradient, nan_gradient, wrong_gradient)

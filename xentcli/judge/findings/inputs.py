@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.formats import FORMATS, exact_sum, nearest
-from xentcli.judge.findings.finding import BLANCHARD, WRONG_VERDICTS, Finding, finding
+from xentcli.formats import FORMATS, float_sums, nearest
+from xentcli.judge.findings.finding import BLANCHARD, Finding, finding
 
 if TYPE_CHECKING:
+    from xentcli.formats import BoolArray
     from xentcli.judge.evidence import Evidence, Reduction
 
 # ulps by which printed probabilities may differ from the softmax: their own method's error, and its printing
@@ -23,15 +24,15 @@ _PRINTED: Final = 16
     source="https://github.com/tensorflow/tensorflow/issues/15079",
     case="labels-sum-to-two",
 )
-def labels_not_normalised(e: "Evidence") -> bool:
+def labels_not_normalised(e: "Evidence") -> "BoolArray":
     """Detect labels whose sum is not 1, beyond C roundings of their format."""
     if e.batch.binary or e.batch.indices is not None:  # one-hot, ignored or invalid
-        return False
-    labels = e.batch.labels[e.row]
-    if not np.isfinite(labels).all():  # of a dump; a case has none
-        return True
-    total = exact_sum(labels.astype(np.float64).tolist())
-    return abs(total - 1) > len(labels) * FORMATS[str(labels.dtype)].eps
+        return np.zeros(len(e.rows), bool)
+    labels = e.batch.labels[e.rows]
+    is_known = np.atleast_1d(np.isfinite(labels).all(axis=1))  # of a dump; a case has no others
+    sums = float_sums(np.where(is_known[:, None], labels, 0).astype(np.float64))
+    allowed = labels.shape[1] * FORMATS[str(labels.dtype)].eps
+    return ~is_known | (sums < 1 - allowed) | (sums > 1 + allowed)
 
 
 def _reduced_value_overflows(r: "Reduction") -> bool:
@@ -41,7 +42,7 @@ def _reduced_value_overflows(r: "Reduction") -> bool:
     return all(map(math.isfinite, r.losses)) and math.isinf(nearest(r.exact, FORMATS[r.dtype]))
 
 
-value_overflows_dtype: Final = Finding(
+value_overflows_dtype: Final = finding(
     "value-overflows-dtype",
     short="the true loss is beyond the format",
     cause="The true loss is larger than the largest finite number of the format.",
@@ -49,8 +50,8 @@ value_overflows_dtype: Final = Finding(
     source="https://github.com/pytorch/pytorch/issues/85791",
     case="loss-beyond-float16",
     detect_in_reduction=_reduced_value_overflows,
-    detect=lambda e: e.exact.is_finite() and math.isinf(nearest(e.exact, FORMATS[e.dtype])),
-)
+    among=lambda e: e.exact.is_finite & (np.abs(e.exact.near) >= FORMATS[e.dtype].largest),
+)(lambda e: np.isinf(e.exact.nearest(FORMATS[e.dtype])))
 nan_logit: Final = Finding(
     "nan-logit",
     short="a logit is nan",
@@ -58,7 +59,7 @@ nan_logit: Final = Finding(
     remedy="Look at what computes the logits: the weights, the input, a step that was too large.",
     source="https://github.com/liuzhuang13/DenseNetCaffe/issues/20",
     case="nan-logit",
-    detect=lambda e: bool(np.isnan(e.logits).any()) and not e.batch.is_ignored(e.row),
+    detect=lambda e: np.isnan(e.logits).any(axis=1) & ~e.ignored,
 )
 infinite_logit: Final = Finding(
     "infinite-logit",
@@ -67,7 +68,7 @@ infinite_logit: Final = Finding(
     remedy="Find the operation that made the logit infinite; no loss function can repair it.",
     source="https://github.com/pytorch/pytorch/issues/6864",
     case="infinite-logit",
-    detect=lambda e: math.isnan(e.loss) and not e.exact.is_nan() and bool(e.infinite.any()),
+    detect=lambda e: np.isnan(e.losses) & ~np.isnan(e.exact.near) & e.infinite.any(axis=1),
 )
 ignored_row_leaks: Final = Finding(
     "ignored-row-leaks",
@@ -76,7 +77,7 @@ ignored_row_leaks: Final = Finding(
     remedy="Choose 0 for ignored examples (where), before the logits too, so that the gradient is spared.",
     source="https://github.com/pytorch/pytorch/issues/11551",
     case="zero-times-infinite-loss",
-    detect=lambda e: e.batch.is_ignored(e.row) and e.loss != 0,
+    detect=lambda e: e.ignored & (e.losses != 0),
 )
 label_out_of_range: Final = Finding(
     "label-out-of-range",
@@ -85,7 +86,7 @@ label_out_of_range: Final = Finding(
     remedy="Check labels before the loss; libraries answer with an error, nan, 0 or another class's loss.",
     source="https://github.com/tensorflow/tensorflow/issues/8484",
     case="label-out-of-range",
-    detect=lambda e: e.batch.is_invalid(e.row),
+    detect=lambda e: e.invalid,
 )
 
 
@@ -96,21 +97,20 @@ label_out_of_range: Final = Finding(
     remedy="Give the logits once, to a loss that takes logits: no softmax before it, no renormalising.",
     source="https://github.com/keras-team/keras/issues/6143",
     case="softmax-twice",
+    among=lambda e: e.is_wrong & np.isfinite(e.logits.max(axis=1)),
 )
-def other_probabilities(e: "Evidence") -> bool:
+def other_probabilities(e: "Evidence") -> "BoolArray":
     """Detect probabilities that the case gives, that a method took, and that are not those of the logits."""
     probabilities = e.batch.probabilities
-    if probabilities is None or e.batch.binary or e.verdict not in WRONG_VERDICTS:
-        return False
-    largest = e.logits.max()
-    if not any("probabilities" in step.inputs for step in e.steps) or not np.isfinite(largest):
-        return False
+    is_taken = any("probabilities" in step.inputs for step in e.steps)
+    if probabilities is None or e.batch.binary or not is_taken:
+        return np.zeros(len(e.rows), bool)
+    largest, form = e.logits.max(axis=1, keepdims=True), FORMATS[str(probabilities.dtype)]
     with np.errstate(over="ignore"):  # float64 logits further apart than float64 reaches: exp(-inf) is 0
         exps = np.exp(e.logits - largest)
-    softmax, p = exps / exps.sum(), probabilities[e.row].astype(np.float64)
-    form = FORMATS[str(probabilities.dtype)]
-    allowed = _PRINTED * form.eps * np.maximum(softmax, p) + form.smallest
-    return bool((np.abs(softmax - p) > allowed).any())
+        softmax, p = exps / exps.sum(axis=1, keepdims=True), probabilities[e.rows].astype(np.float64)
+        allowed = _PRINTED * form.eps * np.maximum(softmax, p) + form.smallest
+    return np.asarray((np.abs(softmax - p) > allowed).any(axis=1))
 
 
 empty_mean: Final = Finding(
@@ -133,13 +133,14 @@ empty_mean: Final = Finding(
     source="https://github.com/huggingface/trl/pull/6357",
     case="pad-is-eos",
 )
-def ignored_class_is_frequent(e: "Evidence") -> bool:
+def ignored_class_is_frequent(e: "Evidence") -> "BoolArray":
     """Detect an ignored example whose label is a class, and no other label is more frequent."""
     labels, classes = e.batch.class_labels, e.batch.logits.shape[1]
-    if labels is None or not e.batch.is_ignored(e.row) or not 0 <= labels[e.row] < classes:
-        return False
-    counts = np.bincount(labels[(labels >= 0) & (labels < classes)])
-    return any(labels != labels[e.row]) and counts[labels[e.row]] == counts.max()
+    if labels is None or not e.ignored.any() or (labels == labels[0]).all():
+        return np.zeros(len(e.rows), bool)
+    counts = np.bincount(labels[(labels >= 0) & (labels < classes)], minlength=classes)
+    is_frequent = np.isin(labels[e.rows], np.flatnonzero(counts == counts.max()))
+    return e.ignored & is_frequent
 
 
 rounded_logits: Final = Finding(  # a case has its logits as they are stored: only in a dump is it detected

@@ -1,7 +1,6 @@
 """Findings of logits of -inf: classes that are masked, and rows that have nothing else."""
 
-import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -9,8 +8,7 @@ from xentcli.judge.findings.finding import Finding, finding
 from xentcli.model import Operation
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from xentcli.formats import BoolArray
     from xentcli.judge.evidence import Evidence
     from xentcli.model import Step
 
@@ -22,12 +20,12 @@ if TYPE_CHECKING:
     remedy="Pick the label's class (sparse), or multiply only where the label is not 0.",
     source="https://github.com/google-deepmind/optax/issues/896",
     case="masked-class",
+    among=lambda e: np.isnan(e.losses) & ~e.ignored,
 )
-def masked_infinity(e: "Evidence") -> bool:
+def masked_infinity(e: "Evidence") -> "BoolArray":
     """Detect a product of 0 and an infinity at a class that does not count and whose logit is -inf."""
     steps = e.steps_named(Operation.MULTIPLY)
-    found = (is_zero_times_infinity(step, e.row)[at_mask(e, step)].any() for step in steps)
-    return math.isnan(e.loss) and not e.batch.is_ignored(e.row) and any(found)
+    return e.any_of(is_zero_times_infinity(e, step) & at_mask(e, step) for step in steps)
 
 
 @finding(
@@ -38,13 +36,12 @@ def masked_infinity(e: "Evidence") -> bool:
     remedy="Start from a finite maximum, or skip tiles whose maximum is -inf.",
     source="https://github.com/Dao-AILab/flash-attention/issues/1930",
     case="empty-tile",
+    among=lambda e: np.isnan(e.losses) & ~np.isnan(e.logits).any(axis=1) & np.isfinite(e.logits).any(axis=1),
 )
-def empty_tile(e: "Evidence") -> bool:
+def empty_tile(e: "Evidence") -> "BoolArray":
     """Detect a maximum of -inf over a part of a row that has finite logits elsewhere, and nan from it."""
-    if not math.isnan(e.loss) or np.isnan(e.logits).any() or not np.isfinite(e.logits).any():
-        return False
     maxima = e.steps_named(Operation.ROW_MAX, Operation.MAXIMUM)
-    return any(np.isneginf(step.row(e.row)).all() for step in maxima)
+    return e.any_of(np.isneginf(e.result(step)) for step in maxima)
 
 
 label_on_mask: Final = Finding(
@@ -55,7 +52,8 @@ label_on_mask: Final = Finding(
     source="https://github.com/facebookresearch/pytext/pull/1698",
     case="smoothing-meets-mask",
     detect=lambda e: (
-        e.exact.is_infinite() and not e.batch.binary and bool((np.isneginf(e.logits) & (e.targets > 0)).any())
+        ~(e.exact.is_finite | np.isnan(e.exact.near) | e.batch.binary)
+        & (np.isneginf(e.logits) & (e.targets > 0)).any(axis=1)
     ),
 )
 undefined_softmax: Final = Finding(
@@ -65,22 +63,22 @@ undefined_softmax: Final = Finding(
     remedy="Leave such rows out before the loss; ignoring their label does not protect the gradient.",
     source="https://github.com/allenai/allennlp/issues/890",
     case="all-classes-masked",
-    detect=lambda e: e.exact.is_nan() and not e.batch.is_invalid(e.row) and not np.isnan(e.logits).any(),
+    detect=lambda e: np.isnan(e.exact.near) & ~e.invalid & ~np.isnan(e.logits).any(axis=1),
 )
 FINDINGS: Final = (masked_infinity, empty_tile, label_on_mask, undefined_softmax)
 
 
-def is_zero_times_infinity(step: "Step", row: int) -> "NDArray[Any]":
+def is_zero_times_infinity(e: "Evidence", step: "Step") -> "BoolArray":
     """Where a product is one of 0 and an infinity."""
-    first, second = step.operand(0, row), step.operand(1, row)
+    first, second = e.operand(step, 0), e.operand(step, 1)
     return ((first == 0) & np.isinf(second)) | (np.isinf(first) & (second == 0))
 
 
-def at_mask(e: "Evidence", step: "Step") -> "NDArray[Any]":
+def at_mask(e: "Evidence", step: "Step") -> "BoolArray":
     """Where a step has a masked class: class by class, or the label's class where that is weighted."""
-    size = step.row(e.row).size
-    if size == e.masked.size:
+    if step.result.shape[1] == e.masked.shape[1]:
         return e.masked
-    label = -1 if e.batch.indices is None else e.batch.indices[e.row]  # an invalid one is no class
-    is_masked = "weight" in step.inputs and 0 <= label < e.masked.size and e.masked[label]
-    return np.full(size, bool(is_masked))
+    if e.batch.indices is None or "weight" not in step.inputs:
+        return np.zeros((len(e.rows), 1), bool)
+    is_label = np.arange(e.masked.shape[1]) == e.batch.indices[e.rows][:, None]  # an invalid one is no class
+    return np.asarray((e.masked & is_label).any(axis=1, keepdims=True))

@@ -1,6 +1,5 @@
 """Findings of numbers outside the range of the format: zeros, infinities and what they make of each other."""
 
-import math
 from functools import reduce
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +10,9 @@ from xentcli.judge.findings.masks import at_mask, is_zero_times_infinity
 from xentcli.model import EXPONENTIALS, LOGARITHMS, Operation
 
 if TYPE_CHECKING:
+    from xentcli.formats import BoolArray
     from xentcli.judge.evidence import Evidence
+    from xentcli.model import Step
 
 
 @finding(
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     remedy=FROM_LOGITS,
     source="https://github.com/allenai/allennlp/issues/2797",
     case="zero-times-log-zero",
+    among=lambda e: np.isnan(e.losses) & ~e.ignored,
 )
-def zero_times_infinity(e: "Evidence") -> bool:
+def zero_times_infinity(e: "Evidence") -> "BoolArray":
     """Detect a product of 0 and an infinity that comes from no masked class, overflow or infinite logit."""
-    if not math.isnan(e.loss) or e.batch.is_ignored(e.row) or difference_overflow.detect(e):
-        return False
     products = (step for step in e.steps_named(Operation.MULTIPLY) if "logits" not in step.inputs)
-    return any(is_zero_times_infinity(step, e.row)[~at_mask(e, step)].any() for step in products)
+    found = e.any_of(is_zero_times_infinity(e, step) & ~at_mask(e, step) for step in products)
+    return found & ~difference_overflow.detect(e)
 
 
 @finding(
@@ -38,22 +39,23 @@ def zero_times_infinity(e: "Evidence") -> bool:
     source="https://github.com/tensorflow/tensorflow/issues/21271",
     case="log-of-zero-is-not-the-loss",
 )
-def log_of_zero(e: "Evidence") -> bool:
+def log_of_zero(e: "Evidence") -> "BoolArray":
     """Detect a log of 0 that a finite true loss contains: of a class that counts, or of a sum."""
-    zeros = ((step, step.operand(0, e.row) == 0) for step in e.steps_named(*LOGARITHMS))
-    return e.exact.is_finite() and any(
-        (zero & e.multiplied_by_nonzero(step)).any() or (zero.size == 1 < e.logits.size and zero.any())
+    zeros = ((step, e.operand(step, 0) == 0) for step in e.steps_named(*LOGARITHMS))
+    return e.exact.is_finite & e.any_of(
+        zero if zero.shape[1] == 1 < e.logits.shape[1] else zero & e.multiplied_by_nonzero(step)
         for step, zero in zeros
     )
 
 
-def _overflows(e: "Evidence", *operations: Operation) -> bool:
-    """Whether some result of these operations is infinite where its operands are finite."""
-    for step in e.steps_named(*operations):
-        operands = (step.operand(number, e.row) for number in range(len(step.operands)))
-        if (np.isinf(step.row(e.row)) & reduce(np.logical_and, map(np.isfinite, operands))).any():
-            return True
-    return False
+def _overflows(e: "Evidence", *operations: Operation) -> "BoolArray":
+    """Detect a result of these operations that is infinite where its operands are finite."""
+
+    def overflows(step: "Step") -> "BoolArray":
+        operands = (e.operand(step, number) for number in range(len(step.operands)))
+        return reduce(np.logical_and, map(np.isfinite, operands), np.isinf(e.result(step)))
+
+    return e.any_of(map(overflows, e.steps_named(*operations)))
 
 
 difference_overflow: Final = Finding(
@@ -65,15 +67,15 @@ difference_overflow: Final = Finding(
     case="finfo-min-mask",
     detect=lambda e: _overflows(e, Operation.SUBTRACT),
 )
-exp_overflow: Final = Finding(
+exp_overflow: Final = finding(
     "exp-overflow",
     short="exp of a logit overflows",
     cause="exp of a finite logit is larger than the format can hold.",
     remedy="Subtract the largest logit before exp; of a sigmoid take exp of -|x|.",
     source=BLANCHARD,
     case="softmax-without-shift",
-    detect=lambda e: not math.isfinite(e.loss) and _overflows(e, *EXPONENTIALS),
-)
+    among=lambda e: ~np.isfinite(e.losses),
+)(lambda e: _overflows(e, *EXPONENTIALS))
 
 
 @finding(
@@ -84,15 +86,16 @@ exp_overflow: Final = Finding(
     source="https://github.com/keras-team/keras/issues/7563",
     case="keras-cap",
 )
-def clip_active(e: "Evidence") -> bool:
+def clip_active(e: "Evidence") -> "BoolArray":
     """Detect a clip that changed a probability that counts, or its log."""
-    counts = np.ones(1, bool) if e.batch.binary else e.targets > 0
-    for step in e.steps_named(Operation.CLIP):
+
+    def changes(step: "Step") -> "BoolArray":
+        before, after = e.operand(step, 0), e.result(step)
         is_two_sided = len(step.operands) == 3  # noqa: PLR2004 - an array and two bounds, else of a log
-        where = counts if is_two_sided else e.multiplied_by_nonzero(step)
-        if ((step.operand(0, e.row) != step.row(e.row)) & where & np.isfinite(step.row(e.row))).any():
-            return True
-    return False
+        counts = (e.targets > 0) | e.batch.binary if is_two_sided else e.multiplied_by_nonzero(step)
+        return (before != after) & np.isfinite(after) & counts
+
+    return e.any_of(map(changes, e.steps_named(Operation.CLIP)))
 
 
 FINDINGS: Final = (zero_times_infinity, log_of_zero, difference_overflow, exp_overflow, clip_active)

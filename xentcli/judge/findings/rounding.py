@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.formats import FORMATS, exact_sum, ulp
-from xentcli.judge.findings.finding import ACCURATE, WRONG_VERDICTS, finding
+from xentcli.formats import FORMATS, exact_sum, float_sums, ulp
+from xentcli.judge.findings.finding import ACCURATE, finding
 from xentcli.judge.findings.inputs import value_overflows_dtype
 from xentcli.model import EXPONENTIALS, Operation
 
 if TYPE_CHECKING:
-    from xentcli.formats import FloatArray
+    from xentcli.formats import BoolArray, FloatArray
     from xentcli.judge.evidence import Evidence, Reduction
     from xentcli.model import Step
 
 CANCELLED: Final = 64  # an operand 64 = 2⁶ times the result: rounding it cost the result six bits
+# The sign of the logit of which a step is the sigmoid: 1 - p is that of -x.
+_SIGNS: Final = {Operation.RECIPROCAL: 1, Operation.ONE_MINUS: -1}
 _SMALL_LOSS: Final = 1  # below it the digits come from the sum of the other exponentials, not from the gap
 
 
@@ -27,15 +29,15 @@ _SMALL_LOSS: Final = 1  # below it the digits come from the sum of the other exp
     remedy="Use log1p of the sum without its largest term.",
     source="https://github.com/pytorch/pytorch/issues/113708",
     case="tail-collapse",
+    among=lambda e: (
+        e.exact.is_finite & (e.exact.near < _SMALL_LOSS * e.weights) & e.has_verdict("collapsed", "off")
+    ),
 )
-def tail_collapse(e: "Evidence") -> bool:
+def tail_collapse(e: "Evidence") -> "BoolArray":
     """Detect a sum of 1 and a tail whose rounding is all the error of a small loss."""
-    small = e.exact.is_finite() and float(e.exact) < _SMALL_LOSS * e.weight
-    if not small or e.verdict not in {"collapsed", "off"}:
-        return False
     exps = {step.name: step for step in e.steps_named(*EXPONENTIALS)}
-    sums = ((step, exps.get(step.inputs[0] or "")) for step in e.steps_named(Operation.SUM))
-    return any(exp is not None and _swallows(step, exp, e.row) for step, exp in sums)
+    sums = [(step, exps[name]) for step in e.steps_named(Operation.SUM) if (name := step.inputs[0]) in exps]
+    return np.array([any(_swallows(step, exp, row) for step, exp in sums) for row in e.rows.tolist()])
 
 
 @finding(
@@ -45,20 +47,20 @@ def tail_collapse(e: "Evidence") -> bool:
     remedy="Subtract the largest logit m first, and keep it out: log Σ exp(x - m) - (x_label - m).",
     source="https://github.com/pytorch/pytorch/issues/11752",
     case="common-offset",
+    among=lambda e: e.has_verdict("off", "collapsed", "negative"),
 )
-def offset_cancellation(e: "Evidence") -> bool:
+def offset_cancellation(e: "Evidence") -> "BoolArray":
     """Detect a difference of numbers so large that their rounding is all that is left of it."""
-    if e.verdict not in {"off", "collapsed", "negative"}:
-        return False
     sums = {step.name for step in e.steps_named(Operation.ADD)}
-    for step in e.steps_named(Operation.SUBTRACT):
-        if not sums.intersection(step.inputs) or step.row(e.row).size != 1:
-            continue
-        size = float(np.minimum(*(np.abs(step.operand(number, e.row)) for number in (0, 1)))[0])
-        left = max(abs(float(step.row(e.row)[0])), abs(float(e.exact)) / (e.weight or 1))
-        if math.isfinite(size) and size > CANCELLED * left:
-            return True
-    return False
+    true = (np.abs(e.exact.near) / np.where(e.weights == 0, 1, e.weights))[:, None]
+
+    def cancels(step: "Step") -> "BoolArray":
+        size = np.minimum(*(np.abs(e.operand(step, number)) for number in (0, 1)))
+        left = np.abs(e.result(step))
+        return np.isfinite(size) & (size > CANCELLED * np.where(true > left, true, left))
+
+    steps = (step for step in e.steps_named(Operation.SUBTRACT) if step.result.shape[1] == 1)
+    return e.any_of(cancels(step) for step in steps if sums.intersection(step.inputs))
 
 
 def _low_precision_reduction(r: "Reduction") -> bool:
@@ -80,22 +82,20 @@ def _low_precision_reduction(r: "Reduction") -> bool:
     case="ordered-sum",
     detect_in_reduction=_low_precision_reduction,
 )
-def low_precision_sum(e: "Evidence") -> bool:
+def low_precision_sum(e: "Evidence") -> "BoolArray":
     """Detect a sum more than 4 ulps away from the exact sum of its terms, or not finite where that is.
 
     Terms of both signs may have a small sum by cancellation: the error counts at the size of the terms.
     """
+    found = np.zeros(len(e.rows), bool)
     for step in e.steps_named(Operation.SUM):
-        terms, total = step.operand(0, e.row), float(step.row(e.row)[0])
-        if terms.size == 1 or not np.isfinite(terms).all() or _is_near(total, terms, step.result.dtype):
-            continue
-        exact = exact_sum(terms.tolist())
-        if total == exact:
-            continue
-        size = exact_sum(np.abs(terms).tolist())
-        if not math.isfinite(total) or _is_off(Fraction(total) - exact, size, str(step.result.dtype)):
-            return True
-    return False
+        terms, totals, dtype = e.operand(step, 0), e.result(step)[:, 0], str(step.result.dtype)
+        if terms.shape[1] > 1:
+            is_finite = np.asarray(np.isfinite(terms).all(axis=1, keepdims=True))
+            is_near = _is_near(totals, np.where(is_finite, terms, 0), dtype)
+            for place in (is_finite[:, 0] & ~is_near & ~found).nonzero()[0]:
+                found[place] = _is_sum_off(float(totals[place]), terms[place], dtype)
+    return found
 
 
 @finding(
@@ -105,16 +105,14 @@ def low_precision_sum(e: "Evidence") -> bool:
     remedy="Compute the loss from the logit: max(x, 0) - x·y + log1p(exp(-|x|)).",
     source="https://github.com/pytorch/pytorch/issues/39435",
     case="clamp-leaps",
+    among=lambda e: e.is_wrong & np.isfinite(e.logits).all(axis=1) & e.batch.binary,
 )
-def sigmoid_rounding(e: "Evidence") -> bool:
+def sigmoid_rounding(e: "Evidence") -> "BoolArray":
     """Detect a sigmoid, or 1 less a sigmoid, that is rounded so near to 1 that the rest of it is lost."""
-    if not e.batch.binary or e.verdict not in WRONG_VERDICTS or not np.isfinite(e.logits).all():
-        return False
-    x = float(e.logits[0])
-    return any(
-        _loses_complement(step, e.row, x if step.operation is Operation.RECIPROCAL else -x)
-        for step in e.steps_named(Operation.RECIPROCAL, Operation.ONE_MINUS)
-        if step.inputs[0] != "labels"
+    steps = [step for step in e.steps_named(*_SIGNS) if step.inputs[0] != "labels"]
+    pairs = zip(e.rows.tolist(), e.logits[:, 0].tolist(), strict=True)
+    return np.array(
+        [any(_loses_complement(step, row, _SIGNS[step.operation] * x) for step in steps) for row, x in pairs]
     )
 
 
@@ -126,16 +124,23 @@ def _is_off(error: Fraction, size: Fraction, dtype: str) -> bool:
     return size > 0 and abs(error) > ACCURATE * ulp(size, FORMATS[dtype])
 
 
-def _is_near(total: float, terms: "FloatArray", dtype: object) -> bool:
-    """Whether a sum is surely within 4 ulps of the size of its terms, as nearly all are.
+@np.errstate(all="ignore")
+def _is_near(totals: "FloatArray", terms: "FloatArray", dtype: str) -> "BoolArray":
+    """Which sums are surely within 4 ulps of the size of their terms, as nearly all are.
 
-    An ulp is at least eps / 2 of the size: half of the four are left for the rounding of float64.
+    An ulp is at least eps / 2 of the size: a fifth of the four is left for what is rounded.
     """
-    try:
-        exact, size = math.fsum(terms.tolist()), math.fsum(np.abs(terms).tolist())
-    except OverflowError:
-        return False
-    return abs(total - exact) <= ACCURATE / 4 * FORMATS[str(dtype)].eps * size
+    exact = float_sums(terms) if dtype == "float64" else terms.sum(axis=1)
+    return np.asarray(
+        np.abs(totals - exact) <= 0.4 * ACCURATE * FORMATS[dtype].eps * np.abs(terms).sum(axis=1)
+    )
+
+
+def _is_sum_off(total: float, terms: "FloatArray", dtype: str) -> bool:
+    """Whether a sum is more than 4 ulps of the size of its terms away from the exact one."""
+    if not math.isfinite(total):
+        return True
+    return _is_off(Fraction(total) - exact_sum(terms.tolist()), exact_sum(np.abs(terms).tolist()), dtype)
 
 
 def _swallows(step: "Step", exp: "Step", row: int) -> bool:
