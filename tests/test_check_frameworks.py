@@ -3,14 +3,20 @@
 Marked ``frameworks``: .ci/run installs them into an environment of their own and runs these there.
 """
 
+import numpy as np
 import pytest
 from conftest import Xent
 from losses import right
 
+from xentcli.check.probes import Probe
 from xentcli.check.run import Options, check, deadline
+from xentcli.check.trial import open_subject
+from xentcli.errors import XentError
 from xentcli.frameworks import LIBRARIES
 from xentcli.frameworks.conventions import CONVENTIONS, find_convention
+from xentcli.frameworks.function import LossFunction, load
 from xentcli.frameworks.subject import InSubprocess
+from xentcli.process import Process
 from xentcli.testing import checks
 
 pytestmark = pytest.mark.frameworks
@@ -19,6 +25,7 @@ OPTAX = "optax:softmax_cross_entropy_with_integer_labels"
 TORCH = "torch.nn.functional:cross_entropy"
 TENSORFLOW = "tensorflow.nn:softmax_cross_entropy_with_logits"
 OURS = "tests/losses/torched.py"
+JAXED = "tests/losses/jaxed.py"
 
 
 def findings(target: str, convention: str | None = None, *only: str) -> dict[str, set[str]]:
@@ -125,6 +132,42 @@ def test_a_library_without_subnormal_numbers_is_not_asked_for_them() -> None:
     names = findings("tests/losses/jaxed.py:log1p", "optax", "no-collapse", "infinities", "properties")
 
     assert not any(names.values())
+
+
+@pytest.mark.parametrize("function", ["log1p", "refuses", "refuses_untraced", "prints", "remembers"])
+def test_what_compiling_would_hide_is_called_in_a_process_without(
+    monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    stops, stop = [], Process.stop
+
+    def counted(process: Process) -> None:
+        stops.append(process)
+        stop(process)
+
+    monkeypatch.setattr(Process, "stop", counted)
+
+    names = findings(f"{JAXED}:{function}", "optax", "blog", "invalid-labels", "contract")
+
+    assert {name for name in names if names[name]} == ({"quiet"} if function == "prints" else set())
+    assert len(stops) == (1 if function == "log1p" else 2)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_compiled_loss_rounds_as_often_as_one_that_is_not(dtype: str) -> None:
+    pytest.importorskip("optax", reason="is not installed; .ci/run tests with it")
+    loss = LossFunction.build(load(f"{JAXED}:unshifted"), None, find_convention("optax", ""))
+    logits = np.array([[-3.7], [5.3], [0.1], [7.9]])  # of one class the loss should be 0
+
+    request = Probe.build(loss.convention, logits, [0] * 4, dtype).request()
+    eager, compiled = loss.respond(request), loss.respond({**request, "compiled": True})
+
+    assert compiled["losses"] == eager["losses"] != [0.0] * 4
+
+
+def test_a_loss_that_returns_no_array_is_not_made_to_return_one() -> None:
+    pytest.importorskip("optax", reason="is not installed; .ci/run tests with it")
+    with pytest.raises(XentError, match=r"returned float; expected a jax\.Array"):
+        open_subject(f"{JAXED}:constant", None, find_convention("optax", ""), deadline(300), is_chosen=True)
 
 
 @pytest.mark.parametrize("function", ["detached", "by_numpy"])

@@ -62,7 +62,8 @@ class Probe:
 
     def request(self) -> "Fields":
         """Return the request for its losses."""
-        return request(self.batch, self.dtype, self.reduction, self.convention)
+        fields = request(self.batch, self.dtype, self.reduction, self.convention)
+        return {**fields, "may_be_refused": self.may_be_refused}
 
     @cached_property
     def truth(self) -> Exact:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xentcli.model import Case
     from xentcli.process import Fields
 
-BUDGET = 120.0  # seconds; JAX, which compiles every shape of array, computes for 50
+BUDGET = 120.0  # seconds; JAX, which compiles every shape of array, computes for 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class _Run:
         errors: list[Decimal] = []
         with suppress(TimeoutError):
             for one in spec.probes:
-                called.append((one, self._call(one, spec.name)))
+                called.append((one, self._call(one, spec.name, compared=spec.rule is not None)))
                 found, error = judge_response(*called[-1], self._options.max_ulps)
                 findings += [each for each in found if spec.kinds is None or each.name in spec.kinds]
                 errors += [] if error is None or spec.kinds is not None else [error]
@@ -211,11 +211,14 @@ class _Run:
         self.counterexamples[f"{name.replace(' ', '-')}-{one.dtype}"] = text
         return finding
 
-    def _call(self, one: "Probe", name: str) -> "Fields":
-        """Call the loss, and note what breaks the contract; raises TimeoutError after the deadline."""
+    def _call(self, one: "Probe", name: str, *, compared: bool = False) -> "Fields":
+        """Call the loss, and note what breaks the contract; raises TimeoutError after the deadline.
+
+        ``compared``: its losses are with those of other calls, to the last digit.
+        """
         if time.monotonic() > self._deadline:
             raise TimeoutError
-        response = self._subject.respond(one.request())
+        response = self._subject.respond({**one.request(), "compared": compared})
         if response.get("ended") and time.monotonic() > self._deadline:  # the deadline ended it
             raise TimeoutError
         self._broken += [(item, how, name) for item, how in _broken_items(one, response)]

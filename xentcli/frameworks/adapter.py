@@ -15,8 +15,9 @@ class Adapter(Protocol):
 
     ``REDUCE`` has the functions for ``mean`` and ``sum``, which compute in the dtype of the losses.
     ``session()`` returns the context that its functions are called in. ``gradient(loss, x)`` returns
-    d Σ losses / d x by autodiff as a NumPy array, None where the losses do not depend on x; it is None where
-    the library has no autodiff.
+    d Σ losses / d x by autodiff, None where the losses do not depend on x; it is None where the library has
+    no autodiff. ``compiled(function)`` returns a function that is compiled as a whole, of the same losses, if
+    the library ``can_compile`` a loss; it is None where compiling is not what takes the time.
     """
 
     ARRAY: Any
@@ -24,6 +25,8 @@ class Adapter(Protocol):
     REDUCE: Mapping[str, Callable[[Any], Any]]
     session: Callable[[], AbstractContextManager[Any]]
     gradient: Any
+    compiled: Any
+    can_compile: Callable[[Callable[..., Any]], bool]
 
     def array(self, values: Any, dtype: str) -> Any:
         """Make an array of the dtype of a NumPy one that holds its numbers."""

@@ -92,6 +92,8 @@ class LossFunction:
     """A loss, perhaps with a function for its gradient, and how it is called.
 
     ``parameters`` are those of the loss by our names: which of NAMES it supports, and ``reduction``.
+    ``compiled`` are the loss and its autodiff, each compiled as a whole, for batches that it has no reason to
+    refuse.
     """
 
     loss: Function
@@ -99,6 +101,7 @@ class LossFunction:
     convention: Convention
     adapter: "Adapter"
     parameters: tuple[str, ...]
+    compiled: tuple[Function, Function] | None = None
 
     @classmethod
     def build(cls, loss: Function, gradient: Function | None, convention: Convention) -> "LossFunction":
@@ -113,13 +116,28 @@ class LossFunction:
             flushes = not library.to_numpy(library.array(np.array([_SUBNORMAL]), "float32"))[0].all()
         reduction = "none" if "reduction" in parameters else convention.reduction
         completed = replace(convention, reduction=reduction, flushes=flushes)
-        return cls(loss, gradient, completed, library, parameters)
+        function = cls(loss, gradient, completed, library, parameters)
+        if library.compiled is None or not library.can_compile(loss):
+            return function
+        return replace(function, compiled=(library.compiled(loss), library.compiled(function.differentiate)))
 
     @property
     def has_gradient(self) -> bool:
         """Whether there is a gradient with respect to logits."""
         differentiable = self.gradient is not None or self.adapter.gradient is not None
         return differentiable and not self.convention.probabilities
+
+    def in_order(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Order logits and labels as the loss expects them."""
+        return (y, x) if self.convention.labels_first else (x, y)
+
+    def differentiate(self, x: Any, y: Any, upstream: Any, **keywords: Any) -> Any:
+        """Return the gradient by autodiff of the losses, each multiplied by what comes back to it."""
+
+        def weighted(x: Any) -> Any:
+            return self.loss(*self.in_order(x, y), **keywords) * upstream
+
+        return self.adapter.gradient(weighted, x)
 
     def respond(self, request: Fields) -> Fields:
         """Call the loss with a batch; what it returns, raises, prints and writes into is the response.
@@ -185,6 +203,11 @@ class _Call:
     def __init__(self, function: LossFunction, request: Fields) -> None:
         self._function, self._convention, self._adapter = function, function.convention, function.adapter
         self._request, self._batch = request, arrays(request)
+        self._loss, self._differentiate = function.loss, function.differentiate
+        if function.compiled and request.get("compiled"):
+            compiled, self._differentiate = function.compiled
+            self._loss = self._loss if request.get("compared") else compiled
+        self._shape: tuple[int, ...] = ()  # of what the loss returns for the batch
         self.wrote: set[str] = set()
 
     def losses(self) -> Fields:
@@ -192,9 +215,10 @@ class _Call:
 
         The losses of a function that only reduces are those of batches of one example.
         """
-        function, reduction = self._function.loss, self._request["reduction"]
+        function, reduction = self._loss, self._request["reduction"]
         returned = self._returned(function, self._batch)
         (losses, dtype), loss = self._numbers(returned), None
+        self._shape = losses.shape
         if self._convention.reduction != "none":
             rows = [self._numbers(self._returned(function, row))[0].ravel() for row in self._rows()]
             losses, loss = np.concatenate([np.zeros(0), *rows]), losses
@@ -231,30 +255,22 @@ class _Call:
                 raise _Unusable(f"has shape {values.shape}; expected {batch[0].shape}")
             return values, dtype
         x, y = self._arguments(batch)
-        loss, dtype = self._function.loss, self._request["dtype"]
-        keywords = self._keywords(loss, "none")
-        upstream, applied = upstream_of(len(batch[0])), cast("FloatArray", np.ones(1))
-
-        def weighted(x: Any) -> Any:
-            nonlocal applied
-            losses = loss(*self._in_order(x, y), **keywords)
-            shape = tuple(losses.shape)
-            if len(upstream) and shape in {(), (len(upstream),)}:  # another shape is reported as such
-                applied = upstream if shape else upstream[:1]
-                return losses * self._adapter.array(applied.reshape(shape), dtype)
-            return losses
-
-        slope = self._adapter.gradient(weighted, x)
+        upstream, dtype = upstream_of(len(batch[0])), self._request["dtype"]
+        if self._shape != upstream.shape:  # one number; another shape is reported as such
+            upstream = np.array(1.0 if self._shape else upstream[0])
+        keywords = self._keywords(self._loss, "none")
+        slope = self._differentiate(x, y, self._adapter.array(upstream, dtype), **keywords)
         if slope is None:
             return None, dtype
-        return slope / applied.reshape(-1, *[1] * (slope.ndim - 1)), dtype
+        slope = self._adapter.to_numpy(slope)[0]
+        return slope / upstream.reshape(-1, *[1] * (slope.ndim - 1)), dtype
 
     def _returned(self, function: Function, batch: Rows, reduction: str = "none") -> Any:
         """Call a function, and note which of its arguments it wrote into."""
         arguments = self._arguments(batch)
         before = [self._adapter.to_numpy(array)[0].copy() for array in arguments]
         try:
-            return function(*self._in_order(*arguments), **self._keywords(function, reduction))
+            return function(*self._function.in_order(*arguments), **self._keywords(function, reduction))
         finally:
             for name, was, now in zip(("logits", "labels"), before, arguments, strict=True):
                 if not np.array_equal(was, self._adapter.to_numpy(now)[0], equal_nan=True):
@@ -272,9 +288,6 @@ class _Call:
             return self._adapter.to_numpy(returned)
         except TypeError as error:
             raise _Unusable(str(error)) from error
-
-    def _in_order(self, x: Any, y: Any) -> tuple[Any, Any]:
-        return (y, x) if self._convention.labels_first else (x, y)
 
     def _arguments(self, batch: Rows) -> tuple[Any, Any]:
         """Make new arrays: a function may have written into the last ones."""

@@ -11,7 +11,7 @@ ARRAY = (np.ndarray, np.generic, float)  # a float is a loss reduced, such as sc
 ARRAY_NAME = "a NumPy array"
 REDUCE = {"mean": np.mean, "sum": np.sum}
 session = partial(np.errstate, all="ignore")  # nan and infinity are results here
-gradient = None
+gradient = compiled = None
 
 
 def array(values: Any, dtype: str) -> Any:

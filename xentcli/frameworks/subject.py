@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from xentcli.errors import XentError
 from xentcli.frameworks.conventions import Convention
-from xentcli.frameworks.function import LossFunction
+from xentcli.frameworks.function import LossFunction, failure
 from xentcli.frameworks.request import WORKER, address
 from xentcli.process import Fields, Process
 
@@ -30,13 +30,28 @@ class InSubprocess:
         except BaseException:  # interrupted while the loss is imported
             self.stop()
             raise
+        self._compiles = bool(described.get("compiles"))
         self.parameters, self.has_gradient = tuple(described["parameters"]), bool(described["has_gradient"])
         self.is_class, self.libraries = bool(described.get("is_class")), described.get("libraries", ())
         self.has_apply = bool(described.get("has_apply"))
         self.convention = replace(convention, reduction=described["reduction"], flushes=described["flushes"])
 
     def respond(self, request: Fields) -> Fields:
-        """Send the request to the process."""
+        """Send the request to the process.
+
+        A loss that its library can compile is called compiled, unless it may refuse the batch: it may look
+        for such numbers only where it sees numbers. If it then fails or prints, it is called as it is
+        from then on, in a process where nothing was compiled.
+        """
+        compiled = self._compiles and not request.get("may_be_refused", True)
+        response = self._respond({**request, "compiled": compiled})
+        if self._compiles and (failure(response) or response["printed"]):
+            self._compiles = False
+            self.stop()
+            response = self._respond(request)
+        return response
+
+    def _respond(self, request: Fields) -> Fields:
         if not self._process.is_running:
             self._start()
         return self._process.request({**self._address, **request}, self._seconds(_TO_RESPOND))

@@ -9,6 +9,7 @@ from xentcli.frameworks.adapter import Loss
 
 ARRAY, ARRAY_NAME = (tf.Tensor, tf.Variable), "a tensor of TensorFlow"
 session = nullcontext
+compiled = None
 REDUCE = {"mean": tf.reduce_mean, "sum": tf.reduce_sum}
 
 
@@ -28,4 +29,4 @@ def gradient(loss: Loss, x: Any) -> Any:
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(loss(x))
     slope = tape.gradient(total, x)
-    return None if slope is None else to_numpy(tf.convert_to_tensor(slope))[0]
+    return None if slope is None else tf.convert_to_tensor(slope)

@@ -29,6 +29,7 @@ def handle(request: Fields) -> Fields:
         "has_gradient": function.has_gradient,
         "reduction": function.convention.reduction,
         "flushes": function.convention.flushes,
+        "compiles": function.compiled is not None,
         "is_class": isinstance(function.loss, type),
         "has_apply": hasattr(function.loss, "apply"),
         "libraries": [name for name in ARRAYS if name in sys.modules],
