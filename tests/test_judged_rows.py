@@ -12,7 +12,7 @@ import pytest
 
 from xentcli.formats import EXTREME, FORMATS, Decimals, float_sums, nearest, ulps
 from xentcli.judge.exact import compute_exact
-from xentcli.judge.verdicts import judge_losses, judge_outcome
+from xentcli.judge.verdicts import judge_losses, judge_outcomes
 from xentcli.load.build import build_batch
 from xentcli.methods.table import METHODS
 from xentcli.model import About, Batch, Case, Exact, Numerics, Outcome
@@ -63,9 +63,9 @@ def test_a_batch_is_judged_as_its_rows_one_by_one(
     case = Case("", "", About(""), Numerics(dtype, "numpy"), "none", given, (), ())
     exact = compute_exact(given, dtype, "none")
     for outcome in (moved(rng, each) for each in run(case, METHODS) if each.failure is None):
-        whole = judge_outcome(case, outcome, exact)
+        (whole,) = judge_outcomes(case, [outcome], exact)
         each = [
-            judge_outcome(case, outcome, Exact((row,), (loss,), (gradient,), None))
+            judge_outcomes(case, [outcome], Exact((row,), (loss,), (gradient,), None))[0]
             for row, loss, gradient in zip(exact.rows, exact.losses, exact.gradients, strict=True)
         ]
         rows = [judgement for judgement in each if judgement is not None]
@@ -106,7 +106,7 @@ def test_numbers_are_rounded_and_compared_at_once_as_one_by_one(dtype: str) -> N
     for steps in (0, 1, 3, 4, 5, 7):
         losses = np.minimum(rounded, form.largest / 2) * (1 + steps * form.eps)
         errors = true.ulps(losses, form)
-        words = judge_losses(losses, true, dtype, np.zeros(len(losses), bool))
+        words = judge_losses(losses, true, dtype)
         for loss, z, error, word in zip(losses.tolist(), numbers, errors.tolist(), words, strict=True):
             exact = ulps(loss, z, form)
             if exact is not None and not np.isnan(error):

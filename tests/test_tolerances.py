@@ -12,9 +12,9 @@ import pytest
 from xentcli import load, run
 from xentcli.formats import Decimals
 from xentcli.judge import Result
-from xentcli.judge.evidence import Evidence, Reduction
+from xentcli.judge.evidence import Evidence, Examples, Reduction
 from xentcli.judge.findings import FINDINGS
-from xentcli.judge.verdicts import judge_gradient, judge_outcome, verdict
+from xentcli.judge.verdicts import judge_gradient, judge_outcomes, verdict
 from xentcli.load.build import build_batch
 from xentcli.load.sources import Source
 from xentcli.methods.table import select
@@ -55,9 +55,8 @@ def step(
 def evidence(*steps: Step, loss: float, true: str, word: str, batch: Any = None) -> Evidence:
     given = build_batch([[0.0, 0.0]], [0], "float32") if batch is None else batch
     truth, no_gradient = Decimals.of((Decimal(true),)), np.array([""])
-    return Evidence(
-        given, np.array([0]), steps, "float32", np.array([loss]), truth, np.array([word]), no_gradient
-    )
+    example = Examples(given, np.array([0]), truth)
+    return Evidence(example, steps, "float32", np.array([loss]), np.array([word]), no_gradient)
 
 
 # Verdicts
@@ -107,7 +106,7 @@ def test_the_verdict_of_a_batch_is_the_worst_of_its_examples(worse: str, better:
     losses, truths = zip(*(LADDER[word] for word in words), strict=True)
     exact = Exact((0, 1), tuple(map(Decimal, truths)), (), None)
 
-    judgement = judge_outcome(case, Outcome("m", "float32", losses, None, None, (clips,)), exact)
+    (judgement,) = judge_outcomes(case, [Outcome("m", "float32", losses, None, None, (clips,))], exact)
 
     assert judgement is not None
     assert judgement.verdicts == words
@@ -120,7 +119,7 @@ def test_the_ulps_of_a_batch_are_those_of_its_worst_example_and_none_beside_a_na
     exact = Exact((0, 1), (Decimal(1), Decimal(1)), (), None)
 
     def ulps_of(*losses: float) -> Decimal | None:
-        judgement = judge_outcome(case, Outcome("m", "float32", losses, None, None, ()), exact)
+        (judgement,) = judge_outcomes(case, [Outcome("m", "float32", losses, None, None, ())], exact)
         assert judgement is not None
         return judgement.ulps
 

@@ -7,9 +7,10 @@ Definitions: ulp(z) = 2^(max(floor(log2 |z|), emin) - (p - 1)) from the exact z,
 import decimal
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -66,6 +67,12 @@ FORMATS: Final = {
         Format("float64", 53, -1022, 1023),
     )
 }
+
+
+@cache
+def format_of(dtype: "np.dtype[Any]") -> Format:
+    """Return the format of NumPy's dtype, whose name takes microseconds."""
+    return FORMATS[dtype.name]
 
 
 def dtype(name: str) -> "np.dtype[Any]":
@@ -127,7 +134,7 @@ def read_only(array: Any) -> Any:  # noqa: ANN401 - an array of any type, the sa
 
 def flush(x: "FloatArray") -> "FloatArray":
     """Return x with 0, of its sign, for every subnormal number."""
-    subnormal = np.abs(x) < x.dtype.type(FORMATS[str(x.dtype)].smallest_normal)
+    subnormal = np.abs(x) < x.dtype.type(format_of(x.dtype).smallest_normal)
     return np.where(subnormal, np.copysign(x.dtype.type(0), x), x)
 
 
@@ -137,7 +144,9 @@ def nearest(z: Decimal | Fraction, form: Format) -> float:
     nan and infinities stay what they are.
     """
     near = _float64(z)
-    return round_float(near, form, 0 if math.isnan(near) else (z > near) - (z < near))
+    if form.name == "float64" or math.isnan(near):
+        return near
+    return round_float(near, form, (z > near) - (z < near))
 
 
 def agreed(low: float, high: float, form: Format) -> float | None:
@@ -179,9 +188,9 @@ def exact_sum(values: Iterable[float]) -> Fraction:
 def float_sums(rows: "FloatArray") -> "FloatArray":
     """Return the sum of each row of finite numbers (n, C), rounded once to float64."""
     try:
-        return np.array([math.fsum(row.tolist()) for row in rows], np.float64)
+        return np.array(list(map(math.fsum, rows.tolist())), np.float64)
     except OverflowError:
-        return np.array([_float64(exact_sum(row.tolist())) for row in rows], np.float64)
+        return np.array([_float64(exact_sum(row)) for row in rows.tolist()], np.float64)
 
 
 def ulps(y: float, z: Decimal, form: Format) -> Decimal | None:
@@ -196,7 +205,7 @@ def ulps(y: float, z: Decimal, form: Format) -> Decimal | None:
     return EXTREME.plus(units)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Decimals:
     """Decimals as arrays (n,): ``near``, the float64 next to each, and ``side``, the sign of what is left.
 
@@ -206,6 +215,7 @@ class Decimals:
     numbers: "NDArray[Any]"
     near: "FloatArray"
     side: "FloatArray"
+    _nearest: "dict[Format, FloatArray]" = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, numbers: tuple[Decimal, ...]) -> "Decimals":
@@ -214,12 +224,17 @@ class Decimals:
         side = [float(z.compare(Decimal(x))) for z, x in zip(numbers, near, strict=True)]
         return cls(np.array(numbers, object), np.array(near, np.float64), np.array(side, np.float64))
 
-    @property
+    @cached_property
+    def is_nan(self) -> "BoolArray":
+        """Which are nan."""
+        return np.isnan(self.near)
+
+    @cached_property
     def is_beyond_float64(self) -> "BoolArray":
         """Which are finite, and too large for float64."""
         return np.isinf(self.near) & (self.side != 0)
 
-    @property
+    @cached_property
     def is_finite(self) -> "BoolArray":
         """Which are finite."""
         return np.isfinite(self.near) | self.is_beyond_float64
@@ -230,7 +245,9 @@ class Decimals:
 
     def nearest(self, form: Format) -> "FloatArray":
         """Round each as ``nearest`` does."""
-        return self.near.copy() if form.name == "float64" else rounded(self.near, form, self.side)
+        if form not in self._nearest:
+            self._nearest[form] = rounded(self.near, form, self.side)
+        return self._nearest[form]
 
     def ulps(self, y: "FloatArray", form: Format) -> "FloatArray":
         """Return the error of each y, in ulps, off by half an ulp of float64 and 2^-52 of itself at most.

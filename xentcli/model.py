@@ -266,7 +266,7 @@ class Step:
     inputs: tuple[str | None, ...]
     result: "FloatArray"
 
-    def operand(self, number: int, row: "int | IntArray") -> "FloatArray":
+    def operand(self, number: int, row: "int | slice | IntArray") -> "FloatArray":
         """Return an operand's row, or rows, as float64, as wide as the result's (a sum's own for a sum)."""
         values = np.asarray(self.operands[number])
         return np.asarray(values if values.ndim == 0 else values[row], np.float64)
@@ -342,8 +342,8 @@ class Exact:
 
     @cached_property
     def numbers(self) -> Decimals:
-        """The losses as arrays."""
-        return Decimals.of(self.losses)
+        """The losses as arrays, and after them the loss: nan where there is none."""
+        return Decimals.of((*self.losses, Decimal("nan") if self.loss is None else self.loss))
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class Evaluation(Shown, Result):
     @property
     def true_losses(self) -> "FloatArray":
         """The exact losses of the examples evaluated, each rounded once to the dtype of the losses."""
-        return self.exact.numbers.nearest(self._format)
+        return self.exact.numbers.nearest(self._format)[:-1].copy()
 
     def __getitem__(self, method: str) -> MethodResult:
         """Return the result of a method; raises XentError for one that did not run."""

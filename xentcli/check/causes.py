@@ -26,7 +26,7 @@ from xentcli.check.report import (
 )
 from xentcli.check.symptoms import INVALID_LABEL, LABEL_ENTRY, MISTAKES, Symptom, symptom_of
 from xentcli.formats import FORMATS, Decimals
-from xentcli.judge.evidence import Evidence, Reduction
+from xentcli.judge.evidence import Evidence, Examples, Reduction
 from xentcli.judge.findings import FINDINGS, detect, detect_in_reduction, main_cause
 from xentcli.judge.findings.finding import ACCURATE, WRONG, Finding
 from xentcli.judge.findings.inputs import ignored_row_leaks
@@ -227,8 +227,9 @@ def _finding_in(finding: CheckFinding, place: Place, model: Model | None) -> Fin
     if model is not None:
         case, ran = outcome(probe, model)
         batch, steps = case.batch, ran.steps
-    judged = np.array([loss]), Decimals.of((true,)), np.array([word]), np.array([state or ""])
-    evidence = Evidence(batch, np.array([row]), steps, probe.dtype, *judged)
+    example = Examples(batch, np.array([row]), Decimals.of((true,)))
+    judged = np.array([loss]), np.array([word]), np.array([state or ""])
+    evidence = Evidence(example, steps, probe.dtype, *judged)
     if word == "off" and batch.logits.shape[1] >= 2 ** FORMATS[probe.dtype].precision:
         return low_precision_sum  # where 1 is added to as much, a sum in order stays where it is
     return _main(detect(evidence)[0], "capped" if clip_active.detect(evidence).any() else word)

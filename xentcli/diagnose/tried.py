@@ -9,7 +9,7 @@ import numpy as np
 
 from xentcli.diagnose.evaluated import is_wrong
 from xentcli.judge.findings import main_cause
-from xentcli.judge.verdicts import judge_outcome
+from xentcli.judge.verdicts import judge_outcomes
 from xentcli.load.build import build_batch
 from xentcli.methods.table import METHODS
 from xentcli.model import About, Case, Exact, Numerics
@@ -58,8 +58,8 @@ def try_methods(  # noqa: PLR0913 - a row, its truth, and two options of a case
         if method.most_tiles is None or batch.logits.shape[1] <= _MOST_TILES * batch.tile
     ]
     tried = []
-    for outcome in run(case, methods):
-        judgement = judge_outcome(case, outcome, exact)
+    outcomes = run(case, methods)
+    for outcome, judgement in zip(outcomes, judge_outcomes(case, outcomes, exact), strict=True):
         if judgement is not None:
             cause, value = main_cause(judgement), outcome.losses[0]
             state = _state(value, float(true), dtype)

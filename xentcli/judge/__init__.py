@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from xentcli.judge.exact import compute_exact
 from xentcli.judge.expectations import compare
-from xentcli.judge.verdicts import judge_outcome
+from xentcli.judge.verdicts import judge_outcomes
 from xentcli.model import Case, Comparison, Exact, Judgement, Observation, Outcome
 
 
@@ -40,5 +40,5 @@ class Result:
 def judge(case: Case, outcomes: tuple[Outcome, ...], observations: tuple[Observation, ...]) -> Result:
     """Judge the outcomes of a case by the truth and by its expectations."""
     truth = compute_exact(case.batch, case.numerics.loss_dtype, case.reduction)
-    judgements = tuple(judge_outcome(case, outcome, truth) for outcome in outcomes)
+    judgements = judge_outcomes(case, outcomes, truth)
     return Result(case, outcomes, truth, judgements, compare(case, outcomes, observations))

@@ -74,10 +74,10 @@ def add(a: Pair, b: Pair) -> Pair:
     return _fast(s, e + (a.low + b.low))
 
 
-def multiply(a: Pair, b: Pair) -> Pair:
-    """Return a b, off by less than 7 u² of it."""
+def multiply(a: Pair, b: Pair, halves: "tuple[FloatArray, FloatArray] | None" = None) -> Pair:
+    """Return a b, off by less than 7 u² of it; ``halves`` are those of b, where they are known."""
     product = a.high * b.high
-    (a1, a2), (b1, b2) = _halves(a.high), _halves(b.high)
+    (a1, a2), (b1, b2) = _halves(a.high), halves or _halves(b.high)
     error = ((a1 * b1 - product) + a1 * b2 + a2 * b1) + a2 * b2
     return _fast(product, error + (a.high * b.low + a.low * b.high))
 
@@ -106,8 +106,8 @@ def total(a: Pair) -> Pair:
         half = high.shape[1] // 2
         s, e = two_sum(high[:, :half], high[:, half : 2 * half])
         sums = low[:, :half] + low[:, half : 2 * half] + e
-        odd = slice(2 * half, None)
-        high, low = np.hstack([s, high[:, odd]]), np.hstack([sums, low[:, odd]])
+        parts = [s, high[:, 2 * half :]], [sums, low[:, 2 * half :]]
+        high, low = (np.concatenate(each, axis=1) for each in parts)
     return _fast(high[:, 0], low[:, 0])
 
 
@@ -141,13 +141,13 @@ def _exp(high: "FloatArray", low: "FloatArray") -> "tuple[Pair, FloatArray]":
     plain = np.full(len(k), _FACTORIALS[_TERMS].high)
     for n in range(_TERMS - 1, _PLAIN_TERMS - 1, -1):
         plain = plain * r.high + _FACTORIALS[n].high
-    q = Pair(plain, np.zeros(len(k)))
+    q, halves = Pair(plain, np.zeros(len(k))), _halves(r.high)
     for n in range(_PLAIN_TERMS - 1, 0, -1):
-        q = add(multiply(q, r), _FACTORIALS[n])
+        q = add(multiply(q, r, halves), _FACTORIALS[n])
     steps = k.astype(np.int64)
     place = steps & (_STEPS - 1)
     table = Pair(_TABLE.high[place], _TABLE.low[place])
-    return add(table, multiply(table, multiply(q, r))), (steps >> 6).astype(np.int32)
+    return add(table, multiply(table, multiply(q, r, halves))), (steps >> 6).astype(np.int32)
 
 
 def _fast(a: "FloatArray", b: "FloatArray") -> Pair:

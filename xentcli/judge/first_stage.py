@@ -182,5 +182,5 @@ def _rounded(value: Pair, error: "FloatArray", form: Format) -> "tuple[FloatArra
         ends = (high + (low + 2 * error) == high) & (high + (low - 2 * error) == high)
         return high + 0.0, ends & ((np.abs(high) >= _TINY) | ((high == 0) & (error == 0)))
     width = 2.0**-52 * np.abs(high) + 2 * error + np.where(high == 0, 0.0, _TINY)
-    below, above = rounded(high - width, form), rounded(high + width, form)
+    below, above = rounded(np.array([high - width, high + width]), form)
     return above + 0.0, below == above

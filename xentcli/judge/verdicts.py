@@ -1,7 +1,6 @@
 """Outcome × exact → Judgement: errors in ulps, verdicts, the state of the gradient, findings."""
 
 import math
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
@@ -10,13 +9,15 @@ import numpy as np
 
 from xentcli.formats import FORMATS, Decimals, float_sums, ulps
 from xentcli.judge import findings
-from xentcli.judge.evidence import Evidence, Reduction
+from xentcli.judge.evidence import Evidence, Examples, Reduction
 from xentcli.judge.findings.finding import ACCURATE, WRONG
 from xentcli.judge.findings.ranges import clip_active
 from xentcli.judge.findings.rounding import low_precision_sum
 from xentcli.model import Case, Exact, GradientJudgement, Judgement, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from xentcli.formats import BoolArray, FloatArray, Format
@@ -26,34 +27,38 @@ VERDICTS: Final = ("nan", "negative", "overflow", "collapsed", "capped", "off", 
 STATES: Final = ("nan", "wrong", "dead", "undefined", "alive", "zero")
 
 
-def judge_outcome(case: Case, outcome: Outcome, exact: Exact) -> Judgement | None:
-    """Judge one outcome by the truth: each example evaluated, then the loss; None where it has no numbers."""
-    if outcome.failure is not None:
-        return None
+def judge_outcomes(case: Case, outcomes: "Sequence[Outcome]", exact: Exact) -> tuple[Judgement | None, ...]:
+    """Judge outcomes by the truth: each example evaluated, then the loss; None where one has no numbers."""
+    examples = Examples(case.batch, np.array(exact.rows, np.int64), exact.numbers.at(slice(-1)))
+    return tuple(
+        _judge(case, outcome, exact, examples) if outcome.failure is None else None for outcome in outcomes
+    )
+
+
+def _judge(case: Case, outcome: Outcome, exact: Exact, examples: Examples) -> Judgement:
     dtype = judged_dtype(outcome.dtype, case.numerics.loss_dtype)
     given, binary = outcome.gradient, case.batch.binary
     gradient = None if given is None else judge_gradient(given, exact, binary=binary)
-    rows = np.array(exact.rows, np.int64)
-    losses = np.array(outcome.losses, np.float64)[rows]
-    states = np.array([""] * len(rows) if gradient is None else gradient.states)
-    whole = Evidence(
-        case.batch, rows, outcome.steps, dtype, losses, exact.numbers, np.full(len(rows), ""), states
-    )
-    words: list[str] = []
+    states = np.array([""] * len(exact.rows) if gradient is None else gradient.states)
+    numbers = np.array((*outcome.losses, outcome.loss), np.float64)[[*exact.rows, -1]]
+    judged = judge_losses(numbers, exact.numbers, dtype)
+    losses, verdicts = numbers[:-1], judged[:-1]
     found: list[tuple[str, ...]] = []
-    for evidence in whole.parts():
-        verdicts = judge_losses(evidence.losses, evidence.exact, dtype, clip_active.detect(evidence))
-        words += verdicts.tolist()
-        found += findings.detect(replace(evidence, verdicts=verdicts))
+    for at, part in examples.parts:
+        evidence = Evidence(part, outcome.steps, dtype, losses[at], verdicts[at], states[at])
+        is_capped = (evidence.verdicts == "off") & clip_active.detect(evidence)
+        evidence.verdicts[is_capped] = "capped"  # in ``judged`` too, of which they are a part
+        found += findings.detect(evidence)
+    *words, whole = judged.tolist()
     divisor = case.batch.divisor if case.reduction == "mean" else Fraction(1)
     reduction = Reduction(outcome.losses, outcome.loss, divisor, dtype, exact.loss)
     in_reduction = findings.detect_in_reduction(reduction)
     if outcome.loss is None or exact.loss is None:
         reduced = ["off"] if low_precision_sum.name in in_reduction else []
         word = min({*words, *reduced}, key=VERDICTS.index)
-        error = _largest_error(losses, exact.numbers, FORMATS[dtype])
+        error = _largest_error(losses, examples.exact, FORMATS[dtype])
     else:
-        word = verdict(outcome.loss, exact.loss, dtype, capped="capped" in words)
+        word = "capped" if whole == "off" and "capped" in words else whole
         error = ulps(outcome.loss, exact.loss, FORMATS[dtype])
     return Judgement(error, word, tuple(words), gradient, tuple(found), in_reduction)
 
@@ -68,29 +73,32 @@ def judged_dtype(computed: str, inputs: str) -> str:
 
 def verdict(loss: float, true: Decimal, dtype: str, *, capped: bool) -> str:
     """Say in a word how a loss of a dtype stands to the exact one, as ``judge_losses``."""
-    one = np.array([loss], np.float64), Decimals.of((true,)), dtype, np.array([capped])
-    return str(judge_losses(*one)[0])
+    word = str(judge_losses(np.array([loss], np.float64), Decimals.of((true,)), dtype)[0])
+    return "capped" if capped and word == "off" else word
 
 
-def judge_losses(losses: "FloatArray", true: Decimals, dtype: str, capped: "BoolArray") -> "NDArray[np.str_]":
+def judge_losses(losses: "FloatArray", true: Decimals, dtype: str) -> "NDArray[np.str_]":
     """Say in a word each how losses (n,) of a dtype stand to the exact ones.
 
     ``undefined``: there is no true loss; ``accurate``: at most 4 ulps off; ``overflow`` and ``collapsed``:
-    infinite or 0 where the true loss rounds to neither; ``off`` or, where a clip's bound took part in it
-    (``capped``), ``capped``: everything else.
+    infinite or 0 where the true loss rounds to neither; ``off``: everything else, which is ``capped`` where
+    a clip's bound took part in it.
     """
     form = FORMATS[dtype]
     rounded = true.nearest(form)
     words = {
-        "undefined": np.isnan(true.near),
+        "undefined": true.is_nan,
         "nan": np.isnan(losses),
         "negative": losses < 0,
         "overflow": np.isinf(losses) & ~np.isinf(rounded),
         "collapsed": (losses == 0) & (rounded > 0),
-        "accurate": (losses == rounded) | _is_near(losses, true, form),
-        "capped": capped,
+        "accurate": losses == rounded,
     }
-    return _first_word(words, "off")
+    result = _first_word(words, "off")
+    others = (result == "off").nonzero()[0]
+    if len(others):
+        result[others[_is_near(losses[others], true.at(others), form)]] = "accurate"
+    return result
 
 
 def _first_word(words: "dict[str, BoolArray]", otherwise: str) -> "NDArray[np.str_]":
@@ -102,11 +110,10 @@ def _first_word(words: "dict[str, BoolArray]", otherwise: str) -> "NDArray[np.st
 
 
 def _is_near(losses: "FloatArray", true: Decimals, form: "Format") -> "BoolArray":
-    """Which losses are at most 4 ulps off: by float64, and by decimals where that does not tell."""
+    """Which finite losses are at most 4 ulps off: by float64, and by decimals where that does not tell."""
     errors = true.ulps(losses, form)
     is_near = errors <= ACCURATE
-    is_open = (np.abs(errors - ACCURATE) < 1) | true.is_beyond_float64
-    for place in (is_open & np.isfinite(losses)).nonzero()[0].tolist():
+    for place in ((np.abs(errors - ACCURATE) < 1) | true.is_beyond_float64).nonzero()[0].tolist():
         error = ulps(float(losses[place]), true.numbers[place], form)
         is_near[place] = error is not None and error <= ACCURATE
     return is_near
@@ -125,19 +132,20 @@ def _largest_error(losses: "FloatArray", true: Decimals, form: "Format") -> Deci
 def judge_gradient(gradient: "FloatArray", exact: Exact, *, binary: bool) -> GradientJudgement:
     """Judge the gradients (N, C) of the examples evaluated."""
     values, true = gradient[list(exact.rows)], np.array(exact.gradients)
+    largest = np.abs(true).max(axis=1)
+    is_zero, is_true_zero = ~values.any(axis=1), largest == 0
     with np.errstate(all="ignore"):
-        largest = np.abs(true).max(axis=1)
-        errors = np.abs(values - true).max(axis=1) / np.where(largest == 0, 1, largest)
+        errors = np.abs(values - true).max(axis=1) / (largest + is_true_zero)
     words = {
-        "undefined": np.isnan(true).any(axis=1),
+        "undefined": np.isnan(largest),
         "nan": np.isnan(values).any(axis=1),
-        "zero": ~values.any(axis=1) & ~true.any(axis=1),
-        "dead": ~values.any(axis=1),
+        "zero": is_zero & is_true_zero,
+        "dead": is_zero,
         "wrong": errors > WRONG,
     }
     states = _first_word(words, "alive").tolist()
-    error = None if np.isnan(errors).any() else float(errors.max())
-    residual = float(np.abs(float_sums(values)).max()) if np.isfinite(values).all() else math.nan
-    return GradientJudgement(
-        min(set(states), key=STATES.index), tuple(states), error, None if binary else residual
-    )
+    error, residual = float(errors.max()), None
+    if not binary:
+        residual = float(np.abs(float_sums(values)).max()) if np.isfinite(values).all() else math.nan
+    worst = min(set(states), key=STATES.index)
+    return GradientJudgement(worst, tuple(states), None if math.isnan(error) else error, residual)

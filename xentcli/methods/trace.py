@@ -1,6 +1,6 @@
 """An Arithmetic that records each step: what was computed from what, so that no formula is written twice."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,17 +24,17 @@ class _Recorder:
         self._logits = batch.logits
         self._names = {id(array): name for name, array in inputs(batch).items()}
         self._operations: dict[str | None, Operation] = {}
-        self._uses = Counter(self._names.values())
+        self._uses = defaultdict(int, dict.fromkeys(self._names.values(), 1))
 
     def record(self, operation: Operation, operands: tuple[Any, ...], result: "FloatArray") -> None:
         """Add a step, so that later ones can name its result."""
-        names = tuple(self._names.get(id(operand)) for operand in operands)
+        names = tuple([self._names.get(id(operand)) for operand in operands])
         word, notation = operation.notation(operands)
-        before = [self._operations.get(name) for name in names]
-        if operation is Operation.SUBTRACT and names[0] == "logits" and before[1] in _MAXIMA:
-            word = "shifted"
-        if operation is Operation.DIVIDE and before[0] in EXPONENTIALS and before[1] is Operation.SUM:
-            word = "probabilities"
+        if operation is Operation.SUBTRACT and names[0] == "logits":
+            word = "shifted" if self._operations.get(names[1]) in _MAXIMA else word
+        elif operation is Operation.DIVIDE:
+            above, below = map(self._operations.get, names)
+            word = "probabilities" if above in EXPONENTIALS and below is Operation.SUM else word
         self._uses[word] += 1
         name = word if self._uses[word] == 1 else f"{word} {self._uses[word]}"
         shown = [each or self._describe(operand) for each, operand in zip(names, operands, strict=True)]

@@ -43,7 +43,7 @@ def main_cause(judgement: "Judgement") -> Finding | None:
 
 def detect(evidence: "Evidence") -> list[tuple[str, ...]]:
     """Name what is found in each example, in the order of the catalogue."""
-    names: list[tuple[str, ...]] = [()] * len(evidence.rows)
+    names: list[tuple[str, ...]] = [()] * len(evidence.losses)
     for finding in FINDINGS:
         for place in finding.detect(evidence).nonzero()[0].tolist():
             names[place] += (finding.name,)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xentcli.formats import BoolArray
-    from xentcli.judge.evidence import Evidence, Reduction
+    from xentcli.judge.evidence import Evidence, Question, Reduction
 
     Predicate = Callable[[Evidence], BoolArray]
 
@@ -39,7 +39,7 @@ class Finding:
     remedy: str
     source: str
     case: str
-    detect: "Predicate" = lambda e: np.zeros(len(e.rows), bool)
+    detect: "Predicate" = lambda e: np.zeros(len(e.losses), bool)
     detect_in_reduction: "Callable[[Reduction], bool]" = lambda _: False
 
 
@@ -58,7 +58,18 @@ def finding(
 
 def _detect(among: "Predicate", detect: "Predicate", e: "Evidence") -> "BoolArray":
     found = among(e)
-    if found.any():
-        places = found.nonzero()[0]
+    places = found.nonzero()[0]
+    if len(places):
+        found = found.copy()
         found[places] = detect(e.at(places))
     return found
+
+
+def where_wrong(detect: "Predicate") -> "Predicate":
+    """Make the predicate that is asked of the examples whose loss is wrong, and of no others."""
+    return partial(_detect, lambda e: e.is_wrong, detect)
+
+
+def of_examples(question: "Question") -> "Predicate":
+    """Make the predicate of what is the same under all methods: it is asked once for all."""
+    return lambda e: e.examples.answer(question)

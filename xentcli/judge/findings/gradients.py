@@ -2,8 +2,6 @@
 
 from typing import Final
 
-import numpy as np
-
 from xentcli.judge.findings.finding import Finding
 from xentcli.judge.findings.inputs import labels_not_normalised
 
@@ -26,7 +24,7 @@ nan_gradient: Final = Finding(
     remedy="Use a loss whose gradient is softmax - y, of finite logits; guarding the value is not enough.",
     source="https://github.com/google-deepmind/optax/pull/1786",
     case="where-guards-only-the-value",
-    detect=lambda e: (e.gradients == "nan") & ~np.isnan(e.exact.near),
+    detect=lambda e: (e.gradients == "nan") & ~e.examples.exact.is_nan,
 )
 wrong_gradient: Final = Finding(
     "wrong-gradient",

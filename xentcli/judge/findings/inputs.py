@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.formats import FORMATS, float_sums, nearest
-from xentcli.judge.findings.finding import BLANCHARD, Finding, finding
+from xentcli.formats import FORMATS, float_sums, format_of, nearest
+from xentcli.judge.findings.finding import BLANCHARD, Finding, finding, of_examples
 
 if TYPE_CHECKING:
     from xentcli.formats import BoolArray
-    from xentcli.judge.evidence import Evidence, Reduction
+    from xentcli.judge.evidence import Evidence, Examples, Reduction
 
 # ulps by which printed probabilities may differ from the softmax: their own method's error, and its printing
 _PRINTED: Final = 16
@@ -24,14 +24,15 @@ _PRINTED: Final = 16
     source="https://github.com/tensorflow/tensorflow/issues/15079",
     case="labels-sum-to-two",
 )
-def labels_not_normalised(e: "Evidence") -> "BoolArray":
+@of_examples
+def labels_not_normalised(e: "Examples") -> "BoolArray":
     """Detect labels whose sum is not 1, beyond C roundings of their format."""
     if e.batch.binary or e.batch.indices is not None:  # one-hot, ignored or invalid
         return np.zeros(len(e.rows), bool)
     labels = e.batch.labels[e.rows]
     is_known = np.atleast_1d(np.isfinite(labels).all(axis=1))  # of a dump; a case has no others
     sums = float_sums(np.where(is_known[:, None], labels, 0).astype(np.float64))
-    allowed = labels.shape[1] * FORMATS[str(labels.dtype)].eps
+    allowed = labels.shape[1] * format_of(labels.dtype).eps
     return ~is_known | (sums < 1 - allowed) | (sums > 1 + allowed)
 
 
@@ -50,8 +51,8 @@ value_overflows_dtype: Final = finding(
     source="https://github.com/pytorch/pytorch/issues/85791",
     case="loss-beyond-float16",
     detect_in_reduction=_reduced_value_overflows,
-    among=lambda e: e.exact.is_finite & (np.abs(e.exact.near) >= FORMATS[e.dtype].largest),
-)(lambda e: np.isinf(e.exact.nearest(FORMATS[e.dtype])))
+    among=lambda e: e.examples.exact.is_finite & (e.examples.exact.near >= FORMATS[e.dtype].largest),
+)(lambda e: np.isinf(e.examples.exact.nearest(FORMATS[e.dtype])))
 nan_logit: Final = Finding(
     "nan-logit",
     short="a logit is nan",
@@ -59,7 +60,7 @@ nan_logit: Final = Finding(
     remedy="Look at what computes the logits: the weights, the input, a step that was too large.",
     source="https://github.com/liuzhuang13/DenseNetCaffe/issues/20",
     case="nan-logit",
-    detect=lambda e: np.isnan(e.logits).any(axis=1) & ~e.ignored,
+    detect=of_examples(lambda e: e.has_nan & ~e.ignored),
 )
 infinite_logit: Final = Finding(
     "infinite-logit",
@@ -68,7 +69,7 @@ infinite_logit: Final = Finding(
     remedy="Find the operation that made the logit infinite; no loss function can repair it.",
     source="https://github.com/pytorch/pytorch/issues/6864",
     case="infinite-logit",
-    detect=lambda e: np.isnan(e.losses) & ~np.isnan(e.exact.near) & e.infinite.any(axis=1),
+    detect=lambda e: e.is_nan & ~e.examples.exact.is_nan & e.examples.has_infinite,
 )
 ignored_row_leaks: Final = Finding(
     "ignored-row-leaks",
@@ -77,7 +78,7 @@ ignored_row_leaks: Final = Finding(
     remedy="Choose 0 for ignored examples (where), before the logits too, so that the gradient is spared.",
     source="https://github.com/pytorch/pytorch/issues/11551",
     case="zero-times-infinite-loss",
-    detect=lambda e: e.ignored & (e.losses != 0),
+    detect=lambda e: e.examples.ignored & (e.losses != 0),
 )
 label_out_of_range: Final = Finding(
     "label-out-of-range",
@@ -86,7 +87,7 @@ label_out_of_range: Final = Finding(
     remedy="Check labels before the loss; libraries answer with an error, nan, 0 or another class's loss.",
     source="https://github.com/tensorflow/tensorflow/issues/8484",
     case="label-out-of-range",
-    detect=lambda e: e.invalid,
+    detect=of_examples(lambda e: e.invalid),
 )
 
 
@@ -97,18 +98,20 @@ label_out_of_range: Final = Finding(
     remedy="Give the logits once, to a loss that takes logits: no softmax before it, no renormalising.",
     source="https://github.com/keras-team/keras/issues/6143",
     case="softmax-twice",
-    among=lambda e: e.is_wrong & np.isfinite(e.logits.max(axis=1)),
+    among=lambda e: e.is_wrong,
 )
 def other_probabilities(e: "Evidence") -> "BoolArray":
     """Detect probabilities that the case gives, that a method took, and that are not those of the logits."""
-    probabilities = e.batch.probabilities
+    batch, logits = e.examples.batch, e.examples.logits
+    probabilities = batch.probabilities
     is_taken = any("probabilities" in step.inputs for step in e.steps)
-    if probabilities is None or e.batch.binary or not is_taken:
-        return np.zeros(len(e.rows), bool)
-    largest, form = e.logits.max(axis=1, keepdims=True), FORMATS[str(probabilities.dtype)]
-    with np.errstate(over="ignore"):  # float64 logits further apart than float64 reaches: exp(-inf) is 0
-        exps = np.exp(e.logits - largest)
-        softmax, p = exps / exps.sum(axis=1, keepdims=True), probabilities[e.rows].astype(np.float64)
+    if probabilities is None or batch.binary or not is_taken:
+        return np.zeros(len(logits), bool)
+    largest, form = logits.max(axis=1, keepdims=True), format_of(probabilities.dtype)
+    # Of float64 logits further apart than float64 reaches exp(-inf) is 0; an infinite largest makes all nan.
+    with np.errstate(over="ignore", invalid="ignore"):
+        exps = np.exp(logits - largest)
+        softmax, p = exps / exps.sum(axis=1, keepdims=True), probabilities[e.examples.rows].astype(np.float64)
         allowed = _PRINTED * form.eps * np.maximum(softmax, p) + form.smallest
     return np.asarray((np.abs(softmax - p) > allowed).any(axis=1))
 
@@ -133,7 +136,8 @@ empty_mean: Final = Finding(
     source="https://github.com/huggingface/trl/pull/6357",
     case="pad-is-eos",
 )
-def ignored_class_is_frequent(e: "Evidence") -> "BoolArray":
+@of_examples
+def ignored_class_is_frequent(e: "Examples") -> "BoolArray":
     """Detect an ignored example whose label is a class, and no other label is more frequent."""
     labels, classes = e.batch.class_labels, e.batch.logits.shape[1]
     if labels is None or not e.ignored.any() or (labels == labels[0]).all():

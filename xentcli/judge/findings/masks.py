@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.judge.findings.finding import Finding, finding
+from xentcli.judge.findings.finding import Finding, finding, of_examples
 from xentcli.model import Operation
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     remedy="Pick the label's class (sparse), or multiply only where the label is not 0.",
     source="https://github.com/google-deepmind/optax/issues/896",
     case="masked-class",
-    among=lambda e: np.isnan(e.losses) & ~e.ignored,
+    among=lambda e: e.is_nan & ~e.examples.ignored,
 )
 def masked_infinity(e: "Evidence") -> "BoolArray":
     """Detect a product of 0 and an infinity at a class that does not count and whose logit is -inf."""
@@ -36,7 +36,7 @@ def masked_infinity(e: "Evidence") -> "BoolArray":
     remedy="Start from a finite maximum, or skip tiles whose maximum is -inf.",
     source="https://github.com/Dao-AILab/flash-attention/issues/1930",
     case="empty-tile",
-    among=lambda e: np.isnan(e.losses) & ~np.isnan(e.logits).any(axis=1) & np.isfinite(e.logits).any(axis=1),
+    among=lambda e: e.is_nan & ~e.examples.has_nan & e.examples.has_finite,
 )
 def empty_tile(e: "Evidence") -> "BoolArray":
     """Detect a maximum of -inf over a part of a row that has finite logits elsewhere, and nan from it."""
@@ -51,9 +51,11 @@ label_on_mask: Final = Finding(
     remedy="Do not smooth labels over masked classes, and mask no class that a label names.",
     source="https://github.com/facebookresearch/pytext/pull/1698",
     case="smoothing-meets-mask",
-    detect=lambda e: (
-        ~(e.exact.is_finite | np.isnan(e.exact.near) | e.batch.binary)
-        & (np.isneginf(e.logits) & (e.targets > 0)).any(axis=1)
+    detect=of_examples(
+        lambda e: (
+            ~(e.exact.is_finite | e.exact.is_nan | e.batch.binary)
+            & (np.isneginf(e.logits) & (e.targets > 0)).any(axis=1)
+        )
     ),
 )
 undefined_softmax: Final = Finding(
@@ -63,7 +65,7 @@ undefined_softmax: Final = Finding(
     remedy="Leave such rows out before the loss; ignoring their label does not protect the gradient.",
     source="https://github.com/allenai/allennlp/issues/890",
     case="all-classes-masked",
-    detect=lambda e: np.isnan(e.exact.near) & ~e.invalid & ~np.isnan(e.logits).any(axis=1),
+    detect=of_examples(lambda e: e.exact.is_nan & ~e.invalid & ~e.has_nan),
 )
 FINDINGS: Final = (masked_infinity, empty_tile, label_on_mask, undefined_softmax)
 
@@ -76,9 +78,10 @@ def is_zero_times_infinity(e: "Evidence", step: "Step") -> "BoolArray":
 
 def at_mask(e: "Evidence", step: "Step") -> "BoolArray":
     """Where a step has a masked class: class by class, or the label's class where that is weighted."""
-    if step.result.shape[1] == e.masked.shape[1]:
-        return e.masked
-    if e.batch.indices is None or "weight" not in step.inputs:
-        return np.zeros((len(e.rows), 1), bool)
-    is_label = np.arange(e.masked.shape[1]) == e.batch.indices[e.rows][:, None]  # an invalid one is no class
-    return np.asarray((e.masked & is_label).any(axis=1, keepdims=True))
+    masked, indices = e.examples.masked, e.examples.batch.indices
+    if step.result.shape[1] == masked.shape[1]:
+        return masked
+    if indices is None or "weight" not in step.inputs:
+        return np.zeros((len(masked), 1), bool)
+    is_label = np.arange(masked.shape[1]) == indices[e.examples.rows][:, None]  # an invalid one is no class
+    return np.asarray((masked & is_label).any(axis=1, keepdims=True))

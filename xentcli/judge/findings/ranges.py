@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     remedy=FROM_LOGITS,
     source="https://github.com/allenai/allennlp/issues/2797",
     case="zero-times-log-zero",
-    among=lambda e: np.isnan(e.losses) & ~e.ignored,
+    among=lambda e: e.is_nan & ~e.examples.ignored,
 )
 def zero_times_infinity(e: "Evidence") -> "BoolArray":
     """Detect a product of 0 and an infinity that comes from no masked class, overflow or infinite logit."""
@@ -42,20 +42,23 @@ def zero_times_infinity(e: "Evidence") -> "BoolArray":
 def log_of_zero(e: "Evidence") -> "BoolArray":
     """Detect a log of 0 that a finite true loss contains: of a class that counts, or of a sum."""
     zeros = ((step, e.operand(step, 0) == 0) for step in e.steps_named(*LOGARITHMS))
-    return e.exact.is_finite & e.any_of(
-        zero if zero.shape[1] == 1 < e.logits.shape[1] else zero & e.multiplied_by_nonzero(step)
+    classes = e.examples.batch.logits.shape[1]
+    return e.examples.exact.is_finite & e.any_of(
+        zero if zero.shape[1] == 1 < classes else zero & e.multiplied_by_nonzero(step)
         for step, zero in zeros
+        if zero.any()
     )
 
 
 def _overflows(e: "Evidence", *operations: Operation) -> "BoolArray":
     """Detect a result of these operations that is infinite where its operands are finite."""
 
-    def overflows(step: "Step") -> "BoolArray":
+    def overflows(step: "Step", is_infinite: "BoolArray") -> "BoolArray":
         operands = (e.operand(step, number) for number in range(len(step.operands)))
-        return reduce(np.logical_and, map(np.isfinite, operands), np.isinf(e.result(step)))
+        return reduce(np.logical_and, map(np.isfinite, operands), is_infinite)
 
-    return e.any_of(map(overflows, e.steps_named(*operations)))
+    infinite = ((step, np.isinf(e.result(step))) for step in e.steps_named(*operations))
+    return e.any_of(overflows(*each) for each in infinite if each[1].any())
 
 
 difference_overflow: Final = Finding(
@@ -92,7 +95,8 @@ def clip_active(e: "Evidence") -> "BoolArray":
     def changes(step: "Step") -> "BoolArray":
         before, after = e.operand(step, 0), e.result(step)
         is_two_sided = len(step.operands) == 3  # noqa: PLR2004 - an array and two bounds, else of a log
-        counts = (e.targets > 0) | e.batch.binary if is_two_sided else e.multiplied_by_nonzero(step)
+        label = (e.examples.targets > 0) | e.examples.batch.binary
+        counts = label if is_two_sided else e.multiplied_by_nonzero(step)
         return (before != after) & np.isfinite(after) & counts
 
     return e.any_of(map(changes, e.steps_named(Operation.CLIP)))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.formats import FORMATS, exact_sum, float_sums, ulp
-from xentcli.judge.findings.finding import ACCURATE, finding
+from xentcli.formats import FORMATS, exact_sum, float_sums, format_of, ulp
+from xentcli.judge.findings.finding import ACCURATE, finding, where_wrong
 from xentcli.judge.findings.inputs import value_overflows_dtype
 from xentcli.model import EXPONENTIALS, Operation
 
 if TYPE_CHECKING:
-    from xentcli.formats import BoolArray, FloatArray
+    from xentcli.formats import BoolArray, FloatArray, Format
     from xentcli.judge.evidence import Evidence, Reduction
     from xentcli.model import Step
 
@@ -29,15 +29,19 @@ _SMALL_LOSS: Final = 1  # below it the digits come from the sum of the other exp
     remedy="Use log1p of the sum without its largest term.",
     source="https://github.com/pytorch/pytorch/issues/113708",
     case="tail-collapse",
-    among=lambda e: (
-        e.exact.is_finite & (e.exact.near < _SMALL_LOSS * e.weights) & e.has_verdict("collapsed", "off")
+    among=where_wrong(
+        lambda e: (
+            e.has_verdict("collapsed", "off")
+            & e.examples.exact.is_finite
+            & (e.examples.exact.near < _SMALL_LOSS * e.examples.weights)
+        )
     ),
 )
 def tail_collapse(e: "Evidence") -> "BoolArray":
     """Detect a sum of 1 and a tail whose rounding is all the error of a small loss."""
     exps = {step.name: step for step in e.steps_named(*EXPONENTIALS)}
-    sums = [(step, exps[name]) for step in e.steps_named(Operation.SUM) if (name := step.inputs[0]) in exps]
-    return np.array([any(_swallows(step, exp, row) for step, exp in sums) for row in e.rows.tolist()])
+    sums = ((step, exps[name]) for step in e.steps_named(Operation.SUM) if (name := step.inputs[0]) in exps)
+    return e.any_of(_swallows(e, *each) for each in sums)
 
 
 @finding(
@@ -47,12 +51,13 @@ def tail_collapse(e: "Evidence") -> "BoolArray":
     remedy="Subtract the largest logit m first, and keep it out: log Σ exp(x - m) - (x_label - m).",
     source="https://github.com/pytorch/pytorch/issues/11752",
     case="common-offset",
-    among=lambda e: e.has_verdict("off", "collapsed", "negative"),
+    among=where_wrong(lambda e: e.has_verdict("off", "collapsed", "negative")),
 )
 def offset_cancellation(e: "Evidence") -> "BoolArray":
     """Detect a difference of numbers so large that their rounding is all that is left of it."""
     sums = {step.name for step in e.steps_named(Operation.ADD)}
-    true = (np.abs(e.exact.near) / np.where(e.weights == 0, 1, e.weights))[:, None]
+    weights = e.examples.weights
+    true = (np.abs(e.examples.exact.near) / np.where(weights == 0, 1, weights))[:, None]
 
     def cancels(step: "Step") -> "BoolArray":
         size = np.minimum(*(np.abs(e.operand(step, number)) for number in (0, 1)))
@@ -70,7 +75,7 @@ def _low_precision_reduction(r: "Reduction") -> bool:
     if math.isinf(r.loss):
         return not value_overflows_dtype.detect_in_reduction(r)
     exact, size = exact_sum(r.losses), exact_sum(map(abs, r.losses))
-    return _is_off(Fraction(r.loss) - exact / r.divisor, size / r.divisor, r.dtype)
+    return _is_off(Fraction(r.loss) - exact / r.divisor, size / r.divisor, FORMATS[r.dtype])
 
 
 @finding(
@@ -87,14 +92,13 @@ def low_precision_sum(e: "Evidence") -> "BoolArray":
 
     Terms of both signs may have a small sum by cancellation: the error counts at the size of the terms.
     """
-    found = np.zeros(len(e.rows), bool)
+    found = np.zeros(len(e.losses), bool)
     for step in e.steps_named(Operation.SUM):
-        terms, totals, dtype = e.operand(step, 0), e.result(step)[:, 0], str(step.result.dtype)
+        terms, totals, form = e.operand(step, 0), e.result(step)[:, 0], format_of(step.result.dtype)
         if terms.shape[1] > 1:
-            is_finite = np.asarray(np.isfinite(terms).all(axis=1, keepdims=True))
-            is_near = _is_near(totals, np.where(is_finite, terms, 0), dtype)
-            for place in (is_finite[:, 0] & ~is_near & ~found).nonzero()[0]:
-                found[place] = _is_sum_off(float(totals[place]), terms[place], dtype)
+            places = (~found & ~_is_near(totals, terms, form)).nonzero()[0]
+            for place in places[np.isfinite(terms[places]).all(axis=1)] if len(places) else ():
+                found[place] = _is_sum_off(float(totals[place]), terms[place], form)
     return found
 
 
@@ -105,12 +109,12 @@ def low_precision_sum(e: "Evidence") -> "BoolArray":
     remedy="Compute the loss from the logit: max(x, 0) - x·y + log1p(exp(-|x|)).",
     source="https://github.com/pytorch/pytorch/issues/39435",
     case="clamp-leaps",
-    among=lambda e: e.is_wrong & np.isfinite(e.logits).all(axis=1) & e.batch.binary,
+    among=lambda e: e.is_wrong & e.examples.batch.binary,
 )
 def sigmoid_rounding(e: "Evidence") -> "BoolArray":
     """Detect a sigmoid, or 1 less a sigmoid, that is rounded so near to 1 that the rest of it is lost."""
     steps = [step for step in e.steps_named(*_SIGNS) if step.inputs[0] != "labels"]
-    pairs = zip(e.rows.tolist(), e.logits[:, 0].tolist(), strict=True)
+    pairs = zip(e.examples.rows.tolist(), e.examples.logits[:, 0].tolist(), strict=True)
     return np.array(
         [any(_loses_complement(step, row, _SIGNS[step.operation] * x) for step in steps) for row, x in pairs]
     )
@@ -119,41 +123,46 @@ def sigmoid_rounding(e: "Evidence") -> "BoolArray":
 FINDINGS: Final = (tail_collapse, offset_cancellation, low_precision_sum, sigmoid_rounding)
 
 
-def _is_off(error: Fraction, size: Fraction, dtype: str) -> bool:
+def _is_off(error: Fraction, size: Fraction, form: "Format") -> bool:
     """Whether an error is more than 4 ulps of a size."""
-    return size > 0 and abs(error) > ACCURATE * ulp(size, FORMATS[dtype])
+    return error != 0 and size > 0 and abs(error) > ACCURATE * ulp(size, form)
 
 
 @np.errstate(all="ignore")
-def _is_near(totals: "FloatArray", terms: "FloatArray", dtype: str) -> "BoolArray":
+def _is_near(totals: "FloatArray", terms: "FloatArray", form: "Format") -> "BoolArray":
     """Which sums are surely within 4 ulps of the size of their terms, as nearly all are.
 
-    An ulp is at least eps / 2 of the size: a fifth of the four is left for what is rounded.
+    An ulp is at least eps / 2 of the size: a fifth of the four is left for what is rounded. None is of terms
+    that are not finite.
     """
-    exact = float_sums(terms) if dtype == "float64" else terms.sum(axis=1)
-    return np.asarray(
-        np.abs(totals - exact) <= 0.4 * ACCURATE * FORMATS[dtype].eps * np.abs(terms).sum(axis=1)
-    )
+    sums = terms.sum(axis=1)
+    size = np.abs(terms).sum(axis=1)
+    if form.name == "float64":
+        sums = float_sums(np.where(np.isfinite(size)[:, None], terms, np.nan))
+    return np.asarray(np.abs(totals - sums) <= 0.4 * ACCURATE * form.eps * size)
 
 
-def _is_sum_off(total: float, terms: "FloatArray", dtype: str) -> bool:
+def _is_sum_off(total: float, terms: "FloatArray", form: "Format") -> bool:
     """Whether a sum is more than 4 ulps of the size of its terms away from the exact one."""
     if not math.isfinite(total):
         return True
-    return _is_off(Fraction(total) - exact_sum(terms.tolist()), exact_sum(np.abs(terms).tolist()), dtype)
+    return _is_off(Fraction(total) - exact_sum(terms.tolist()), exact_sum(np.abs(terms).tolist()), form)
 
 
-def _swallows(step: "Step", exp: "Step", row: int) -> bool:
-    """Whether rounding a sum of exponentials took more than 4 ulps of what is added to the row's largest.
+@np.errstate(all="ignore")
+def _swallows(e: "Evidence", step: "Step", exp: "Step") -> "BoolArray":
+    """Which roundings of a sum of exponentials took more than 4 ulps of what is added to the row's largest.
 
     The largest is 1 where the logits are shifted; a tile without it has a sum of no consequence.
     """
-    terms, total = sorted(step.operand(0, row).tolist()), float(step.row(row)[0])
-    if len(terms) == 1 or not (terms[-1] == 1 or exp.inputs[0] == "logits") or not math.isfinite(total):
-        return False
-    tail = math.fsum(terms[:-1])
-    eps = FORMATS[str(step.result.dtype)].eps
-    return abs(total - terms[-1] - tail) > ACCURATE * eps * tail or tail == 0
+    terms, totals = e.operand(step, 0), e.result(step)
+    largest, is_finite = terms.max(axis=1, keepdims=True), np.isfinite(totals)
+    is_other = np.arange(terms.shape[1]) != terms.argmax(axis=1)[:, None]
+    others = np.where(is_finite & is_other, terms, 0)
+    tails, eps = float_sums(others)[:, None], format_of(step.result.dtype).eps
+    is_lost = (np.abs(totals - largest - tails) > ACCURATE * eps * tails) | (tails == 0)
+    counts = (largest == 1) | (exp.inputs[0] == "logits")
+    return np.asarray(is_finite & counts & is_lost & (terms.shape[1] > 1))
 
 
 def _loses_complement(step: "Step", row: int, x: float) -> bool:
@@ -161,5 +170,5 @@ def _loses_complement(step: "Step", row: int, x: float) -> bool:
     if not math.isfinite(x) or x < 0:
         return False
     complement = math.exp(-x) / (1 + math.exp(-x))
-    eps = FORMATS[str(step.result.dtype)].eps
+    eps = format_of(step.result.dtype).eps
     return abs(1 - float(step.row(row)[0]) - complement) > ACCURATE * eps * complement
