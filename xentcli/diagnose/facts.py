@@ -68,22 +68,23 @@ class Facts:
     def depth(self) -> int:
         """The most additions that a term passes through in a pairwise sum of a row.
 
-        15 in its lane of a block of 128, 3 that join the lanes, 7 for what is left over, one for each
-        halving.
+        Up to 128 numbers: those of its lane, one of eight, 3 that join the lanes, and what is left over. Of
+        more, 15 + 3 + 7 in a block, and one for each halving.
 
         Source: NumPy, ``pairwise_sum`` in ``numpy/_core/src/umath/loops_utils.h.src``.
         """
-        return min(self.classes, 26 + self.classes.bit_length())
+        lane, rest = divmod(self.classes, _LANES)
+        return min(self.classes, lane + 3 + rest) if self.classes <= BLOCK else 26 + self.classes.bit_length()
 
     @cached_property
     def sum_error(self) -> float:
         """A bound of the error of log Σ exp(x_j - m) as a method sums it.
 
         In units: one for each addition; |x_j - m| for each difference, on the average weighted by exp at most
-        ln C; 8 for exp, 4 ulps; 24 for the facts. Each term may underflow, by less than the smallest number,
+        ln C; 8 for exp, 4 ulps; 1 for the facts. Each term may underflow, by less than the smallest number,
         in a sum of at least 1. And float64's exp and log of up to 750 are off by less than 1e-12.
         """
-        units = self.depth + math.log(self.classes) + 32
+        units = self.depth + math.log(self.classes) + 9
         return self.unit * units + self.form.smallest * self.classes + 1e-12
 
     @cached_property
