@@ -1,5 +1,6 @@
 """The facts of rows by the compiled kernels are those by NumPy: the same rules, and losses to 2^-32."""
 
+import mpmath
 import numpy as np
 import pytest
 from bulk_backends import needs_numba
@@ -62,3 +63,23 @@ def test_rounded_logits_are_found_in_rows_of_any_size(
 
     assert 0 < (off & sure).sum() < sure.sum()
     assert np.array_equal(found[sure], off[sure])
+
+
+@needs_numba
+def test_the_compiled_log1p_is_right_to_2_to_the_minus_38() -> None:
+    from xentcli.bulk.kernels import LOSSES
+
+    random = np.random.default_rng(0)
+    edges = [2.0**-1074, 2.0**-53, 2.0**-52, 0.41421356237309503, 0.4142135623730951, 1.0, 2.0**100]
+    t = np.concatenate([10.0 ** random.uniform(-300, 30, 1000), random.uniform(0, 3, 1000), edges])
+    found, nothing = np.empty_like(t), np.empty(2)
+    LOSSES["float64"](t, found)
+    LOSSES["float64"](np.array([0, np.nan]), nothing)
+    with mpmath.workprec(200):
+        errors = [
+            abs(mpmath.mpf(one) / mpmath.log1p(mpmath.mpf(x)) - 1) for x, one in zip(t, found, strict=True)
+        ]
+
+    assert max(errors) < mpmath.mpf(2) ** -38
+    assert nothing[0] == 0
+    assert np.isnan(nothing[1])

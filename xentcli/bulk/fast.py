@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.bulk import rows as by_numpy
-from xentcli.bulk.halves import stored
-from xentcli.bulk.kernels import KERNELS, SHORT
+from xentcli.bulk.kernels import KERNELS, LOSSES, SHORT
 from xentcli.bulk.terms import in_batches
 from xentcli.threads import for_each
 
@@ -35,11 +34,11 @@ def losses_of(rows: by_numpy.Rows, gradient: "FloatArray | None", threads: int |
         totals = np.empty(part.stop - start)
         x = np.ascontiguousarray(rows.logits[part], rows.dtype)
         kernel(_bits(x), rows.label[part], totals, made[part])
-        with np.errstate(all="ignore"):
-            result[part] = stored(rows.marked(part, np.log1p(totals)), rows.dtype)
+        LOSSES[str(rows.dtype)](totals, _bits(result[part]))
+        rows.mark(part, result[part])
         _evaluate_refused(rows, part, totals, result, gradient)
         if gradient is not None:
-            rows.mark_gradient(part, gradient[part])
+            rows.mark(part, gradient[part])
 
     for_each(range(0, examples, number), evaluate, threads)
     return result

@@ -40,6 +40,7 @@ _LANES: Final = 64
 _ADDED: Final = 1024  # terms that are added in float32; their sums are added in float64
 _LARGEST: Final = 2.0**100  # of T: its terms are finite in float32
 _LOWEST, _HIGHEST = -700.0, 700.0  # exp is a normal number; below the first it counts for nothing
+_ROOT_HALF: Final = 0x3FE6A09E667F3BCD  # the bits of √½ in float64
 _LOG2_E, _LN2, _ROUND = 1.4426950408889634, 0.6931471805599453, 1.5 * 2.0**52
 _FLOAT16, _BFLOAT16 = (16, 512), (2, 64)  # sizes of logits that rounding changes by 2^-7 to 2^-3 at most
 _C: Final = tuple(  # of a polynomial for exp in [-0.3466, 0.3466], highest power first: off by 2^-34 of it
@@ -151,6 +152,31 @@ def _exp(t: Any) -> Any:
     return _float64_of(_int64_of(p) + (_int64_of(z) << 52))
 
 
+@_called
+def _log1p(t: Any) -> Any:
+    """Evaluate log(1 + t) of t ≥ 0, off by less than 2^-38 of itself; nan stays.
+
+    1 + t is rounded to u: what is lost is made up by (t - (u - 1)) / u. u is 2^k m, m from √½ to √2, and
+    log m is 2 (s + s³/3 + … + s^13/13 + …), s = (m - 1) / (m + 1), |s| ≤ 0.172.
+    """
+    u = 1 + t
+    bits = _int64_of(u)
+    k = (bits - _ROOT_HALF) >> 52
+    m = _float64_of(bits - (k << 52))
+    s = (m - 1) / (m + 1)
+    q = s * s
+    series = 1 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * (1 / 9 + q * (1 / 11 + q * (1 / 13))))))
+    return k * _LN2 + (2 * s * series + (t - (u - 1)) / u)
+
+
+@_called
+def _once(x: Any) -> Any:
+    """Cut a float64 to float32, its last bit set where something is lost: rounding that rounds x once."""
+    bits = _int64_of(x)
+    cut = bits & ~np.int64(2**29 - 1)
+    return np.float32(_float64_of(cut | (np.int64(cut != bits) << 29)))
+
+
 @_generated
 def _wide(_: Any) -> Any:
     """Let the function that calls this use the widest vectors; LLVM may prefer half of them."""
@@ -225,6 +251,33 @@ def _kernels(read: Any, write: Any, largest: float) -> "tuple[Any, Any]":
     return long, short
 
 
+@_inlined
+def _once_to_bfloat16(x: Any) -> Any:
+    return _to_bfloat16(_once(x))
+
+
+@_inlined
+def _once_to_float16(x: Any) -> Any:
+    return _to_float16(_once(x))
+
+
+def _losses(write: Any) -> Any:
+    @_compiled
+    def losses_of(totals: Any, losses: Any) -> None:
+        """Write log1p(T), rounded once; nan stays."""
+        _wide()
+        for i in range(len(totals)):
+            losses[i] = write(_log1p(totals[i]))
+
+    return losses_of
+
+
+LOSSES: Final = {
+    "float64": _losses(np.float64),
+    "float32": _losses(_to_float32),
+    "bfloat16": _losses(_once_to_bfloat16),
+    "float16": _losses(_once_to_float16),
+}
 KERNELS: Final = {
     "float32": _kernels(_of_float32, _to_float32, 3.4028234663852886e38),
     "bfloat16": _kernels(_of_bfloat16, _to_bfloat16, 3.4028234663852886e38),

@@ -74,19 +74,15 @@ class Rows:
 
     def losses(self, part: slice, terms: Terms) -> "FloatArray":
         """Return the losses of a block, in the wider format: nan at an invalid label, 0 at an ignored one."""
-        return self.marked(part, terms.losses())
+        losses = terms.losses()
+        self.mark(part, losses)
+        return losses
 
-    def marked(self, part: slice, losses: "FloatArray") -> "FloatArray":
-        """Return losses of a block with nan at an invalid label, 0 at an ignored one."""
-        if self.counts[part].all():
-            return losses
-        return np.where(self.counts[part], losses, np.where(self.ignored[part], 0, np.nan))
-
-    def mark_gradient(self, part: slice, gradient: "FloatArray") -> None:
-        """Write nan to the rows of a block with an invalid label, 0 to those with an ignored one."""
+    def mark(self, part: slice, numbers: "FloatArray") -> None:
+        """Write nan to losses or gradients of a block at an invalid label, 0 at an ignored one."""
         if not self.counts[part].all():
-            gradient[~self.counts[part]] = np.nan
-            gradient[self.ignored[part]] = 0
+            numbers[~self.counts[part]] = np.nan
+            numbers[self.ignored[part]] = 0
 
     def write_gradient(self, part: slice, terms: Terms, gradient: "FloatArray") -> None:
         """Write the gradients (n, C) of a block, which are made in the place of the exponentials."""
@@ -97,7 +93,7 @@ class Rows:
         out[np.arange(len(total)), terms.label] = -terms.other_terms / total
         if self.is_half:
             gradient[...] = to_float16(e) if self.dtype == np.float16 else e
-        self.mark_gradient(part, gradient)
+        self.mark(part, gradient)
 
 
 def losses_of(rows: Rows, gradient: "FloatArray | None", threads: int | None) -> "FloatArray":

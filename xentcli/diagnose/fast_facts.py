@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.bulk import Rows
-from xentcli.bulk.kernels import ROUNDED, long_facts, short_facts
+from xentcli.bulk.kernels import LOSSES, ROUNDED, long_facts, short_facts
 from xentcli.diagnose.facts import BLOCK, HALVES, NEAR_COLLAPSE, Facts, facts_of, is_near, open_rows
 from xentcli.formats import FORMATS
 
@@ -33,12 +33,12 @@ def facts_by_kernels(rows: Rows) -> Facts:
     else:
         short_facts(x, label, low, high, total, changes)
     own = x.reshape(-1)[np.arange(0, x.size, facts.classes) + label].astype(np.float64)
-    log1p = np.log1p(total)
+    LOSSES["float64"](total, facts.loss)
     facts.min[:] = facts.min_finite[:] = low
     facts.max[:] = high
-    facts.log_sum[:] = log1p + (own - facts.max)
+    facts.log_sum[:] = facts.loss + (own - facts.max)
     facts.label_logit[:] = np.where(rows.counts, own, np.nan)
-    facts.loss[:] = rows.marked(slice(None), log1p)
+    rows.mark(slice(None), facts.loss)
     may_collapse = total <= NEAR_COLLAPSE * facts.depth * facts.unit
     refused = np.isnan(total) | ~np.isfinite(low) | ~np.isfinite(high)
     if is_long:
