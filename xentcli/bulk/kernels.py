@@ -43,22 +43,10 @@ _LOWEST, _HIGHEST = -700.0, 700.0  # exp is a normal number; below the first it 
 _ROOT_HALF: Final = 0x3FE6A09E667F3BCD  # the bits of √½ in float64
 _LOG2_E, _LN2, _ROUND = 1.4426950408889634, 0.6931471805599453, 1.5 * 2.0**52
 _FLOAT16, _BFLOAT16 = (16, 512), (2, 64)  # sizes of logits that rounding changes by 2^-7 to 2^-3 at most
-_C: Final = tuple(  # of a polynomial for exp in [-0.3466, 0.3466], highest power first: off by 2^-34 of it
-    map(
-        float.fromhex,
-        (
-            "0x1.a17e0473fd6adp-13",
-            "0x1.6da767a36f94fp-10",
-            "0x1.1110a617d7a66p-7",
-            "0x1.5554648843ef1p-5",
-            "0x1.5555557e76d5cp-3",
-            "0x1.0000005c981e3p-1",
-            "0x1.fffffffff61e9p-1",
-            "0x1.ffffffffa7010p-1",
-        ),
-    )
-)
-_C7, _C6, _C5, _C4, _C3, _C2, _C1, _C0 = _C
+_C7, _C6, _C5, _C4, _C3, _C2, _C1, _C0 = map(float.fromhex, (  # a polynomial for exp in ±0.3466, off by 2^-34
+    "0x1.a17e0473fd6adp-13", "0x1.6da767a36f94fp-10", "0x1.1110a617d7a66p-7", "0x1.5554648843ef1p-5",
+    "0x1.5555557e76d5cp-3", "0x1.0000005c981e3p-1", "0x1.fffffffff61e9p-1", "0x1.ffffffffa7010p-1",
+))  # fmt: skip
 
 
 def _bitcast(source: Any, target: Any) -> Any:
@@ -80,11 +68,6 @@ _float64_of = _bitcast(types.int64, types.float64)
 _float32_of = _bitcast(types.uint32, types.float32)
 _int64_of = _bitcast(types.float64, types.int64)
 _bits_of = _bitcast(types.float32, types.uint32)
-
-
-@_inlined
-def _of_float32(x: Any) -> Any:
-    return np.float64(x)
 
 
 @_inlined
@@ -119,11 +102,6 @@ def _narrowed(_: Any, x: Any) -> Any:
 @_inlined
 def _of_float16(bits: Any) -> Any:
     return np.float64(_widened(np.uint16(bits)))
-
-
-@_inlined
-def _to_float32(x: Any) -> Any:
-    return np.float32(x)
 
 
 @_inlined
@@ -274,12 +252,12 @@ def _losses(write: Any) -> Any:
 
 LOSSES: Final = {
     "float64": _losses(np.float64),
-    "float32": _losses(_to_float32),
+    "float32": _losses(np.float32),
     "bfloat16": _losses(_once_to_bfloat16),
     "float16": _losses(_once_to_float16),
 }
 KERNELS: Final = {
-    "float32": _kernels(_of_float32, _to_float32, 3.4028234663852886e38),
+    "float32": _kernels(np.float64, np.float32, 3.4028234663852886e38),
     "bfloat16": _kernels(_of_bfloat16, _to_bfloat16, 3.4028234663852886e38),
     "float16": _kernels(_of_float16, _to_float16, 60000.0),
 }
@@ -324,12 +302,8 @@ def short_facts(x: Any, labels: Any, low: Any, high: Any, totals: Any, changes: 
     """
     _wide()
     rows, classes = x.shape
-    columns, label, total = (
-        np.empty((classes, _LANES), np.float32),
-        np.empty(_LANES, np.int64),
-        np.empty(_LANES),
-    )
-    lanes = np.empty((5, _LANES), np.float32)
+    columns, total = np.empty((classes, _LANES), np.float32), np.empty(_LANES)
+    lanes, label = np.empty((5, _LANES), np.float32), np.empty(_LANES, np.int64)
     own, smallest, largest, first, second = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4]
     for start in range(0, rows, _LANES):
         for lane in range(_LANES):
@@ -397,12 +371,11 @@ def long_facts(x: Any, labels: Any, size: Any, totals: Any, second: Any, changes
         second[i] = _note_terms(row[half:], own, label - half, terms[half:])
         total = before + second[i]
         totals[i] = total if total <= _LARGEST and abs(own) < np.inf else math.nan
-        changes[0, i] = (
-            _changed(row, terms, _change_in_float16) if _FLOAT16[0] <= size[i] < _FLOAT16[1] else 0.0
-        )
-        changes[1, i] = (
-            _changed(row, terms, _change_in_bfloat16) if _BFLOAT16[0] <= size[i] < _BFLOAT16[1] else 0.0
-        )
+        changes[0, i] = changes[1, i] = 0
+        if _FLOAT16[0] <= size[i] < _FLOAT16[1]:
+            changes[0, i] = _changed(row, terms, _change_in_float16)
+        if _BFLOAT16[0] <= size[i] < _BFLOAT16[1]:
+            changes[1, i] = _changed(row, terms, _change_in_bfloat16)
 
 
 def _rounded_totals(form: Any) -> Any:

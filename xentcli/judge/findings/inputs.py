@@ -31,7 +31,7 @@ def labels_not_normalised(e: "Examples") -> "BoolArray":
         return np.zeros(len(e.rows), bool)
     labels = e.batch.labels[e.rows]
     is_known = np.atleast_1d(np.isfinite(labels).all(axis=1))  # of a dump; a case has no others
-    sums = float_sums(np.where(is_known[:, None], labels, 0).astype(np.float64))
+    sums = float_sums(np.where(is_known[:, None], labels.astype(np.float64), 0))
     allowed = labels.shape[1] * format_of(labels.dtype).eps
     return ~is_known | (sums < 1 - allowed) | (sums > 1 + allowed)
 
