@@ -15,7 +15,7 @@ import pytest
 from conftest import Xent
 
 from xentcli.diagnose import dumps, survey
-from xentcli.diagnose.files import ReadError
+from xentcli.diagnose.files.stored import ReadError
 from xentcli.diagnose.summary import summarise
 
 inf, nan = math.inf, math.nan

@@ -126,9 +126,10 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     from xentcli.cli import signals
     from xentcli.diagnose.answer import failing_method, is_wrong
     from xentcli.diagnose.diagnosis import diagnosis_of
-    from xentcli.diagnose.dumps import Layout, expanded
+    from xentcli.diagnose.dumps import Layout
     from xentcli.diagnose.dumps import shards as open_shards
     from xentcli.diagnose.extract import extracted
+    from xentcli.diagnose.files.storage import expanded
     from xentcli.diagnose.saved import ignored_by, observed_in
 
     read = [

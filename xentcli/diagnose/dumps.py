@@ -1,16 +1,16 @@
 """The arrays of files as shards: which are the logits, which the labels, and what are the rows."""
 
-import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from xentcli import formats
-from xentcli.diagnose.files import Positions, StoredArray, StoredRows, arrays, loaded
+from xentcli.diagnose.files import arrays
+from xentcli.diagnose.files.storage import expanded
+from xentcli.diagnose.files.stored import Positions, StoredArray, StoredRows, loaded
 from xentcli.diagnose.saved import SavedStep, saved_step
 from xentcli.errors import XentError, count, printable
 
@@ -105,19 +105,6 @@ def shards(
         if shard.kind != opened[0].kind:
             raise XentError(f"{printable(shard.path)}: its labels are of another kind than the first file's")
     return opened
-
-
-def expanded(paths: Sequence[str]) -> list[str]:
-    """Return the files that paths and patterns name."""
-    files: list[str] = []
-    for path in paths:
-        if Path(path).exists() or not glob.has_magic(path):
-            files.append(path)
-        elif matches := sorted(glob.glob(path, recursive=True)):  # noqa: PTH207 - a pattern may be absolute
-            files += matches
-        else:
-            raise XentError(f"{printable(path)}: no file matches")
-    return files
 
 
 def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, layout: Layout) -> Shard:

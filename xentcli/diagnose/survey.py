@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from xentcli.diagnose.evaluated import rules_of
-from xentcli.diagnose.files import ReadError
+from xentcli.diagnose.files.stored import ReadError
 from xentcli.diagnose.rules import RowRule, rules_for
 from xentcli.diagnose.summary import Question, Summary, merge, summarise
 from xentcli.threads import for_each
