@@ -201,7 +201,7 @@ def bad_files(folder: Path) -> None:
         (["ok.npy", "wide.npy"], "wide.npy: logits are float32 of 5 classes, those of ok.npy float32 of 3"),
         (
             ["ok.npy", "double.npy"],
-            "double.npy: logits are float64 of 3 classes, those of ok.npy float32 of 3",
+            "ok.npy: logits are float32 of 3 classes, those of double.npy float64 of 3",
         ),
         (
             ["ok.npy", "-o", "ok.npy"],

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from xentcli import formats
-from xentcli.diagnose.files import arrays
-from xentcli.diagnose.files.storage import expanded
+from xentcli.diagnose.files import arrays, looked
+from xentcli.diagnose.files.storage import File, expanded, is_address
 from xentcli.diagnose.files.stored import Positions, StoredArray, StoredRows, loaded
 from xentcli.diagnose.saved import SavedStep, saved_step
 from xentcli.errors import XentError, count, printable
+from xentcli.threads import for_each
 
 _LOGITS: Final = (
     "logits",
@@ -25,6 +26,7 @@ _LOGITS: Final = (
 _LABELS: Final = ("labels", "label", "targets", "target", "y", "y_true")
 _LOSSES: Final = ("losses", "loss")
 _NAMED, _LONGEST_NAME = 8, 40  # arrays of a file that a message names, and characters of a name
+_CONNECTIONS: Final = 16  # files that are opened at once: each answer takes some hundredths of a second
 _BINARY: Final = "binary? pass --binary"
 
 
@@ -43,6 +45,20 @@ class Layout:
     losses_name: str | None = None
 
 
+class Source(NamedTuple):
+    """The files of a shard, of logits, labels and losses; None where it has none of its own."""
+
+    path: str
+    labels: str | None
+    losses: str | None
+    layout: Layout
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files, each once."""
+        return tuple(dict.fromkeys(path for path in self[:3] if path is not None))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
     """One file, or arrays in memory, whose ``path`` is '': logits (N, C) and labels, read by slices of rows.
@@ -51,7 +67,8 @@ class Shard:
     logits (N, 1); or None. ``holds`` says what else lies in the file; ``shape`` is that of the rows, and
     ``names`` says what the arrays are called where that had to be guessed. ``first`` is the number of its
     first row among those of the dump. ``losses`` (N,) are those recorded of the rows, or None; ``saved`` is
-    the step of which they are some, if ``xentcli.watch`` saved them.
+    the step of which they are some, if ``xentcli.watch`` saved them. ``source`` names its ``files``, as they
+    were when they were opened.
     """
 
     path: str
@@ -64,6 +81,8 @@ class Shard:
     first: int = 0
     losses: Any = None
     saved: SavedStep | None = None
+    source: Source | None = None
+    files: tuple[File, ...] = ()
 
     @property
     def format(self) -> str:
@@ -84,19 +103,59 @@ class Shard:
 def shards(
     paths: Sequence[str], labels: Sequence[str], layout: Layout = Layout(), losses: Sequence[str] = ()
 ) -> list[Shard]:
-    """Open files, with a file of labels each or none at all, and of losses; XentError says what is wrong."""
-    files, label_files = expanded(paths), expanded(labels)
-    if label_files and len(label_files) != len(files):
+    """Open files, with a file of labels each or none at all, and of losses; XentError says what is wrong.
+
+    Shards are sorted by the name of their file.
+    """
+    sources = _sources(expanded(paths), expanded(labels), expanded(losses), layout)
+    opened: dict[Source, Shard | Exception] = {}
+
+    def open_one(source: Source) -> None:
+        try:
+            opened[source] = open_shard(source)
+        except Exception as error:  # noqa: BLE001 - the first in order is raised, whichever thread has it
+            opened[source] = error
+
+    # At an address most of the time is spent waiting.
+    for_each(sources, open_one, _CONNECTIONS if any(is_address(source.path) for source in sources) else 1)
+    found = []
+    for source in sources:
+        shard = opened[source]
+        if isinstance(shard, Exception):
+            raise shard
+        found.append(shard)
+    _check_alike(found)
+    return found
+
+
+def _sources(files: list[str], labels: list[str], losses: list[str], layout: Layout) -> list[Source]:
+    if labels and len(labels) != len(files):
         number = count(len(files), "file")
-        raise XentError(f"{number} of logits, {len(label_files)} of labels; give one of labels for each")
+        raise XentError(f"{number} of logits, {len(labels)} of labels; give one of labels for each")
+    if losses and len(losses) != len(files):
+        number = count(len(files), "file")
+        raise XentError(f"{number} of logits, {len(losses)} of losses; give one of losses for each")
     if layout.shift and layout.binary:
         raise XentError("--shift and --binary: binary logits are of no causal model; give one of them")
-    held = [arrays(path) for path in files]
-    opened = [_shard(*each, layout) for each in zip_longest(files, held, label_files)]
-    if layout.shift:
-        opened = [shifted(shard) for shard in opened]
-    if losses or layout.losses_name is not None:
-        opened = _with_losses(opened, held, expanded(losses), layout.losses_name)
+    return sorted(
+        (Source(*names, layout) for names in zip_longest(files, labels, losses)), key=lambda s: s.path
+    )
+
+
+def open_shard(source: Source) -> Shard:
+    """Open a shard; XentError says what is wrong."""
+    files = tuple(looked(path) for path in source.paths)
+    held = {path: arrays(file) for path, file in zip(source.paths, files, strict=True)}
+    shard = _shard(source, held)
+    if source.layout.shift:
+        shard = shifted(shard)
+    if source.losses is not None or source.layout.losses_name is not None:
+        shard = _with_losses(shard, source, held)
+    return replace(shard, source=source, files=files)
+
+
+def _check_alike(opened: Sequence[Shard]) -> None:
+    """Raise XentError where a shard has other classes, or labels of another kind, than the first."""
     kinds = [f"{shard.logits.dtype} of {shard.logits.shape[1]}" for shard in opened]
     for shard, kind in zip(opened, kinds, strict=True):
         if kind != kinds[0]:
@@ -104,10 +163,11 @@ def shards(
             raise XentError(f"{printable(shard.path)}: logits are {kind} classes, {others}")
         if shard.kind != opened[0].kind:
             raise XentError(f"{printable(shard.path)}: its labels are of another kind than the first file's")
-    return opened
 
 
-def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, layout: Layout) -> Shard:
+def _shard(source: Source, held: Mapping[str, Mapping[str, StoredArray]]) -> Shard:
+    """Return the logits and labels of a shard among the arrays of its files."""
+    (path, label_path, _, layout), found = source, held[source.path]
     name, logits = _array(path, found, layout.logits_name, _LOGITS)
     logits = logits.with_bfloat16(path)
     saved = saved_step(path, found) if name == "logits" else None
@@ -120,7 +180,7 @@ def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, 
         expected = ", ".join(formats.FORMATS)
         raise XentError(f"{printable(path)}: logits are {_short(str(logits.dtype))}; expected {expected}")
     others = {other: array for other, array in found.items() if other != name}
-    label_name, labels = _labels(path, found, label_path, layout)
+    label_name, labels = _labels(source, held)
     if labels is None and name not in _LOGITS and layout.logits_name is None:
         label_name, labels = _only_integers(others)
     is_guess = name not in {*_LOGITS, ""} and layout.logits_name is None
@@ -163,26 +223,19 @@ def _check_rows(path: str, saved: SavedStep, layout: Layout) -> None:
         raise XentError(f"{printable(path)}: holds rows of a step (n, C), each with its label; {options}")
 
 
-def _with_losses(
-    opened: list[Shard], held: list[Mapping[str, StoredArray]], files: list[str], name: str | None
-) -> list[Shard]:
-    """Return shards with the losses recorded of their rows, in files of their own or beside them."""
-    if files and len(files) != len(opened):
-        number = count(len(opened), "file")
-        raise XentError(f"{number} of logits, {len(files)} of losses; give one of losses for each")
-    found = []
-    for shard, beside, path in zip_longest(opened, held, files):
-        place, rows = printable(path or shard.path), len(shard.logits)
-        _, array = _array(path or shard.path, arrays(path) if path else beside, name, _LOSSES)
-        array = array.with_bfloat16(path or shard.path)
-        if str(array.dtype.newbyteorder("=")) not in formats.FORMATS:
-            raise XentError(f"{place}: losses are {array.dtype}; expected {', '.join(formats.FORMATS)}")
-        if array.size != rows:
-            numbers = f"{count(array.size, 'loss', 'losses')} for {count(rows, 'row')}"
-            hint = "; a mean or sum is for --observed" if array.size == 1 else ""
-            raise XentError(f"{place}: {numbers}; give one per row, as of reduction='none'{hint}")
-        found.append(replace(shard, losses=array.flat()))
-    return found
+def _with_losses(shard: Shard, source: Source, held: Mapping[str, Mapping[str, StoredArray]]) -> Shard:
+    """Return a shard with the losses recorded of its rows, in a file of their own or beside them."""
+    path = source.losses or source.path
+    place, rows = printable(path), len(shard.logits)
+    _, array = _array(path, held[path], source.layout.losses_name, _LOSSES)
+    array = array.with_bfloat16(path)
+    if str(array.dtype.newbyteorder("=")) not in formats.FORMATS:
+        raise XentError(f"{place}: losses are {array.dtype}; expected {', '.join(formats.FORMATS)}")
+    if array.size != rows:
+        numbers = f"{count(array.size, 'loss', 'losses')} for {count(rows, 'row')}"
+        hint = "; a mean or sum is for --observed" if array.size == 1 else ""
+        raise XentError(f"{place}: {numbers}; give one per row, as of reduction='none'{hint}")
+    return replace(shard, losses=array.flat())
 
 
 def shifted(shard: Shard) -> Shard:
@@ -231,20 +284,18 @@ def _axis_hint(logits: tuple[int, ...], labels: tuple[int, ...], axis: int) -> s
     return None
 
 
-def _labels(
-    path: str, found: Mapping[str, StoredArray], label_path: str | None, layout: Layout
-) -> tuple[str, StoredArray | None]:
+def _labels(source: Source, held: Mapping[str, Mapping[str, StoredArray]]) -> tuple[str, StoredArray | None]:
     """Return the name and the array of labels, None where there is none."""
-    if label_path is not None:
-        name, labels = _array(label_path, arrays(label_path), layout.labels_name, _LABELS)
-    elif layout.labels_name is not None:
-        name, labels = _array(path, found, layout.labels_name, _LABELS)
+    path, label_path, _, layout = source
+    if label_path is not None or layout.labels_name is not None:
+        path = label_path or path
+        name, labels = _array(path, held[path], layout.labels_name, _LABELS)
     else:
-        known = [name for name in _LABELS if name in found]
+        known = [name for name in _LABELS if name in held[path]]
         if not known:
             return "", None
-        name, labels = known[0], found[known[0]]
-    return name, labels.with_bfloat16(label_path or path)
+        name, labels = known[0], held[path][known[0]]
+    return name, labels.with_bfloat16(path)
 
 
 def _only_integers(found: Mapping[str, StoredArray]) -> tuple[str, StoredArray | None]:

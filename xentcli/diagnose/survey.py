@@ -1,26 +1,29 @@
-"""One pass over the rows of all shards, by as many threads as there are processors."""
+"""One pass over the rows of all shards: threads or a cluster sum parts up, which are merged as they come."""
 
 import threading
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xentcli.diagnose.evaluated import rules_of
 from xentcli.diagnose.files.stored import ReadError
 from xentcli.diagnose.rules import RowRule, rules_for
 from xentcli.diagnose.summary import Question, Summary, merge, summarise
-from xentcli.threads import for_each
+from xentcli.threads import for_each, processors
 
 if TYPE_CHECKING:
     from xentcli.diagnose.dumps import Shard
+    from xentcli.diagnose.finished import Finished
     from xentcli.diagnose.loss import Loss
 
 _PART_BYTES: Final = 2**24  # of logits that a thread reads at once
 _PART_ROWS: Final = 2**17  # each has some twenty numbers beside its logits
 _EVALUATED: Final = 2**18  # numbers of a part that methods run on, each with as many results
 _WORST: Final = 10  # rows
+_AHEAD: Final = 2  # threads for each processor where files are far: one reads while another computes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +31,9 @@ class Survey:
     """A dump, what was asked of its rows, and their summary.
 
     ``complete`` is False where the pass was interrupted, or stopped by ``stopped``, a file that could not be
-    read any longer: the summary is then that of the rows read until then.
+    read any longer: the summary is then that of the rows read until then. ``left_out`` are the files of
+    shards that could not be read, which are not among ``shards``, each with the message of why; ``notes`` say
+    what else a reader of the report has to know.
     """
 
     shards: "Sequence[Shard]"
@@ -37,6 +42,8 @@ class Survey:
     summary: Summary
     complete: bool
     stopped: ReadError | None = None
+    left_out: "Sequence[tuple[str, str]]" = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -69,7 +76,100 @@ class Survey:
         return shard, row - shard.first
 
 
-def survey(  # noqa: PLR0913 - a dump, and what is asked of it
+class Part(NamedTuple):
+    """Rows of a shard, which is number ``number`` of the dump."""
+
+    number: int
+    shard: "Shard"
+    rows: slice
+
+
+class Pass:
+    """What is known of a dump while its parts come in, in any order and from any thread."""
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        question: Question,
+        progress: Callable[[int], object],
+        finished: "Finished | None",
+        *,
+        keep_going: bool,
+    ) -> None:
+        self.question, self._progress, self._finished = question, progress, finished
+        self._keep_going, self._lock = keep_going, threading.Lock()
+        self._total, self._left = Summary(question.kept), Counter(part.number for part in parts)
+        self._begun: dict[int, Summary] = {}
+        self.left_out: dict[int, ReadError] = {}
+
+    def add(self, found: Summary) -> None:
+        """Add a shard that was finished before."""
+        self._total = merge(self._total, found)
+        self._progress(found.rows)
+
+    def is_wanted(self, part: Part) -> bool:
+        """Whether its shard could be read up to now."""
+        return part.number not in self.left_out
+
+    def take(self, part: Part, found: Summary, parts: int = 1) -> None:
+        """Merge what one or more parts of a shard sum up to; whole shards are kept where a run resumes."""
+        with self._lock:  # in any order: merging is exact and commutative
+            if not self.is_wanted(part):
+                return
+            number = part.number
+            found_before = self._begun.pop(number, None)
+            whole = found if found_before is None else merge(found_before, found)
+            self._left[number] -= parts
+            if self._left[number]:
+                self._begun[number] = whole
+            else:
+                self._total = merge(self._total, whole)
+                if self._finished is not None:
+                    self._finished.write(part.shard, whole)
+            self._progress(found.rows)
+
+    def fail(self, part: Part, error: ReadError) -> None:
+        """Leave a shard out that cannot be read, or raise the error where that is not asked for."""
+        if not self._keep_going:
+            raise error
+        with self._lock:
+            self.left_out.setdefault(part.number, error)
+            self._begun.pop(part.number, None)
+
+    def summary(self) -> Summary:
+        """Return what is known of all shards, but of those left out."""
+        total = self._total
+        for found in self._begun.values():
+            total = merge(total, found)
+        return total
+
+
+Engine = Callable[[Sequence[Part], Pass], None]
+"""Has each part summed up, and the pass take it; what the pass raises ends it."""
+
+
+def by_threads(threads: int | None = None) -> Engine:
+    """Return what has threads sum parts up, as many as processors, twice as many for bytes from afar."""
+
+    def go_through(parts: Sequence[Part], run: Pass) -> None:
+        def work(part: Part) -> None:
+            if run.is_wanted(part):
+                try:
+                    found = summarise(part.shard, part.rows, run.question)
+                except ReadError as error:
+                    run.fail(part, error)
+                else:
+                    run.take(part, found)
+
+        waits = any(not file.is_local for part in parts for file in part.shard.files)
+        loss = run.question.loss
+        in_order = loss is not None and not (loss.is_method or loss.is_recorded)  # it may remember its calls
+        for_each(parts, work, 1 if in_order else threads or (processors() * _AHEAD if waits else None))
+
+    return go_through
+
+
+def survey(  # noqa: PLR0913 - a dump, what is asked of it, and how
     shards: "Sequence[Shard]",
     ignore_index: int,
     rules: tuple[RowRule, ...] | None = None,
@@ -77,11 +177,16 @@ def survey(  # noqa: PLR0913 - a dump, and what is asked of it
     *,
     most: int = _WORST,
     loss: "Loss | None" = None,
+    engine: Engine | None = None,
+    finished: "Finished | None" = None,
+    keep_going: bool = False,
 ) -> Survey:
     """Go through all rows of shards once; interrupted, return what was read until then.
 
     ``rules`` are those for the dtype unless given; ``most`` and ``loss`` are as in ``Question``. ``progress``
-    takes how many rows were read. Raises ReadError where no row can be read, and what the loss raises.
+    takes how many rows were read. ``engine`` has parts summed up, by threads unless given. Shards that were
+    ``finished`` by an earlier run are not read again. Raises ReadError where no row can be read, and what the
+    loss raises; with ``keep_going`` shards that cannot be read are left out.
     """
     if rules is None:
         kind = shards[0].kind
@@ -92,35 +197,35 @@ def survey(  # noqa: PLR0913 - a dump, and what is asked of it
         replace(shard, first=first, labels=shard.labels if labelled else None)
         for shard, first in zip(shards, starts, strict=False)
     ]
-    question, lock = Question(rules, ignore_index, most, loss), threading.Lock()
-    total, complete, stopped = Summary(question.kept), False, None
-
-    def read(part: "tuple[Shard, slice]") -> None:
-        nonlocal total
-        found = summarise(*part, question)
-        with lock:  # in any order: merging is exact and commutative
-            total = merge(total, found)
-            progress(found.rows)
-
-    parts = [part for shard in placed for part in _parts(shard)]
+    known = {} if finished is None else finished.summaries(placed)
+    question = Question(rules, ignore_index, most, loss)
+    parts = [
+        part for number, shard in enumerate(placed) if number not in known for part in _parts(number, shard)
+    ]
+    run, complete, stopped = Pass(parts, question, progress, finished, keep_going=keep_going), False, None
     try:
-        # A function may remember its calls: it is called in the order of rows.
-        for_each(parts, read, None if loss is None or loss.is_method or loss.is_recorded else 1)
+        for summary in known.values():
+            run.add(summary)
+        (engine or by_threads())(parts, run)
         complete = True
     except KeyboardInterrupt:
         pass
     except ReadError as error:
-        if not total.rows:
+        if not run.summary().rows:
             raise
         stopped = error
-    return Survey(placed, labelled, question, total, complete, stopped)
+    left_out = [(placed[number].path, str(error)) for number, error in sorted(run.left_out.items())]
+    read = [shard for number, shard in enumerate(placed) if number not in run.left_out]
+    if not read:
+        raise next(iter(run.left_out.values()))
+    return Survey(read, labelled, question, run.summary(), complete, stopped, left_out)
 
 
-def _parts(shard: "Shard") -> "list[tuple[Shard, slice]]":
+def _parts(number: int, shard: "Shard") -> "list[Part]":
     """Divide a shard into parts that a thread holds in memory."""
     rows, classes = shard.logits.shape
-    number = min(_PART_ROWS, _PART_BYTES // (classes * shard.logits.dtype.itemsize))
+    count = min(_PART_ROWS, _PART_BYTES // (classes * shard.logits.dtype.itemsize))
     if shard.kind != "indices":
-        number = _EVALUATED // classes
-    number = max(1, number)
-    return [(shard, slice(start, start + number)) for start in range(0, rows, number)]
+        count = _EVALUATED // classes
+    count = max(1, count)
+    return [Part(number, shard, slice(start, start + count)) for start in range(0, rows, count)]

@@ -26,21 +26,33 @@ _READERS: Final[dict[str, Callable[[File], dict[str, StoredArray]]]] = {
 _PICKLES: Final = (".pkl", ".pickle", ".bin", ".ckpt")  # reading one runs what is in it
 
 
-def arrays(path: str) -> Mapping[str, StoredArray]:
-    """Open the arrays of a file by name; raises XentError for what is no file of arrays."""
+def looked(path: str) -> File:
+    """Look at a file of arrays; raises XentError where it cannot be one."""
     suffix = Path(path).suffix
     if suffix not in _READERS:
         hint = f"; save with {pt.SAVE_NPZ}" if suffix in _PICKLES else ""
         supported = f"unsupported file type; supported are {', '.join(_READERS)}"
         raise XentError(f"{printable(path)}: {supported}{hint}")
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # an odd header is read or refused, without a word of NumPy's
-            return _READERS[suffix](look(path))
+        return look(path)
     except OSError as error:
         raise XentError(f"{printable(path)}: cannot be read: {error.strerror or error}") from error
+
+
+def arrays(file: str | File) -> Mapping[str, StoredArray]:
+    """Open the arrays of a file by name; raises XentError for what is no file of arrays."""
+    file = looked(file) if isinstance(file, str) else file
+    suffix = Path(file.path).suffix
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # an odd header is read or refused, without a word of NumPy's
+            return _READERS[suffix](file)
+    except OSError as error:
+        raise XentError(f"{printable(file.path)}: cannot be read: {error.strerror or error}") from error
     except XentError:
         raise
     except Exception as error:
         why = printable(re.sub(r" at 0x[0-9a-f]+", "", " ".join(str(error).split()))[:200])
-        raise XentError(f"{printable(path)}: is no {suffix} of plain arrays, or incomplete: {why}") from error
+        raise XentError(
+            f"{printable(file.path)}: is no {suffix} of plain arrays, or incomplete: {why}"
+        ) from error

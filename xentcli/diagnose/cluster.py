@@ -1,0 +1,182 @@
+"""A dump gone through by a cluster of dask.distributed: workers sum rows up, and this process merges them."""
+
+import os
+import platform
+import queue
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from xentcli import __version__
+from xentcli.bulk.backend import in_use
+from xentcli.diagnose.dumps import Source, open_shard
+from xentcli.diagnose.files.storage import File
+from xentcli.diagnose.files.stored import ReadError
+from xentcli.diagnose.summary import Question, Summary, merge, summarise
+from xentcli.errors import XentError, printable
+from xentcli.threads import processors
+
+if TYPE_CHECKING:
+    from xentcli.diagnose.survey import Engine, Part, Pass
+
+_TASK_BYTES: Final = 2**27  # of logits: a second's work, beside which a task costs a few milliseconds
+_AHEAD: Final = 3  # tasks for each thread of the cluster that are handed over: it never waits for the next
+_PATIENCE: Final = 10.0  # seconds: for a cluster to answer, and until one that does not is given up
+_MOST_WORKERS: Final = 10_000
+_WAIT: Final = 0.5  # seconds between looks at whether the cluster is there
+
+
+@contextmanager
+def connected(where: str) -> "Iterator[Any]":
+    """Connect to a cluster: ``local``, or ``local:4`` of four processes, an address, or a scheduler file.
+
+    Raises XentError where dask.distributed is not installed, or no cluster answers.
+    """
+    try:
+        distributed: Any = import_module("distributed")
+    except ImportError as error:
+        raise XentError("--dask needs dask.distributed: pip install 'xent[dask]'") from error
+    name, _, number = where.partition(":")
+    if name == "local":
+        if number and not (number.isdecimal() and 0 < int(number) < _MOST_WORKERS):
+            raise XentError(f"--dask {printable(where)}: give local, or local:4 for four workers")
+        workers = {"n_workers": int(number or processors()), "threads_per_worker": 1}
+        with (
+            distributed.LocalCluster(**workers, dashboard_address=None, silence_logs=50) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            yield client
+        return
+    options = {"scheduler_file": where} if os.path.exists(where) else {"address": where}  # noqa: PTH110 - text
+    try:
+        client = distributed.Client(timeout=_PATIENCE, **options)
+    except (OSError, ValueError, TimeoutError) as error:
+        why = printable(" ".join(str(error).split())[:120])
+        raise XentError(f"--dask {printable(where)}: no scheduler answers: {why}") from error
+    with client:
+        yield client
+
+
+def programs() -> dict[str, str]:
+    """Return what the last bits of numbers follow from: versions, the backend, and the processor's kind."""
+    core = "numpy._core" if hasattr(np, "_core") else "numpy.core"  # NumPy 1
+    features = import_module(f"{core}._multiarray_umath").__cpu_features__
+    return {
+        "xent": __version__,
+        "NumPy": np.__version__,
+        "backend": in_use(),
+        "processor": " ".join(
+            [platform.machine(), *sorted(name for name, there in features.items() if there)]
+        ),
+        "C library": " ".join(platform.libc_ver()),
+    }
+
+
+def by_cluster(
+    client: Any,  # noqa: ANN401 - of a library without types
+    *,
+    allow_mixed: bool = False,
+    notes: list[str] | None = None,
+) -> "Engine":
+    """Return what has the workers of a cluster sum parts up.
+
+    A worker that differs from this process in ``programs`` is refused, or, where they may be mixed, noted.
+    """
+    own = programs()
+
+    def go_through(parts: "Sequence[Part]", run: "Pass") -> None:
+        waiting, running = _tasks(parts, run), dict[str, Any]()
+        done: queue.Queue[Any] = queue.Queue()
+
+        def submit(number: int) -> None:
+            for _, task in zip(range(number), waiting, strict=False):
+                shard, rows = task[0].shard, [part.rows for part in task]
+                given = (shard.source, shard.files, shard.first, rows, run.question)
+                future = client.submit(_summarise, *given, pure=False)
+                running[future.key] = future, task
+                future.add_done_callback(done.put)
+
+        submit(_AHEAD * max(1, sum(client.nthreads().values())))
+        try:
+            while running:
+                future, task = running.pop(_next(client, done).key)
+                try:
+                    found, theirs = _result(future, task[0].shard.path)
+                    _check(own, theirs, allow_mixed=allow_mixed, notes=notes)
+                    run.take(task[0], found, len(task))
+                except ReadError as error:
+                    run.fail(task[0], error)
+                submit(1)
+        finally:
+            with suppress(Exception):  # the cluster may be gone
+                client.cancel([future for future, _ in running.values()])
+
+    return go_through
+
+
+def _tasks(parts: "Sequence[Part]", run: "Pass") -> "Iterator[list[Part]]":
+    """Yield consecutive parts of a shard, so many that a worker has work for a while."""
+    task: list[Part] = []
+    size = 0
+    for part in filter(run.is_wanted, parts):
+        rows = min(part.rows.stop, len(part.shard.logits)) - part.rows.start
+        size += rows * part.shard.logits.shape[1] * part.shard.logits.dtype.itemsize
+        if task and (part.number != task[0].number or size > _TASK_BYTES):
+            yield task
+            task, size = [], 0
+        task.append(part)
+    if task:
+        yield task
+
+
+def _next(client: Any, done: "queue.Queue[Any]") -> Any:  # noqa: ANN401 - futures, of a library without types
+    """Wait for a task; raises ReadError where the cluster is gone."""
+    gone = 0.0
+    while gone < _PATIENCE:
+        with suppress(queue.Empty):
+            return done.get(timeout=_WAIT)
+        gone = 0.0 if client.status == "running" else gone + _WAIT
+    raise ReadError("the cluster's scheduler does not answer any longer")
+
+
+def _result(future: Any, path: str) -> tuple[Summary, dict[str, str]]:  # noqa: ANN401 - as above
+    """Return what a task gave; raises what it raised, ReadError where workers died of it."""
+    try:
+        found: tuple[Summary, dict[str, str]] = future.result(timeout=_PATIENCE)
+    except XentError:
+        raise
+    except Exception as error:
+        why = printable(" ".join(f"{type(error).__name__} {error}".split())[:160])
+        raise ReadError(f"{printable(path)}: workers failed over it: {why}") from error
+    return found
+
+
+def _check(
+    own: dict[str, str], theirs: dict[str, str], *, allow_mixed: bool, notes: list[str] | None
+) -> None:
+    """Refuse or note a worker whose numbers may differ in their last bits."""
+    for name, value in own.items():
+        if theirs.get(name) != value:
+            other = printable(str(theirs.get(name)))
+            said = f"workers have another {name} ({other}) than here ({value}): last digits may differ"
+            if not allow_mixed:
+                raise XentError(f"{said}; --allow-mixed goes on")
+            if notes is not None and said not in notes:
+                notes.append(said)
+
+
+def _summarise(
+    source: Source, files: tuple[File, ...], first: int, parts: Sequence[slice], question: Question
+) -> tuple[Summary, dict[str, str]]:
+    """Sum up rows of a shard on a worker; raises ReadError where it has changed since it was opened."""
+    shard = replace(open_shard(source), first=first)
+    if shard.files != files:
+        raise ReadError(f"{printable(source.path)}: changed while it was read")
+    total = Summary(question.kept)
+    for rows in parts:
+        total = merge(total, summarise(shard, rows, question))
+    return total, programs()
