@@ -8,6 +8,7 @@ import click
 from xentcli.cli.check import complete_conventions
 from xentcli.cli.options import complete_methods, force_option, format_option, note, option, output_option
 from xentcli.cli.progress import progress, waiting
+from xentcli.cli.scale import Scale, scale_options
 from xentcli.cli.screen import screen
 from xentcli.errors import XentError, printable
 from xentcli.words import IGNORE_INDEX, MOST_ROWS
@@ -17,16 +18,17 @@ if TYPE_CHECKING:
 
     from xentcli.diagnose.diagnosis import Diagnosis
     from xentcli.diagnose.dumps import Shard
+    from xentcli.diagnose.finished import Finished
     from xentcli.diagnose.loss import Loss
-    from xentcli.diagnose.survey import Survey
+    from xentcli.diagnose.survey import Engine, Survey
     from xentcli.methods.method import Method
 
-_EXIT_WRONG, _EXIT_INTERRUPTED = 1, 130
+_EXIT_WRONG, _EXIT_BAD, _EXIT_INTERRUPTED = 1, 2, 130
 _EPILOG = """\b
 Exit codes: 0 every row has a loss, 1 a row is broken (nan, +inf, nothing but
 -inf, an invalid or masked label) or the loss in question goes wrong, 2 bad
-usage or bad input, 130 interrupted. What was read until a Ctrl-C, or until a
-file changed, is shown."""
+usage, bad input or a file left out, 130 interrupted. What was read until a
+Ctrl-C, or until a file changed, is shown."""
 
 
 @click.command(epilog=_EPILOG)
@@ -82,6 +84,7 @@ file changed, is shown."""
     metavar="K",
     help="How many of the worst rows to show and extract.",
 )
+@scale_options
 @format_option("table", "plain", "json", variable="XENT_DIAGNOSE_FORMAT")
 @output_option
 def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
@@ -103,6 +106,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     extract: str | None,
     force: bool,
     most: int,
+    scale: Scale,
     form: str,
     output: str | None,
 ) -> int:
@@ -110,7 +114,8 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
 
     FILE is a .npy, .npz, .safetensors or .pt of logits (N, C), or a pattern in quotes; several are shards
     of one dump. All but .npy may hold labels too: class indices (N,) or probabilities (N, C). A .pt holds
-    tensors alone, and is read by torch, in a process of its own.
+    tensors alone, and is read by torch, in a process of its own. FILE may be an address of fsspec, as
+    s3://bucket/logits.npy: with xent[dask], and what fsspec needs for it.
 
     \b
     Examples:
@@ -118,13 +123,14 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent diagnose batch.npz --method naive --observed nan --extract worst.yaml
       xent diagnose batch.npz --loss mine.py:loss
       xent diagnose "shards/*.npy" --labels "labels/*.npy" --format json
+      xent diagnose "s3://bucket/*.npz" --dask tcp://scheduler:8786 --resume done.jsonl
     """
     from contextlib import ExitStack
 
     from xentcli import frameworks, show
     from xentcli.cli import output as outputs
     from xentcli.cli import signals
-    from xentcli.diagnose.answer import failing_method, is_wrong
+    from xentcli.diagnose.answer import failing_method
     from xentcli.diagnose.diagnosis import diagnosis_of
     from xentcli.diagnose.dumps import Layout
     from xentcli.diagnose.dumps import shards as open_shards
@@ -139,12 +145,13 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         *outputs.sources_of(loss),
         *([] if case is None else [case]),
     ]
-    outputs.refuse_conflicts([output, extract], read)
+    outputs.refuse_conflicts([output, extract, scale.resume], read)
     outputs.refuse_conflicts([extract], (), force=force)
     if method in frameworks.FUNCTIONS:
         function, method = frameworks.FUNCTIONS[method], None
         loss, convention = function.target, function.convention.name
     own = _method(method, loss, observed)
+    scale.check(loss)
     is_recorded = bool(losses) or losses_name is not None
     if is_recorded and (own is not None or loss is not None):
         raise XentError("--losses and a loss: give what was recorded, or what to call")
@@ -153,20 +160,21 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         write = stack.enter_context(outputs.opened(output))
         keep = None if extract is None else stack.enter_context(outputs.opened(extract))
         with _opening(read):
-            shards = open_shards(files, labels, layout, losses)
+            shards = open_shards(files, labels, layout, losses, scale.left_out if scale.keep_going else None)
         if extract is not None and any(shard.labels is None for shard in shards):
             raise XentError("--extract needs labels: give --labels FILE or --labels-name NAME")
         steps = [shard.saved for shard in shards]
-        if ignore_index is None and case is None:
-            ignore_index = ignored_by(steps)
+        ignore_index = ignored_by(steps) if ignore_index is None and case is None else ignore_index
         if observed is None and own is None and loss is None and not is_recorded:
             observed = observed_in(steps)
         ignore_index, clip = _options_of(case, ignore_index)
         asked = stack.enter_context(
             _loss(shards, own, loss, convention, clip, ignore_index, is_recorded=is_recorded)
         )
+        engine = stack.enter_context(scale.engine())
+        finished = stack.enter_context(scale.finished((layout, ignore_index, clip, most), asked))
         signals.listen()  # what was read until Ctrl-C is shown, unless it comes again
-        survey = _surveyed(shards, ignore_index, clip, most, asked)
+        survey = _surveyed(shards, ignore_index, clip, most, asked, engine, finished, scale)
         signals.heard()
         diagnosis = diagnosis_of(survey)
         after = _after(extract, failing_method(diagnosis, observed) if method is None else method)
@@ -175,10 +183,20 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
             keep(extracted(diagnosis))
     if extract is not None:
         _note_extract(diagnosis, extract, after)
+    return _exit_code(diagnosis, observed)
+
+
+def _exit_code(diagnosis: "Diagnosis", observed: str | None) -> int:
+    """Return the exit code; raises what stopped the pass."""
+    from xentcli.diagnose.answer import is_wrong
+
+    survey = diagnosis.survey
     if survey.stopped is not None:
         raise survey.stopped
     if not survey.complete:
         return _EXIT_INTERRUPTED
+    if survey.left_out:
+        return _EXIT_BAD
     return _EXIT_WRONG if is_wrong(diagnosis, observed) else 0
 
 
@@ -272,14 +290,19 @@ def _options_of(case: str | None, ignore_index: int | None) -> tuple[int, tuple[
     return IGNORE_INDEX if ignore_index is None else ignore_index, clip
 
 
-def _surveyed(
+def _surveyed(  # noqa: PLR0913, PLR0917 - a dump, all that is asked of it, and how
     shards: "Sequence[Shard]",
     ignore_index: int,
     clip: tuple[float, float] | None,
     most: int,
     loss: "Loss | None",
+    engine: "Engine | None",
+    finished: "Finished | None",
+    scale: Scale,
 ) -> "Survey":
     """Go through the dump, and show how far it is."""
+    from dataclasses import replace
+
     from xentcli.diagnose.rules import rules_for
     from xentcli.diagnose.survey import survey
 
@@ -292,4 +315,15 @@ def _surveyed(
             read += number
             show(read / total)
 
-        return survey(shards, ignore_index, rules, count_rows, most=most, loss=loss)
+        found = survey(
+            shards,
+            ignore_index,
+            rules,
+            count_rows,
+            most=most,
+            loss=loss,
+            engine=engine,
+            finished=finished,
+            keep_going=scale.keep_going,
+        )
+    return replace(found, left_out=(*scale.left_out, *found.left_out), notes=tuple(scale.notes))

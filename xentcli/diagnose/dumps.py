@@ -101,11 +101,16 @@ class Shard:
 
 
 def shards(
-    paths: Sequence[str], labels: Sequence[str], layout: Layout = Layout(), losses: Sequence[str] = ()
+    paths: Sequence[str],
+    labels: Sequence[str],
+    layout: Layout = Layout(),
+    losses: Sequence[str] = (),
+    left_out: list[tuple[str, str]] | None = None,
 ) -> list[Shard]:
     """Open files, with a file of labels each or none at all, and of losses; XentError says what is wrong.
 
-    Shards are sorted by the name of their file.
+    Shards are sorted by the name of their file. To ``left_out``, if it is given, go the names of those that
+    cannot be opened, each with the message, as long as one can.
     """
     sources = _sources(expanded(paths), expanded(labels), expanded(losses), layout)
     opened: dict[Source, Shard | Exception] = {}
@@ -118,12 +123,13 @@ def shards(
 
     # At an address most of the time is spent waiting.
     for_each(sources, open_one, _CONNECTIONS if any(is_address(source.path) for source in sources) else 1)
-    found = []
-    for source in sources:
-        shard = opened[source]
-        if isinstance(shard, Exception):
-            raise shard
-        found.append(shard)
+    results = [(source, opened[source]) for source in sources]
+    found = [shard for _, shard in results if isinstance(shard, Shard)]
+    for source, error in results:
+        if isinstance(error, Exception):
+            if left_out is None or not found or not isinstance(error, XentError):
+                raise error
+            left_out.append((source.path, str(error)))
     _check_alike(found)
     return found
 

@@ -100,7 +100,7 @@ def _facts(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
             facts[-1] += f" · to {format_ulps(loss.ulps)} ulps in {count(loss.sampled, 'row')} sampled"
         error = f" (each to {100 * COUNTED_ERROR:.1g} %)" if loss.are_counted else ""
         facts += [f"percentiles {shares}: {quantiles}{error}"]
-    for fact in facts:
+    for fact in (*facts, *(f"note: {note}" for note in survey.notes)):
         yield from paragraph(fact, width, Tone.CONTEXT, indent=2)
 
 
@@ -157,6 +157,12 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
             "verdict": verdict(diagnosis, observed),
             "complete": survey.complete,
             "files": [shard.path for shard in survey.shards],
+            **(
+                {"left_out": [{"file": file, "why": why} for file, why in survey.left_out]}
+                if survey.left_out
+                else {}
+            ),
+            **({"notes": list(survey.notes)} if survey.notes else {}),
             "steps": [
                 _step_fields(shard.path, shard.saved) for shard in survey.shards if shard.saved is not None
             ],

@@ -68,6 +68,9 @@ def verdict(diagnosis: "Diagnosis", observed: str | None = None) -> str:
     if not survey.complete:
         ended = "Stopped" if survey.stopped else "Interrupted"
         said = f"{ended} after {survey.rows} of {count(diagnosis.total, 'row')}. {said}"
+    if survey.left_out:
+        files, (_, why) = len(survey.left_out) + len(survey.shards), survey.left_out[0]
+        said += f" {len(survey.left_out)} of {count(files, 'file')} could not be read: {why}."
     if not survey.labelled and not survey.shards[0].path:
         said += " Labels are unknown: give labels."
     elif not survey.labelled:

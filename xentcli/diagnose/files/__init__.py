@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from xentcli.diagnose.files import npy, npz, pt, safetensors
+from xentcli.diagnose.files import npy, npz, parquet, pt, safetensors
 from xentcli.diagnose.files.storage import File, look
 from xentcli.diagnose.files.stored import StoredArray
 from xentcli.errors import XentError, printable
@@ -20,6 +20,7 @@ _READERS: Final[dict[str, Callable[[File], dict[str, StoredArray]]]] = {
     ".npy": npy.read,
     ".npz": npz.read,
     ".safetensors": safetensors.read,
+    ".parquet": parquet.read,
     ".pt": pt.read,
     ".pth": pt.read,
 }

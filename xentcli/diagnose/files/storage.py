@@ -90,6 +90,15 @@ class File:
         opened: IO[bytes] = system.open(path, "rb")
         return opened
 
+    def check(self) -> None:
+        """Raise ReadError where the file is not what it was."""
+        try:
+            now = _stamp_of(os.stat(self.path)) if self.is_local else look(self.path).stamp  # noqa: PTH116
+        except OSError as error:
+            raise ReadError(f"{printable(self.path)}: cannot be read: {error.strerror or error}") from error
+        if now != self.stamp:
+            raise self._changed()
+
     def array(
         self, offset: int, dtype: "np.dtype[Any]", shape: tuple[int, ...], *, is_fortran: bool = False
     ) -> StoredArray:
