@@ -147,8 +147,8 @@ def _result(future: Any, path: str) -> tuple[Summary, dict[str, str]]:  # noqa: 
     """Return what a task gave; raises what it raised, ReadError where workers died of it."""
     try:
         found: tuple[Summary, dict[str, str]] = future.result(timeout=_PATIENCE)
-    except XentError:
-        raise
+    except XentError as error:
+        raise ReadError(str(error)) from error
     except Exception as error:
         why = printable(" ".join(f"{type(error).__name__} {error}".split())[:160])
         raise ReadError(f"{printable(path)}: workers failed over it: {why}") from error
@@ -173,9 +173,7 @@ def _summarise(
     source: Source, files: tuple[File, ...], first: int, parts: Sequence[slice], question: Question
 ) -> tuple[Summary, dict[str, str]]:
     """Sum up rows of a shard on a worker; raises ReadError where it has changed since it was opened."""
-    shard = replace(open_shard(source), first=first)
-    if shard.files != files:
-        raise ReadError(f"{printable(source.path)}: changed while it was read")
+    shard = replace(open_shard(source, files), first=first)
     total = Summary(question.kept)
     for rows in parts:
         total = merge(total, summarise(shard, rows, question))

@@ -148,9 +148,11 @@ def _sources(files: list[str], labels: list[str], losses: list[str], layout: Lay
     )
 
 
-def open_shard(source: Source) -> Shard:
-    """Open a shard; XentError says what is wrong."""
-    files = tuple(looked(path) for path in source.paths)
+def open_shard(source: Source, files: tuple[File, ...] = ()) -> Shard:
+    """Open a shard; XentError says what is wrong, ReadError that its ``files`` are not what they were."""
+    for file in files:
+        file.check()
+    files = files or tuple(looked(path) for path in source.paths)
     held = {path: arrays(file) for path, file in zip(source.paths, files, strict=True)}
     shard = _shard(source, held)
     if source.layout.shift:
