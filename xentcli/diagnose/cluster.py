@@ -1,12 +1,16 @@
 """A dump gone through by a cluster of dask.distributed: workers sum rows up, and this process merges them."""
 
-import os
+import logging
 import platform
 import queue
+import signal
+import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,7 +18,7 @@ import numpy as np
 from xentcli import __version__
 from xentcli.bulk.backend import in_use
 from xentcli.diagnose.dumps import Source, open_shard
-from xentcli.diagnose.files.storage import File
+from xentcli.diagnose.files.storage import File, is_address
 from xentcli.diagnose.files.stored import ReadError
 from xentcli.diagnose.summary import Question, Summary, merge, summarise
 from xentcli.errors import XentError, printable
@@ -30,6 +34,13 @@ _MOST_WORKERS: Final = 10_000
 _WAIT: Final = 0.5  # seconds between looks at whether the cluster is there
 
 
+class _LostError(ReadError):
+    """The cluster's scheduler does not answer any longer."""
+
+    def __init__(self) -> None:
+        super().__init__("the connection to the cluster's scheduler was lost")
+
+
 @contextmanager
 def connected(where: str) -> "Iterator[Any]":
     """Connect to a cluster: ``local``, or ``local:4`` of four processes, an address, or a scheduler file.
@@ -40,8 +51,13 @@ def connected(where: str) -> "Iterator[Any]":
         distributed: Any = import_module("distributed")
     except ImportError as error:
         raise XentError("--dask needs dask.distributed: pip install 'xent[dask]'") from error
+    for logger in list(logging.root.manager.loggerDict):
+        if logger.startswith(("distributed", "tornado")):  # what matters is said in a message of ours
+            logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
     name, _, number = where.partition(":")
     if name == "local":
+        if (folder := str(Path(__file__).parents[2])) not in sys.path:
+            sys.path.append(folder)  # the workers import xent from where this process did
         if number and not (number.isdecimal() and 0 < int(number) < _MOST_WORKERS):
             raise XentError(f"--dask {printable(where)}: give local, or local:4 for four workers")
         workers = {"n_workers": int(number or processors()), "threads_per_worker": 1}
@@ -49,9 +65,14 @@ def connected(where: str) -> "Iterator[Any]":
             distributed.LocalCluster(**workers, dashboard_address=None, silence_logs=50) as cluster,
             distributed.Client(cluster) as client,
         ):
+            # A terminal's Ctrl-C comes to all of its processes: this one ends the others.
+            client.run(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) and None)
             yield client
         return
-    options = {"scheduler_file": where} if os.path.exists(where) else {"address": where}  # noqa: PTH110 - text
+    if not is_address(where) and not Path(where).is_file():
+        expected = "local, local:4, tcp://host:port or a scheduler file"
+        raise XentError(f"--dask {printable(where)}: there is no such file; give {expected}")
+    options = {"address": where} if is_address(where) else {"scheduler_file": where}
     try:
         client = distributed.Client(timeout=_PATIENCE, **options)
     except (OSError, ValueError, TimeoutError) as error:
@@ -100,22 +121,37 @@ def by_cluster(
                 running[future.key] = future, task
                 future.add_done_callback(done.put)
 
+        _check_workers(client)
         submit(_AHEAD * max(1, sum(client.nthreads().values())))
         try:
             while running:
                 future, task = running.pop(_next(client, done).key)
                 try:
                     found, theirs = _result(future, task[0].shard.path)
-                    _check(own, theirs, allow_mixed=allow_mixed, notes=notes)
-                    run.take(task[0], found, len(task))
+                except _LostError:
+                    raise
                 except ReadError as error:
                     run.fail(task[0], error)
+                else:
+                    _check(own, theirs, allow_mixed=allow_mixed, notes=notes)
+                    run.take(task[0], found, len(task))
                 submit(1)
         finally:
             with suppress(Exception):  # the cluster may be gone
                 client.cancel([future for future, _ in running.values()])
 
     return go_through
+
+
+def _check_workers(client: Any) -> None:  # noqa: ANN401 - of a library without types
+    """Raise XentError where a worker has no xent: it would die of its first task."""
+    found = client.run(lambda: bool(import_module("xentcli.diagnose.cluster")), on_error="return")
+    for worker, error in found.items():
+        if isinstance(error, Exception):
+            why = printable(str(error)[:80])
+            raise XentError(
+                f"the worker {printable(worker)} has no xent of this version: {why}; install it there"
+            )
 
 
 def _tasks(parts: "Sequence[Part]", run: "Pass") -> "Iterator[list[Part]]":
@@ -140,7 +176,7 @@ def _next(client: Any, done: "queue.Queue[Any]") -> Any:  # noqa: ANN401 - futur
         with suppress(queue.Empty):
             return done.get(timeout=_WAIT)
         gone = 0.0 if client.status == "running" else gone + _WAIT
-    raise ReadError("the cluster's scheduler does not answer any longer")
+    raise _LostError
 
 
 def _result(future: Any, path: str) -> tuple[Summary, dict[str, str]]:  # noqa: ANN401 - as above
@@ -149,6 +185,8 @@ def _result(future: Any, path: str) -> tuple[Summary, dict[str, str]]:  # noqa: 
         found: tuple[Summary, dict[str, str]] = future.result(timeout=_PATIENCE)
     except XentError as error:
         raise ReadError(str(error)) from error
+    except CancelledError as error:
+        raise _LostError from error
     except Exception as error:
         why = printable(" ".join(f"{type(error).__name__} {error}".split())[:160])
         raise ReadError(f"{printable(path)}: workers failed over it: {why}") from error
