@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from xentcli.errors import XentError, printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_FLOATS: Final = {"halffloat": "float16", "float": "float32", "double": "float64"}  # as arrow calls them
 
 
 def read(source: File) -> dict[str, StoredArray]:
@@ -61,7 +64,7 @@ def _dtype(kind: Any) -> "np.dtype[Any] | None":  # noqa: ANN401 - as above
         kind = kind.value_type
     if not (types.is_floating(kind) or types.is_integer(kind)):
         return None
-    return np.dtype(kind.to_pandas_dtype())
+    return np.dtype(_FLOATS.get(str(kind), str(kind)))
 
 
 def _numbers(  # noqa: PLR0913, PLR0917 - a column of a file, and what is read of it
