@@ -115,9 +115,8 @@ def by_cluster(
 
         def submit(number: int) -> None:
             for _, task in zip(range(number), waiting, strict=False):
-                shard, rows = task[0].shard, [part.rows for part in task]
-                given = (shard.source, shard.files, shard.first, rows, run.question)
-                future = client.submit(_summarise, *given, pure=False)
+                rows = [part.rows for part in task]
+                future = client.submit(_summarise, *task[0].shard.opened_by, rows, run.question, pure=False)
                 running[future.key] = future, task
                 future.add_done_callback(done.put)
 

@@ -89,6 +89,11 @@ class Shard:
         """The format of the logits."""
         return str(self.logits.dtype.newbyteorder("="))
 
+    @property
+    def opened_by(self) -> "tuple[Source | None, tuple[File, ...], int]":
+        """What another process opens it by, and its first row: see ``open_shard``."""
+        return self.source, self.files, self.first
+
     def number_of(self, row: int) -> int:
         """Return the number of a row in the step of which it was saved, else in the file."""
         return row if self.saved is None else int(self.saved.numbers[row])
