@@ -198,10 +198,13 @@ def bad_files(folder: Path) -> None:
             ["ok.npy", "ok.npy", "--labels", "labels.npy"],
             "2 files of logits, 1 of labels; give one of labels for each",
         ),
-        (["ok.npy", "wide.npy"], "wide.npy: logits are float32 of 5 classes, those of ok.npy float32 of 3"),
+        (
+            ["ok.npy", "wide.npy"],
+            "wide.npy: logits are float32 of 5 classes, those of ok.npy float32 of 3 classes",
+        ),
         (
             ["ok.npy", "double.npy"],
-            "ok.npy: logits are float32 of 3 classes, those of double.npy float64 of 3",
+            "ok.npy: logits are float32 of 3 classes, those of double.npy float64 of 3 classes",
         ),
         (
             ["ok.npy", "-o", "ok.npy"],
@@ -282,7 +285,7 @@ def test_of_a_file_that_changes_underneath_what_was_read_is_shown(  # noqa: PLR0
             change(logits)
         return summarise(*part)
 
-    monkeypatch.setattr("xentcli.diagnose.survey.summarise", changing)
+    monkeypatch.setattr("xentcli.diagnose.summary.summarise", changing)
     monkeypatch.setattr(survey, "_PART_ROWS", 700)
     monkeypatch.setattr("xentcli.threads.processors", lambda: 1)
 
@@ -304,8 +307,8 @@ def test_where_no_row_can_be_read_there_is_nothing_to_show(
     logits, _ = poisoned(tmp_path)
     shards = dumps.shards
 
-    def changing(*files: Any) -> Any:
-        found = shards(*files)
+    def changing(*files: Any, **others: Any) -> Any:
+        found = shards(*files, **others)
         cut(logits)
         return found
 

@@ -7,9 +7,10 @@ import click
 
 from xentcli.cli.check import complete_conventions
 from xentcli.cli.options import complete_methods, force_option, format_option, note, option, output_option
-from xentcli.cli.progress import progress, waiting
-from xentcli.cli.scale import Scale, scale_options
+from xentcli.cli.progress import waiting
+from xentcli.cli.scale import Scale, counting, exit_code, scale_options
 from xentcli.cli.screen import screen
+from xentcli.cli.top_k import TopKOptions, diagnose_top_k, top_k_options
 from xentcli.errors import XentError, printable
 from xentcli.words import IGNORE_INDEX, MOST_ROWS
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from xentcli.diagnose.survey import Engine, Survey
     from xentcli.methods.method import Method
 
-_EXIT_WRONG, _EXIT_BAD, _EXIT_INTERRUPTED = 1, 2, 130
 _EPILOG = """\b
 Exit codes: 0 every row has a loss, 1 a row is broken (nan, +inf, nothing but
 -inf, an invalid or masked label) or the loss in question goes wrong, 2 bad
@@ -84,6 +84,7 @@ Ctrl-C, or until a file changed, is shown."""
     metavar="K",
     help="How many of the worst rows to show and extract.",
 )
+@top_k_options
 @scale_options
 @format_option("table", "plain", "json", variable="XENT_DIAGNOSE_FORMAT")
 @output_option
@@ -106,6 +107,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     extract: str | None,
     force: bool,
     most: int,
+    top_k: TopKOptions,
     scale: Scale,
     form: str,
     output: str | None,
@@ -115,7 +117,8 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     FILE is a .npy, .npz, .safetensors or .pt of logits (N, C), or a pattern in quotes; several are shards
     of one dump. All but .npy may hold labels too: class indices (N,) or probabilities (N, C). A .pt holds
     tensors alone, and is read by torch, in a process of its own. FILE may be an address of fsspec, as
-    s3://bucket/logits.npy: with xent[dask], and what fsspec needs for it.
+    s3://bucket/logits.npy: with xent[dask], and what fsspec needs for it. A FILE of values (N, k) and
+    integers (N, k) called indices is a top-k dump: losses are known, or bounded.
 
     \b
     Examples:
@@ -130,7 +133,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     from xentcli import frameworks, show
     from xentcli.cli import output as outputs
     from xentcli.cli import signals
-    from xentcli.diagnose.answer import failing_method
+    from xentcli.diagnose.answer import failing_method, is_wrong
     from xentcli.diagnose.diagnosis import diagnosis_of
     from xentcli.diagnose.dumps import Layout
     from xentcli.diagnose.dumps import shards as open_shards
@@ -142,6 +145,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         *expanded(files),
         *expanded(labels),
         *expanded(losses),
+        *(path for paths in top_k.files.values() for path in expanded(paths)),
         *outputs.sources_of(loss),
         *([] if case is None else [case]),
     ]
@@ -155,12 +159,18 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     is_recorded = bool(losses) or losses_name is not None
     if is_recorded and (own is not None or loss is not None):
         raise XentError("--losses and a loss: give what was recorded, or what to call")
-    layout = Layout(logits_name, labels_name, class_axis, binary, shift, losses_name)
+    layout = Layout(
+        logits_name, labels_name, class_axis, binary, shift, losses_name, top_k.is_top_k, top_k.normalised
+    )
     with ExitStack() as stack:
         write = stack.enter_context(outputs.opened(output))
         keep = None if extract is None else stack.enter_context(outputs.opened(extract))
         with _opening(read):
-            shards = open_shards(files, labels, layout, losses, scale.left_out if scale.keep_going else None)
+            shards = open_shards(
+                files, labels, layout, losses, scale.left_out if scale.keep_going else None, **top_k.files
+            )
+        if shards[0].is_top_k:
+            return diagnose_top_k(shards, layout, ignore_index, most, scale, write, form, screen(output))
         if extract is not None and any(shard.labels is None for shard in shards):
             raise XentError("--extract needs labels: give --labels FILE or --labels-name NAME")
         steps = [shard.saved for shard in shards]
@@ -183,21 +193,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
             keep(extracted(diagnosis))
     if extract is not None:
         _note_extract(diagnosis, extract, after)
-    return _exit_code(diagnosis, observed)
-
-
-def _exit_code(diagnosis: "Diagnosis", observed: str | None) -> int:
-    """Return the exit code; raises what stopped the pass."""
-    from xentcli.diagnose.answer import is_wrong
-
-    survey = diagnosis.survey
-    if survey.stopped is not None:
-        raise survey.stopped
-    if not survey.complete:
-        return _EXIT_INTERRUPTED
-    if survey.left_out:
-        return _EXIT_BAD
-    return _EXIT_WRONG if is_wrong(diagnosis, observed) else 0
+    return exit_code(diagnosis.survey, is_wrong=is_wrong(diagnosis, observed))
 
 
 def _opening(files: "Sequence[str]") -> AbstractContextManager[None]:
@@ -307,19 +303,13 @@ def _surveyed(  # noqa: PLR0913, PLR0917 - a dump, all that is asked of it, and 
     from xentcli.diagnose.survey import survey
 
     rules = rules_for(shards[0].format, clip) if shards[0].kind == "indices" else None
-    total, read = max(1, sum(len(shard.logits) for shard in shards)), 0
-    with progress("diagnosing" if loss is None or loss.is_recorded else f"calling {loss.name}") as show:
-
-        def count_rows(number: int) -> None:
-            nonlocal read
-            read += number
-            show(read / total)
-
+    doing = "diagnosing" if loss is None or loss.is_recorded else f"calling {loss.name}"
+    with counting(shards, doing) as progress:
         found = survey(
             shards,
             ignore_index,
             rules,
-            count_rows,
+            progress,
             most=most,
             loss=loss,
             engine=engine,

@@ -1,4 +1,4 @@
-"""How diagnose goes through dumps that are larger than a machine: the options, and what they open."""
+"""How diagnose goes through dumps that are larger than a machine: the options, what they open, the end."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,15 +6,18 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xentcli.cli.options import option
+from xentcli.cli.progress import progress
 from xentcli.errors import XentError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from xentcli.diagnose.dumps import Shard
     from xentcli.diagnose.finished import Finished
     from xentcli.diagnose.loss import Loss
-    from xentcli.diagnose.survey import Engine
+    from xentcli.diagnose.survey import Engine, Passage
 
+_EXIT_WRONG, _EXIT_BAD, _EXIT_INTERRUPTED = 1, 2, 130
 _OPTIONS = (
     option(
         "--dask",
@@ -83,3 +86,28 @@ def scale_options(function: Callable[..., int]) -> Callable[..., int]:
     for decorate in reversed(_OPTIONS):
         bundled = decorate(bundled)
     return bundled
+
+
+@contextmanager
+def counting(shards: "Sequence[Shard]", doing: str = "diagnosing") -> "Iterator[Callable[[int], None]]":
+    """Yield what takes how many rows were read, and shows how far that is."""
+    total, read = max(1, sum(len(shard.logits) for shard in shards)), 0
+    with progress(doing) as show:
+
+        def count_rows(number: int) -> None:
+            nonlocal read
+            read += number
+            show(read / total)
+
+        yield count_rows
+
+
+def exit_code(survey: "Passage", *, is_wrong: bool) -> int:
+    """Return the exit code; raises what stopped the pass."""
+    if survey.stopped is not None:
+        raise survey.stopped
+    if not survey.complete:
+        return _EXIT_INTERRUPTED
+    if survey.left_out:
+        return _EXIT_BAD
+    return _EXIT_WRONG if is_wrong else 0

@@ -20,7 +20,7 @@ from xentcli.bulk.backend import in_use
 from xentcli.diagnose.dumps import Source, open_shard
 from xentcli.diagnose.files.storage import File, is_address
 from xentcli.diagnose.files.stored import ReadError
-from xentcli.diagnose.summary import Question, Summary, merge, summarise
+from xentcli.diagnose.summary import Asked
 from xentcli.errors import XentError, printable
 from xentcli.threads import processors
 
@@ -178,10 +178,10 @@ def _next(client: Any, done: "queue.Queue[Any]") -> Any:  # noqa: ANN401 - futur
     raise _LostError
 
 
-def _result(future: Any, path: str) -> tuple[Summary, dict[str, str]]:  # noqa: ANN401 - as above
+def _result(future: Any, path: str) -> tuple[Any, dict[str, str]]:  # noqa: ANN401 - as above
     """Return what a task gave; raises what it raised, ReadError where workers died of it."""
     try:
-        found: tuple[Summary, dict[str, str]] = future.result(timeout=_PATIENCE)
+        found: tuple[Any, dict[str, str]] = future.result(timeout=_PATIENCE)
     except XentError as error:
         raise ReadError(str(error)) from error
     except CancelledError as error:
@@ -207,11 +207,11 @@ def _check(
 
 
 def _summarise(
-    source: Source, files: tuple[File, ...], first: int, parts: Sequence[slice], question: Question
-) -> tuple[Summary, dict[str, str]]:
+    source: Source, files: tuple[File, ...], first: int, parts: Sequence[slice], question: Asked
+) -> tuple[Any, dict[str, str]]:
     """Sum up rows of a shard on a worker; raises ReadError where it has changed since it was opened."""
     shard = replace(open_shard(source, files), first=first)
-    total = Summary(question.kept)
+    total = question.nothing()
     for rows in parts:
-        total = merge(total, summarise(shard, rows, question))
+        total = total.merge(question.summarise(shard, rows))
     return total, programs()

@@ -202,7 +202,7 @@ def diagnosis_of(survey: Survey) -> Diagnosis:
     return Diagnosis(
         survey,
         survey.dtype,
-        sum(len(shard.logits) for shard in survey.shards),
+        survey.total,
         first.shape[1],
         summary.midrange.quantiles((0.5,))[0],
         summary.range.quantiles((0.5,))[0],

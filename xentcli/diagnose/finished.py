@@ -17,7 +17,8 @@ import numpy as np
 from xentcli.diagnose.distribution import Distribution
 from xentcli.diagnose.recorded import Shared
 from xentcli.diagnose.rules import Severity
-from xentcli.diagnose.summary import Labels, Responses, Row, Summary, Tally
+from xentcli.diagnose.summary import Labels, Responses, Row, Tally
+from xentcli.diagnose.top_k import BrokenRow
 from xentcli.errors import XentError, printable
 
 if TYPE_CHECKING:
@@ -75,18 +76,18 @@ class Finished:
         if self._file is not None:
             self._file.close()
 
-    def summaries(self, shards: "Sequence[Shard]") -> dict[int, Summary]:
-        """Return the summaries of those shards, by their number, that are as they were."""
+    def summaries(self, shards: "Sequence[Shard]", kind: type) -> dict[int, Any]:
+        """Return the summaries, of a kind, of those shards, by their number, that are as they were."""
         found = {}
         for number, shard in enumerate(shards):
             if (text := self._known.get(_key(shard))) is not None:
                 try:
-                    found[number] = _summary(json.loads(text))
+                    found[number] = _summary(json.loads(text), kind)
                 except (ValueError, TypeError, KeyError, AttributeError) as error:
                     raise XentError(f"{printable(self.path)}: is no file of --resume") from error
         return found
 
-    def write(self, shard: "Shard", summary: Summary) -> None:
+    def write(self, shard: "Shard", summary: Any) -> None:  # noqa: ANN401 - of any kind
         """Add a shard, at once: what is in the file is whole, whatever ends the run."""
         if self._file is not None:
             self._file.write(f"{_key(shard)}\t{json.dumps(_plain(summary))}\n")
@@ -157,8 +158,11 @@ _READ: Final[dict[str, Callable[[Any], Any]]] = {
         **{**plain, "states": _tallies(plain["states"]), "shared": _shared(plain["shared"])}
     ),
     "sample": _rows,
+    "inside": _distribution,
+    "outside": _distribution,
+    "broken": lambda plain: tuple(BrokenRow(*row) for row in plain),
 }
 
 
-def _summary(plain: Any) -> Summary:  # noqa: ANN401 - of JSON
-    return Summary(**{name: _READ.get(name, lambda each: each)(value) for name, value in plain.items()})
+def _summary(plain: Any, kind: type) -> Any:  # noqa: ANN401 - of JSON, and a summary
+    return kind(**{name: _READ.get(name, lambda each: each)(value) for name, value in plain.items()})
