@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import Xent
 
-from xentcli.diagnose import cluster, survey
+from xentcli.diagnose import cluster, summary, survey
 from xentcli.diagnose.diagnosis import diagnosis_of
 from xentcli.diagnose.dumps import Shard, shards
 from xentcli.diagnose.files.stored import ReadError
@@ -184,9 +184,9 @@ def test_a_shard_that_fails_on_the_way_is_left_out_as_a_whole(
                 raise ReadError("x3.npy: gone")
         return summarise(shard, rows, question)
 
-    monkeypatch.setattr(survey, "summarise", failing)
+    monkeypatch.setattr(summary, "summarise", failing)
     kept = survey.survey(found, -100, keep_going=True)
-    monkeypatch.setattr(survey, "summarise", summarise)
+    monkeypatch.setattr(summary, "summarise", summarise)
     others = survey.survey([*found[:3], found[4]], -100)
 
     assert [path for path, _ in kept.left_out] == [found[3].path]
@@ -209,7 +209,7 @@ def test_a_run_goes_on_where_another_stopped(
             raise KeyboardInterrupt
         return summarise(shard, rows, question)
 
-    monkeypatch.setattr(survey, "summarise", stopping)
+    monkeypatch.setattr(summary, "summarise", stopping)
     monkeypatch.setattr("xentcli.threads.processors", lambda: 1)
     assert xent(*arguments, "--resume", done).code == 130
     with Path(done).open("a", encoding="utf-8") as file:
