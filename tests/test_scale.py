@@ -226,6 +226,33 @@ def test_a_run_goes_on_where_another_stopped(
     assert other.err.startswith(f"{done}: is of a run with another options")
 
 
+def test_many_shards_are_kept_in_few_groups(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xentcli.diagnose.finished._GROUP", 3)
+    x, k = arrays_of(2)
+    for number in range(20):
+        np.savez(folder / f"g{number:02}.npz", logits=x[number : number + 9], labels=k[number : number + 9])
+    found, done = shards([str(folder / "g*.npz")], []), folder / "done.jsonl"
+    wanted = report(found)
+    with Finished(str(done), {"options": "a"}) as finished:
+        survey.survey(found, -100, finished=finished, engine=survey.by_threads(1))
+    sizes = [len(json.loads(line.partition("\t")[0])) for line in done.read_text().splitlines()[1:]]
+    read: list[str] = []
+
+    def noting(shard: Shard, rows: slice, question: Any) -> Any:
+        read.append(Path(shard.path).name)
+        return summarise(shard, rows, question)
+
+    monkeypatch.setattr(summary, "summarise", noting)
+    with Finished(str(done), {"options": "a"}) as finished:
+        assert report(found, finished=finished) == wanted
+    assert (sizes, read) == ([9, 9, 1, 1], [])
+    os.utime(folder / "g12.npz", (1, 1))
+    changed = shards([str(folder / "g*.npz")], [])
+    with Finished(str(done), {"options": "a"}) as finished:
+        assert report(changed, finished=finished) == wanted
+    assert sorted(read) == [f"g{number:02}.npz" for number in range(9, 18)]
+
+
 @pytest.mark.parametrize(
     "text",
     [

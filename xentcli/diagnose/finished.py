@@ -1,7 +1,8 @@
 """Summaries of finished shards in a file, so that a run that was stopped does not begin anew.
 
-The file is lines of JSON: what was asked, and by what, then a line per shard; a last line without its end is
-left aside. Nothing of it is unpickled.
+The file is lines: what was asked, and by what, then a line per group of shards. A group begins as one shard;
+64 of a size become one, so that of many thousands of shards there are few groups. A last line without its end
+is left aside. All is JSON, and nothing is unpickled.
 """
 
 import base64
@@ -9,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import reduce
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from xentcli.diagnose.dumps import Shard
 
 _SCHEMA: Final = "xent.finished/1"
+_GROUP: Final = 64  # groups of a size: 40,000 shards are 9 + 49 + 64 lines at most, a summary each
 
 
 class Finished:
@@ -35,8 +38,9 @@ class Finished:
     """
 
     def __init__(self, path: str, asked: Mapping[str, Any]) -> None:
-        self.path, self._head = path, {"schema": _SCHEMA, **json.loads(json.dumps(asked))}
-        self._known: dict[str, str] = {}
+        self.path, self._head = path, {"schema": _SCHEMA, **asked}
+        self._groups: list[tuple[tuple[str, ...], str]] = []  # the shards' keys, and their summary as JSON
+        self._kind: Any = None
         self._file: IO[str] | None = None
         if Path(path).exists():
             self._read()
@@ -47,12 +51,12 @@ class Finished:
         try:
             head = json.loads(lines[0]) if lines else self._head
             for line in lines[1:]:
-                shard, summary = line.split("\t")
-                self._known[shard] = summary
-        except ValueError as error:
-            raise XentError(f"{printable(self.path)}: is no file of --resume") from error
+                keys, summary = line.split("\t")
+                self._groups.append((tuple(map(json.dumps, json.loads(keys))), summary))
+        except (ValueError, TypeError) as error:
+            raise self._unusable() from error
         if not isinstance(head, dict) or head.get("schema") != _SCHEMA:
-            raise XentError(f"{printable(self.path)}: is no file of --resume")
+            raise self._unusable()
         other = [name for name, value in self._head.items() if head.get(name) != value]
         if other:
             had = printable(json.dumps(head.get(other[0]))[:80])
@@ -60,15 +64,12 @@ class Finished:
                 f"{printable(self.path)}: is of a run with another {other[0]}, {had}; give another file"
             )
 
+    def _unusable(self) -> XentError:
+        return XentError(f"{printable(self.path)}: is no file of --resume")
+
     def __enter__(self) -> Self:
         """Open the file; shards are added to it."""
-        text = (
-            "" if not self._known else "".join(f"{shard}\t{found}\n" for shard, found in self._known.items())
-        )
-        temporary = Path(f"{self.path}.part")
-        temporary.write_text(json.dumps(self._head) + "\n" + text, encoding="utf-8")
-        temporary.replace(self.path)
-        self._file = Path(self.path).open("a", encoding="utf-8")
+        self._rewrite()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,26 +77,59 @@ class Finished:
         if self._file is not None:
             self._file.close()
 
-    def summaries(self, shards: "Sequence[Shard]", kind: type) -> dict[int, Any]:
-        """Return the summaries, of a kind, of those shards, by their number, that are as they were."""
-        found = {}
-        for number, shard in enumerate(shards):
-            if (text := self._known.get(_key(shard))) is not None:
-                try:
-                    found[number] = _summary(json.loads(text), kind)
-                except (ValueError, TypeError, KeyError, AttributeError) as error:
-                    raise XentError(f"{printable(self.path)}: is no file of --resume") from error
+    def _rewrite(self) -> None:
+        """Write the file anew, which appears whole."""
+        self.__exit__()
+        temporary = Path(f"{self.path}.part")
+        lines = (json.dumps(self._head) + "\n", *map(_line, self._groups))
+        temporary.write_text("".join(lines), encoding="utf-8")
+        temporary.replace(self.path)
+        self._file = Path(self.path).open("a", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
+
+    def summaries(self, shards: "Sequence[Shard]", kind: type) -> list[tuple[frozenset[int], Any]]:
+        """Return the summaries, of a kind, of groups of shards that are as they were, and their numbers."""
+        self._kind, found = kind, []
+        numbers = {_key(shard): number for number, shard in enumerate(shards)}
+        self._groups = [group for group in self._groups if all(key in numbers for key in group[0])]
+        for keys, text in self._groups:
+            found.append((frozenset(numbers[key] for key in keys), self._summary(text)))
         return found
 
-    def write(self, shard: "Shard", summary: Any) -> None:  # noqa: ANN401 - of any kind
+    def _summary(self, text: str) -> Any:  # noqa: ANN401 - of the question's kind
+        try:
+            return _summary(json.loads(text), self._kind)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise self._unusable() from error
+
+    def write(self, shard: "Shard", summary: Any) -> None:  # noqa: ANN401 - as above
         """Add a shard, at once: what is in the file is whole, whatever ends the run."""
-        if self._file is not None:
-            self._file.write(f"{_key(shard)}\t{json.dumps(_plain(summary))}\n")
+        self._groups.append(((_key(shard),), json.dumps(_plain(summary))))
+        if self._merge():
+            self._rewrite()
+        elif self._file is not None:
+            self._file.write(_line(self._groups[-1]))
             self._file.flush()
+
+    def _merge(self) -> bool:
+        """Make one group of 64 of the size of the last one; say whether there were so many."""
+        merged = False
+        while True:
+            size = len(self._groups[-1][0])
+            same = [group for group in self._groups if len(group[0]) == size]
+            if len(same) < _GROUP:
+                return merged
+            whole = reduce(lambda one, other: one.merge(other), (self._summary(text) for _, text in same))
+            keys = tuple(key for keys, _ in same for key in keys)
+            others = [group for group in self._groups if len(group[0]) != size]
+            self._groups, merged = [*others, (keys, json.dumps(_plain(whole)))], True
+
+
+def _line(group: tuple[tuple[str, ...], str]) -> str:
+    return f"[{', '.join(group[0])}]\t{group[1]}\n"
 
 
 def _key(shard: "Shard") -> str:
-    """Return what a shard's summary follows from, one line: its files as they were, and its first row."""
+    """Return what a shard's summary follows from, as JSON: its files as they were, and its first row."""
     return json.dumps([shard.first, *([file.path, list(file.stamp)] for file in shard.files)])
 
 

@@ -138,7 +138,7 @@ class Pass:
         self.left_out: dict[int, ReadError] = {}
 
     def add(self, found: Any) -> None:  # noqa: ANN401 - a summary of the question's kind
-        """Add a shard that was finished before."""
+        """Add shards that were finished before."""
         self._total = self._total.merge(found)
         self._progress(found.rows)
 
@@ -252,13 +252,14 @@ def go_through(  # noqa: PLR0913 - as above
         replace(shard, first=first, labels=shard.labels if labelled else None)
         for shard, first in zip(shards, starts, strict=False)
     ]
-    known = {} if finished is None else finished.summaries(placed, type(question.nothing()))
+    known = [] if finished is None else finished.summaries(placed, type(question.nothing()))
+    done = frozenset[int]().union(*(numbers for numbers, _ in known))
     parts = [
-        part for number, shard in enumerate(placed) if number not in known for part in _parts(number, shard)
+        part for number, shard in enumerate(placed) if number not in done for part in _parts(number, shard)
     ]
     run, complete, stopped = Pass(parts, question, progress, finished, keep_going=keep_going), False, None
     try:
-        for summary in known.values():
+        for _, summary in known:
             run.add(summary)
         (engine or by_threads())(parts, run)
         complete = True
