@@ -3,7 +3,7 @@
     python benchmarks/scale.py [--megabytes 100,1000,4000]
 
 Dumps are float32 logits of 1,000 classes in shards of 100 MB, and lie in the page cache. Shards of the
-simulation are 40,000, of 250 MB each: their summaries are made from random losses, and nothing is read.
+simulation are 40,000, of 250 MB each: their summaries are seven, of rows of the dump, and nothing is read.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def _seconds(found: "list[Shard]", engine: Engine) -> float:
 
 
 def _simulate(x: "np.ndarray", labels: "np.ndarray") -> None:
-    """Merge summaries of 62,500 rows each, 40,000 times."""
+    """Merge seven summaries, 40,000 times."""
     question = Question(rules_for("float32"), -100, 5)
     made = [
         summarise(Shard("", x[start::7], labels[start::7], first=start * _ROWS), slice(None), question)

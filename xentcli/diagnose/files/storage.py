@@ -111,7 +111,7 @@ class File:
         The file is opened for each call: threads share nothing, and no number of files is too large.
         """
         found = np.empty((len(starts), count), dtype)
-        rooms = [memoryview(row.view(np.uint8)) if count else memoryview(b"") for row in found]
+        rooms = [memoryview(row.view(np.uint8)) if row.nbytes else memoryview(b"") for row in found]
         begins = [offset + start * dtype.itemsize for start in starts]
         if self.is_local:
             self._read_here(begins, rooms)
