@@ -499,9 +499,9 @@ def test_finished_shards_are_not_read_again(
 def test_a_worker_sums_up_what_a_thread_does(tmp_path: Path) -> None:
     arrays, _ = cut()
     (shard,) = dumps.shards([str(saved(tmp_path / "a.npz", arrays))], [])
-    source, question = pickle.loads(pickle.dumps((shard.source, QUESTION)))  # noqa: S301 - what a cluster does
+    asked = pickle.loads(pickle.dumps([(shard.opened_by, [slice(0, 50), slice(50, 120)])]))  # noqa: S301 - what a cluster does
 
-    found, _ = _summarise(source, shard.files, 0, [slice(0, 50), slice(50, 120)], question)
+    (found,), _ = _summarise(asked, pickle.dumps(QUESTION))
 
     assert described(found) == described(found_in(arrays))
 

@@ -1,6 +1,7 @@
 """A dump gone through by a cluster of dask.distributed: workers sum rows up, and this process merges them."""
 
 import logging
+import pickle
 import platform
 import queue
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +29,11 @@ from xentcli.threads import processors
 if TYPE_CHECKING:
     from xentcli.diagnose.survey import Engine, Part, Pass
 
+    Opened = tuple[Source, tuple[File, ...], int]
+    _Task = list[list[Part]]  # the parts of each shard
+
 _TASK_BYTES: Final = 2**27  # of logits: a second's work, beside which a task costs a few milliseconds
+_SHARD_BYTES: Final = 2**21  # to open one and to sum it up takes as long as to read so many
 _AHEAD: Final = 3  # tasks for each thread of the cluster that are handed over: it never waits for the next
 _PATIENCE: Final = 10.0  # seconds: for a cluster to answer, and until one that does not is given up
 _MOST_WORKERS: Final = 10_000
@@ -110,36 +116,80 @@ def by_cluster(
     own = programs()
 
     def go_through(parts: "Sequence[Part]", run: "Pass") -> None:
-        waiting, running = _tasks(parts, run), dict[str, Any]()
-        done: queue.Queue[Any] = queue.Queue()
-
-        def submit(number: int) -> None:
-            for _, task in zip(range(number), waiting, strict=False):
-                rows = [part.rows for part in task]
-                future = client.submit(_summarise, *task[0].shard.opened_by, rows, run.question, pure=False)
-                running[future.key] = future, task
-                future.add_done_callback(done.put)
-
         _check_workers(client)
-        submit(_AHEAD * max(1, sum(client.nthreads().values())))
+        waiting, running = _tasks(parts, run), _Running(client, run.question)
         try:
-            while running:
-                future, task = running.pop(_next(client, done).key)
+            while running.fill(waiting):
+                task, future = running.next()
                 try:
-                    found, theirs = _result(future, task[0].shard.path)
+                    found, theirs = _result(future, task[0][0].shard.path)
                 except _LostError:
                     raise
                 except ReadError as error:
-                    run.fail(task[0], error)
+                    _fail(task, error, run, running)
                 else:
                     _check(own, theirs, allow_mixed=allow_mixed, notes=notes)
-                    run.take(task[0], found, len(task))
-                submit(1)
+                    _take(task, found, run)
         finally:
-            with suppress(Exception):  # the cluster may be gone
-                client.cancel([future for future, _ in running.values()])
+            running.cancel()
 
     return go_through
+
+
+class _Running:
+    """The tasks that a cluster has in hand: enough that no worker waits for the next."""
+
+    def __init__(self, client: Any, question: Asked) -> None:  # noqa: ANN401 - of a library without types
+        self._client, self._tasks = client, dict[str, "tuple[Any, _Task]"]()
+        self._done: queue.Queue[Any] = queue.Queue()
+        self._question = import_module("cloudpickle").dumps(question)  # once, for its rules are functions
+        self._most = _AHEAD * max(1, sum(client.nthreads().values()))
+
+    def fill(self, waiting: "Iterator[_Task]") -> bool:
+        """Hand over the next tasks; return False where none is left."""
+        for _, task in zip(range(self._most - len(self._tasks)), waiting, strict=False):
+            self.submit(task)
+        return bool(self._tasks)
+
+    def submit(self, task: "_Task") -> None:
+        """Hand over a task."""
+        asked = [(some[0].shard.opened_by, [part.rows for part in some]) for some in task]
+        future = self._client.submit(_summarise, asked, self._question, pure=False)
+        self._tasks[future.key] = future, task
+        future.add_done_callback(self._done.put)
+
+    def next(self) -> "tuple[_Task, Any]":
+        """Wait for a task, and return it and its future; raises ReadError where the cluster is gone."""
+        gone = 0.0
+        while gone < _PATIENCE:
+            with suppress(queue.Empty):
+                future, task = self._tasks.pop(self._done.get(timeout=_WAIT).key)
+                return task, future
+            gone = 0.0 if self._client.status == "running" else gone + _WAIT
+        raise _LostError
+
+    def cancel(self) -> None:
+        """Cancel what is in hand."""
+        with suppress(Exception):  # the cluster may be gone
+            self._client.cancel([future for future, _ in self._tasks.values()])
+
+
+def _fail(task: "_Task", error: ReadError, run: "Pass", running: _Running) -> None:
+    """Leave out the shard that workers failed over; of several, find out which it was."""
+    if len(task) == 1:
+        run.fail(task[0][0], error)
+    else:
+        for some in task:
+            running.submit([some])
+
+
+def _take(task: "_Task", found: Sequence[Any], run: "Pass") -> None:
+    """Have the pass take the summaries of a task's shards, and hear of those that could not be read."""
+    for some, summary in zip(task, found, strict=True):
+        if isinstance(summary, str):
+            run.fail(some[0], ReadError(summary))
+        else:
+            run.take(some[0], summary, len(some))
 
 
 def _check_workers(client: Any) -> None:  # noqa: ANN401 - of a library without types
@@ -153,29 +203,22 @@ def _check_workers(client: Any) -> None:  # noqa: ANN401 - of a library without 
             )
 
 
-def _tasks(parts: "Sequence[Part]", run: "Pass") -> "Iterator[list[Part]]":
-    """Yield consecutive parts of a shard, so many that a worker has work for a while."""
-    task: list[Part] = []
+def _tasks(parts: "Sequence[Part]", run: "Pass") -> "Iterator[_Task]":
+    """Yield consecutive parts, by shards, so many that a worker has work for a while."""
+    task: _Task = []
     size = 0
     for part in filter(run.is_wanted, parts):
         rows = min(part.rows.stop, len(part.shard.logits)) - part.rows.start
-        size += rows * part.shard.logits.shape[1] * part.shard.logits.dtype.itemsize
-        if task and (part.number != task[0].number or size > _TASK_BYTES):
+        size += rows * part.shard.logits.shape[1] * part.shard.logits.dtype.itemsize + _SHARD_BYTES
+        if task and size > _TASK_BYTES:
             yield task
             task, size = [], 0
-        task.append(part)
+        if task and task[-1][0].number == part.number:
+            task[-1].append(part)
+        else:
+            task.append([part])
     if task:
         yield task
-
-
-def _next(client: Any, done: "queue.Queue[Any]") -> Any:  # noqa: ANN401 - futures, of a library without types
-    """Wait for a task; raises ReadError where the cluster is gone."""
-    gone = 0.0
-    while gone < _PATIENCE:
-        with suppress(queue.Empty):
-            return done.get(timeout=_WAIT)
-        gone = 0.0 if client.status == "running" else gone + _WAIT
-    raise _LostError
 
 
 def _result(future: Any, path: str) -> tuple[Any, dict[str, str]]:  # noqa: ANN401 - as above
@@ -207,11 +250,29 @@ def _check(
 
 
 def _summarise(
-    source: Source, files: tuple[File, ...], first: int, parts: Sequence[slice], question: Asked
-) -> tuple[Any, dict[str, str]]:
-    """Sum up rows of a shard on a worker; raises ReadError where it has changed since it was opened."""
+    asked: "Sequence[tuple[Opened, Sequence[slice]]]", question: bytes
+) -> tuple[list[Any], dict[str, str]]:
+    """Sum up rows of shards on a worker, each by itself; of one that cannot be read, return the message."""
+    found = list[Any]()
+    for opened_by, parts in asked:
+        try:
+            found.append(_summary(opened_by, parts, _question(question)))
+        except XentError as error:
+            found.append(str(error))
+    return found, programs()
+
+
+@lru_cache(maxsize=1)
+def _question(pickled: bytes) -> Asked:
+    question: Asked = pickle.loads(pickled)  # noqa: S301 - this program sent it, as it did the function above
+    return question
+
+
+def _summary(opened_by: "Opened", parts: Sequence[slice], question: Asked) -> Any:  # noqa: ANN401 - of the question's kind
+    """Sum up rows of a shard; raises ReadError where it has changed since it was opened."""
+    source, files, first = opened_by
     shard = replace(open_shard(source, files), first=first)
     total = question.nothing()
     for rows in parts:
         total = total.merge(question.summarise(shard, rows))
-    return total, programs()
+    return total
