@@ -1,6 +1,6 @@
 """Hostile .pt files for ``fuzz``: tensors of every kind, cut and edited, and pickles that would run code.
 
-One process of ``torch_files`` reads many of them, as it reads one for ``diagnose``: to import torch takes
+One process of ``pt`` reads many of them, as it reads one for ``diagnose``: to import torch takes
 seconds.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from xentcli.diagnose import torch_files
+from xentcli.diagnose.files import pt
 from xentcli.process import Process
 
 MARK: Final = "ran"  # the file that code of a pickle would write, in the folder of the inputs
@@ -142,7 +142,7 @@ def read_all(made: list[tuple[str, bytes]], folder: Path) -> Counter[tuple[str, 
     Raises AssertionError for one that runs code, ends the process, or gets no plain answer.
     """
     ends: Counter[tuple[str, str]] = Counter()
-    worker = Process(torch_files.__name__)
+    worker = Process(pt.__name__)
     try:
         for number, (how, data) in enumerate(made):
             path = folder / "batch.pt"

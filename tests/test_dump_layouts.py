@@ -10,8 +10,8 @@ import pytest
 from conftest import Xent
 from test_answer import C, N, answer, batch, binary, diagnosed, masked_label, nan, set_logit, soft
 
-from xentcli.diagnose import files
-from xentcli.diagnose.files import StoredArray, StoredRows, arrays, loaded
+from xentcli.diagnose.files import arrays, stored
+from xentcli.diagnose.files.stored import StoredArray, StoredRows, loaded
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def as_array(folder: Path, x: Any, where: str) -> StoredArray:
 def test_rows_of_any_class_axis_are_those_of_the_moved_array(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, shape: tuple[int, ...], large_item: int
 ) -> None:
-    monkeypatch.setattr(files, "_LARGE_ITEM", large_item)
+    monkeypatch.setattr(stored, "_LARGE_ITEM", large_item)
     x = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
     for axis in range(-1, len(shape)):
         rows = StoredRows(as_array(tmp_path, x, where), axis)

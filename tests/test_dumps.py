@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import pytest
 from conftest import Xent
 
 from xentcli.diagnose import dumps, survey
-from xentcli.diagnose.files import ReadError
+from xentcli.diagnose.files import arrays
+from xentcli.diagnose.files.stored import ReadError
 from xentcli.diagnose.summary import summarise
+from xentcli.errors import XentError
 
 inf, nan = math.inf, math.nan
 
@@ -198,10 +201,13 @@ def bad_files(folder: Path) -> None:
             ["ok.npy", "ok.npy", "--labels", "labels.npy"],
             "2 files of logits, 1 of labels; give one of labels for each",
         ),
-        (["ok.npy", "wide.npy"], "wide.npy: logits are float32 of 5 classes, those of ok.npy float32 of 3"),
+        (
+            ["ok.npy", "wide.npy"],
+            "wide.npy: logits are float32 of 5 classes, those of ok.npy float32 of 3 classes",
+        ),
         (
             ["ok.npy", "double.npy"],
-            "double.npy: logits are float64 of 3 classes, those of ok.npy float32 of 3",
+            "ok.npy: logits are float32 of 3 classes, those of double.npy float64 of 3 classes",
         ),
         (
             ["ok.npy", "-o", "ok.npy"],
@@ -228,6 +234,41 @@ def test_a_bad_file_gets_one_message(
     assert run.err.count("\n") == 1
     assert not (tmp_path / "unpickled").exists()
     assert not (tmp_path / "w.yaml").exists()
+
+
+@pytest.mark.parametrize("before", [b"", b"a program that unpacks it"])
+def test_of_an_archive_only_what_is_asked_for_is_read(tmp_path: Path, before: bytes) -> None:
+    stored: dict[str, Any] = {
+        "logits": np.arange(12, dtype=">f4").reshape(4, 3),
+        "fortran": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "meta": np.array("text"),
+        "nothing": np.zeros((0, 3)),
+    }
+    plain, packed = tmp_path / "plain.npz", tmp_path / "packed.npz"
+    np.savez(plain, **stored)
+    np.savez_compressed(packed, **stored)
+    plain.write_bytes(before + plain.read_bytes())
+    for path in (plain, packed):
+        found = arrays(str(path))
+        assert list(found) == list(stored)
+        for name, array in stored.items():
+            assert found[name].dtype == array.dtype
+            assert np.array_equal(found[name].whole(), array)
+    logits = arrays(str(plain))["logits"]
+    assert logits[4:7].tolist() == [4, 5, 6]
+    plain.write_bytes(plain.read_bytes() + b"more")
+    with pytest.raises(ReadError, match="changed while it was read"):
+        logits[4:7]
+
+
+def test_an_array_goes_no_further_than_its_member(tmp_path: Path) -> None:
+    path = tmp_path / "d.npz"
+    np.save(tmp_path / "d.npy", np.zeros((4, 3)))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("logits.npy", (tmp_path / "d.npy").read_bytes().replace(b"(4, 3)", b"(5, 3)"))
+        archive.writestr("labels.npy", b"0" * 100)
+    with pytest.raises(XentError, match=r"the array has 120 bytes, the file 96 after its header"):
+        arrays(str(path))
 
 
 def test_labels_that_change_underneath_are_refused(tmp_path: Path) -> None:
@@ -282,7 +323,7 @@ def test_of_a_file_that_changes_underneath_what_was_read_is_shown(  # noqa: PLR0
             change(logits)
         return summarise(*part)
 
-    monkeypatch.setattr("xentcli.diagnose.survey.summarise", changing)
+    monkeypatch.setattr("xentcli.diagnose.summary.summarise", changing)
     monkeypatch.setattr(survey, "_PART_ROWS", 700)
     monkeypatch.setattr("xentcli.threads.processors", lambda: 1)
 
@@ -304,8 +345,8 @@ def test_where_no_row_can_be_read_there_is_nothing_to_show(
     logits, _ = poisoned(tmp_path)
     shards = dumps.shards
 
-    def changing(*files: Any) -> Any:
-        found = shards(*files)
+    def changing(*files: Any, **others: Any) -> Any:
+        found = shards(*files, **others)
         cut(logits)
         return found
 

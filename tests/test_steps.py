@@ -11,7 +11,7 @@ from conftest import Xent
 from test_answer import answer
 
 from xentcli.diagnose.dumps import Shard
-from xentcli.diagnose.files import Positions
+from xentcli.diagnose.files.stored import Positions
 from xentcli.diagnose.steps import out_of_step
 
 B, T, C = 6, 5, 7

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xentcli.diagnose.files import StoredArray
+    from xentcli.diagnose.files.stored import StoredArray
     from xentcli.formats import FloatArray
 
 _NAMES: Final = ("logits", "labels", "probabilities")

@@ -15,6 +15,7 @@ from xentcli.words import ARITHMETICS, DTYPES, IGNORE_INDEX, MOST_ROWS, REDUCTIO
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from xentcli.diagnose.survey import Engine
     from xentcli.judge import Result
 
     Path = str | os.PathLike[str]
@@ -134,6 +135,7 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     labels_name: str | None = None,
     clip: tuple[float, float] | None = None,
     rows: int = 5,
+    engine: "Engine | None" = None,
 ) -> LogitsDiagnosis:
     """Say what is wrong with logits, or what a loss makes of them, as ``xent diagnose`` does.
 
@@ -145,6 +147,7 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     function, ``"mine.py:loss"`` or the name of a method, called by a ``convention`` of ``xent check`` that is
     found unless given; ``observed`` is the loss that you saw. The worst ``rows`` are shown, 1 to 100. Labels
     of -100 are ignored unless ``ignore_index`` is given, and of a file of ``watch`` what the step ignored.
+    ``engine`` has parts of files summed up elsewhere than by threads of this process; see docs/scale.md.
 
     Raises XentError for arrays that do not go together, files that cannot be read, and what is no loss.
     """
@@ -170,7 +173,7 @@ def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose
     rules = rules_for(dump[0].format, clip) if dump[0].kind == "indices" else None
     library = library_of(logits)
     with loss_of(dump, loss, convention, clip=clip, ignore_index=ignored, library=library) as asked:
-        found = survey(dump, ignored, rules, most=rows, loss=asked)
+        found = survey(dump, ignored, rules, most=rows, loss=asked, engine=engine)
     if found.stopped is not None:
         raise found.stopped
     if not found.complete:

@@ -13,7 +13,7 @@ import numpy as np
 from xentcli import formats
 from xentcli.arrays import to_numpy
 from xentcli.diagnose.dumps import Layout, Shard, shards, shifted
-from xentcli.errors import Refused, XentError, count
+from xentcli.errors import Refused, XentError, count, printable
 from xentcli.load import load
 from xentcli.load.sources import MAX_BYTES, Source
 
@@ -115,7 +115,10 @@ def shards_of(
     if all(found is not None for found in paths.values()):
         layout = replace(layout, class_axis=-1 if class_axis is None else class_axis)
         files = [paths.get(name) or [] for name in given]
-        return shards(files[0], files[1], layout, files[2])
+        found = shards(files[0], files[1], layout, files[2])
+        if found[0].is_top_k:
+            raise XentError(f"{printable(found[0].path)}: is a top-k dump; xent diagnose reads it")
+        return found
     if any(found is not None for found in paths.values()):
         raise XentError(f"{' and '.join(paths)} are both arrays or both files")
     if layout.logits_name or layout.labels_name:

@@ -7,8 +7,10 @@ import click
 
 from xentcli.cli.check import complete_conventions
 from xentcli.cli.options import complete_methods, force_option, format_option, note, option, output_option
-from xentcli.cli.progress import progress, waiting
+from xentcli.cli.progress import waiting
+from xentcli.cli.scale import Scale, counting, exit_code, scale_options
 from xentcli.cli.screen import screen
+from xentcli.cli.top_k import TopKOptions, diagnose_top_k, top_k_options
 from xentcli.errors import XentError, printable
 from xentcli.words import IGNORE_INDEX, MOST_ROWS
 
@@ -17,16 +19,16 @@ if TYPE_CHECKING:
 
     from xentcli.diagnose.diagnosis import Diagnosis
     from xentcli.diagnose.dumps import Shard
+    from xentcli.diagnose.finished import Finished
     from xentcli.diagnose.loss import Loss
-    from xentcli.diagnose.survey import Survey
+    from xentcli.diagnose.survey import Engine, Survey
     from xentcli.methods.method import Method
 
-_EXIT_WRONG, _EXIT_INTERRUPTED = 1, 130
 _EPILOG = """\b
 Exit codes: 0 every row has a loss, 1 a row is broken (nan, +inf, nothing but
 -inf, an invalid or masked label) or the loss in question goes wrong, 2 bad
-usage or bad input, 130 interrupted. What was read until a Ctrl-C, or until a
-file changed, is shown."""
+usage, bad input or a file left out, 130 interrupted. What was read until a
+Ctrl-C, or until a file changed, is shown."""
 
 
 @click.command(epilog=_EPILOG)
@@ -82,6 +84,8 @@ file changed, is shown."""
     metavar="K",
     help="How many of the worst rows to show and extract.",
 )
+@top_k_options
+@scale_options
 @format_option("table", "plain", "json", variable="XENT_DIAGNOSE_FORMAT")
 @output_option
 def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
@@ -103,6 +107,8 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     extract: str | None,
     force: bool,
     most: int,
+    top_k: TopKOptions,
+    scale: Scale,
     form: str,
     output: str | None,
 ) -> int:
@@ -110,7 +116,9 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
 
     FILE is a .npy, .npz, .safetensors or .pt of logits (N, C), or a pattern in quotes; several are shards
     of one dump. All but .npy may hold labels too: class indices (N,) or probabilities (N, C). A .pt holds
-    tensors alone, and is read by torch, in a process of its own.
+    tensors alone, and is read by torch, in a process of its own. FILE may be an address of fsspec, as
+    s3://bucket/logits.npy: with xent[dask], and what fsspec needs for it. A FILE of values (N, k) and
+    integers (N, k) called indices is a top-k dump: losses are known, or bounded.
 
     \b
     Examples:
@@ -118,6 +126,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent diagnose batch.npz --method naive --observed nan --extract worst.yaml
       xent diagnose batch.npz --loss mine.py:loss
       xent diagnose "shards/*.npy" --labels "labels/*.npy" --format json
+      xent diagnose "s3://bucket/*.npz" --dask tcp://scheduler:8786 --resume done.jsonl
     """
     from contextlib import ExitStack
 
@@ -126,46 +135,56 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     from xentcli.cli import signals
     from xentcli.diagnose.answer import failing_method, is_wrong
     from xentcli.diagnose.diagnosis import diagnosis_of
-    from xentcli.diagnose.dumps import Layout, expanded
+    from xentcli.diagnose.dumps import Layout
     from xentcli.diagnose.dumps import shards as open_shards
     from xentcli.diagnose.extract import extracted
+    from xentcli.diagnose.files.storage import expanded
     from xentcli.diagnose.saved import ignored_by, observed_in
 
     read = [
         *expanded(files),
         *expanded(labels),
         *expanded(losses),
+        *(path for paths in top_k.files.values() for path in expanded(paths)),
         *outputs.sources_of(loss),
         *([] if case is None else [case]),
     ]
-    outputs.refuse_conflicts([output, extract], read)
+    outputs.refuse_conflicts([output, extract, scale.resume], read)
     outputs.refuse_conflicts([extract], (), force=force)
     if method in frameworks.FUNCTIONS:
         function, method = frameworks.FUNCTIONS[method], None
         loss, convention = function.target, function.convention.name
     own = _method(method, loss, observed)
+    scale.check(loss)
     is_recorded = bool(losses) or losses_name is not None
     if is_recorded and (own is not None or loss is not None):
         raise XentError("--losses and a loss: give what was recorded, or what to call")
-    layout = Layout(logits_name, labels_name, class_axis, binary, shift, losses_name)
+    layout = Layout(
+        logits_name, labels_name, class_axis, binary, shift, losses_name, top_k.is_top_k, top_k.normalised
+    )
     with ExitStack() as stack:
         write = stack.enter_context(outputs.opened(output))
         keep = None if extract is None else stack.enter_context(outputs.opened(extract))
         with _opening(read):
-            shards = open_shards(files, labels, layout, losses)
+            shards = open_shards(
+                files, labels, layout, losses, scale.left_out if scale.keep_going else None, **top_k.files
+            )
+        if shards[0].is_top_k:
+            return diagnose_top_k(shards, layout, ignore_index, most, scale, write, form, screen(output))
         if extract is not None and any(shard.labels is None for shard in shards):
             raise XentError("--extract needs labels: give --labels FILE or --labels-name NAME")
         steps = [shard.saved for shard in shards]
-        if ignore_index is None and case is None:
-            ignore_index = ignored_by(steps)
+        ignore_index = ignored_by(steps) if ignore_index is None and case is None else ignore_index
         if observed is None and own is None and loss is None and not is_recorded:
             observed = observed_in(steps)
         ignore_index, clip = _options_of(case, ignore_index)
         asked = stack.enter_context(
             _loss(shards, own, loss, convention, clip, ignore_index, is_recorded=is_recorded)
         )
+        engine = stack.enter_context(scale.engine())
+        finished = stack.enter_context(scale.finished((layout, ignore_index, clip, most), asked))
         signals.listen()  # what was read until Ctrl-C is shown, unless it comes again
-        survey = _surveyed(shards, ignore_index, clip, most, asked)
+        survey = _surveyed(shards, ignore_index, clip, most, asked, engine, finished, scale)
         signals.heard()
         diagnosis = diagnosis_of(survey)
         after = _after(extract, failing_method(diagnosis, observed) if method is None else method)
@@ -174,11 +193,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
             keep(extracted(diagnosis))
     if extract is not None:
         _note_extract(diagnosis, extract, after)
-    if survey.stopped is not None:
-        raise survey.stopped
-    if not survey.complete:
-        return _EXIT_INTERRUPTED
-    return _EXIT_WRONG if is_wrong(diagnosis, observed) else 0
+    return exit_code(diagnosis.survey, is_wrong=is_wrong(diagnosis, observed))
 
 
 def _opening(files: "Sequence[str]") -> AbstractContextManager[None]:
@@ -271,24 +286,34 @@ def _options_of(case: str | None, ignore_index: int | None) -> tuple[int, tuple[
     return IGNORE_INDEX if ignore_index is None else ignore_index, clip
 
 
-def _surveyed(
+def _surveyed(  # noqa: PLR0913, PLR0917 - a dump, all that is asked of it, and how
     shards: "Sequence[Shard]",
     ignore_index: int,
     clip: tuple[float, float] | None,
     most: int,
     loss: "Loss | None",
+    engine: "Engine | None",
+    finished: "Finished | None",
+    scale: Scale,
 ) -> "Survey":
     """Go through the dump, and show how far it is."""
+    from dataclasses import replace
+
     from xentcli.diagnose.rules import rules_for
     from xentcli.diagnose.survey import survey
 
     rules = rules_for(shards[0].format, clip) if shards[0].kind == "indices" else None
-    total, read = max(1, sum(len(shard.logits) for shard in shards)), 0
-    with progress("diagnosing" if loss is None or loss.is_recorded else f"calling {loss.name}") as show:
-
-        def count_rows(number: int) -> None:
-            nonlocal read
-            read += number
-            show(read / total)
-
-        return survey(shards, ignore_index, rules, count_rows, most=most, loss=loss)
+    doing = "diagnosing" if loss is None or loss.is_recorded else f"calling {loss.name}"
+    with counting(shards, doing) as progress:
+        found = survey(
+            shards,
+            ignore_index,
+            rules,
+            progress,
+            most=most,
+            loss=loss,
+            engine=engine,
+            finished=finished,
+            keep_going=scale.keep_going,
+        )
+    return replace(found, left_out=(*scale.left_out, *found.left_out), notes=tuple(scale.notes))

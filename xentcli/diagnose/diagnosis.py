@@ -12,7 +12,7 @@ from xentcli import formats
 from xentcli.bulk import losses
 from xentcli.diagnose.distribution import exact_mean
 from xentcli.diagnose.dumps import Shard
-from xentcli.diagnose.files import ReadError
+from xentcli.diagnose.files.stored import ReadError
 from xentcli.diagnose.response import Response, response_of
 from xentcli.diagnose.rules import CASE_CLIP, RowRule, Severity
 from xentcli.diagnose.steps import OutOfStep, out_of_step
@@ -202,7 +202,7 @@ def diagnosis_of(survey: Survey) -> Diagnosis:
     return Diagnosis(
         survey,
         survey.dtype,
-        sum(len(shard.logits) for shard in survey.shards),
+        survey.total,
         first.shape[1],
         summary.midrange.quantiles((0.5,))[0],
         summary.range.quantiles((0.5,))[0],

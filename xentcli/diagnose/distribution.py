@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MOST_VALUES: Final = 1_000_000  # kept one by one: 16 MB of losses, midranges and ranges
 _PIECES: Final = 64  # arrays that are joined at once, so that many small parts are not copied again and again
+_UNCOUNTED: Final = 2**17  # values that wait until they are counted together: to sort cells takes a while
 _BITS: Final = 20  # of a float64 that are counted by: the sign, 11 of the exponent, 8 of the fraction
 # Half the width of a cell, which holds numbers of one sign and exponent whose fractions share 8 bits.
 COUNTED_ERROR: Final = 2.0**-9
@@ -51,8 +52,9 @@ class Distribution:
     """Finite numbers: all of them, up to a million, then how many there are of each top 20 bits.
 
     ``counted`` is None as long as ``values`` has them all; then it has the cells (k,), as those bits are, in
-    order, and the counts of each. Which of the two it is follows from the number alone, and counts are sums:
-    parts may be merged in any order. ``smallest`` and ``largest`` are inf and -inf of none.
+    order, and the counts of each, but for a few values that are not counted yet. What is said of them follows
+    from the number alone, and counts are sums: parts may be merged in any order. ``smallest`` and ``largest``
+    are inf and -inf of none.
     """
 
     number: int
@@ -64,26 +66,29 @@ class Distribution:
     @property
     def is_counted(self) -> bool:
         """Whether quantiles are those of cells: right to ``COUNTED_ERROR`` of themselves, or to 2^-1030."""
-        return self.counted is not None
+        return self.number > MOST_VALUES
 
     def merge(self, other: "Distribution") -> "Distribution":
         """Return the distribution of the numbers of both."""
         values = self.values + other.values
-        if len(values) > _PIECES:
-            values = (np.concatenate(values),)
         smallest, largest = min(self.smallest, other.smallest), max(self.largest, other.largest)
-        both = Distribution(self.number + other.number, smallest, largest, values)
+        counted = [each.counted for each in (self, other) if each.counted is not None]
+        both = Distribution(
+            self.number + other.number, smallest, largest, values, _sum(*counted) if counted else None
+        )
         if both.number <= MOST_VALUES:
+            return replace(both, values=(np.concatenate(values),)) if len(values) > _PIECES else both
+        if counted and len(values) <= _PIECES and sum(map(len, values)) <= _UNCOUNTED:
             return both
-        return replace(both, values=(), counted=_sum(_counted(self), _counted(other)))
+        return replace(both, values=(), counted=_counted(both))
 
     def quantiles(self, shares: tuple[float, ...]) -> tuple[float, ...]:
         """Return quantiles, linear between neighbours; of counted numbers the middle of a cell."""
         if not self.number:
             return (float("nan"),) * len(shares)
-        if self.counted is None:
+        if not self.is_counted:
             return tuple(np.quantile(np.concatenate(self.values).astype(np.float64), shares).tolist())
-        cells, counts = self.counted
+        cells, counts = _counted(self)
         middles = _middles(cells)
         order = np.argsort(middles, kind="stable")
         ends, asked = np.cumsum(counts[order]), np.asarray(shares)
@@ -95,16 +100,19 @@ class Distribution:
 
 def _counted(numbers: Distribution) -> "Counted":
     """Return how many numbers there are of each top 20 bits."""
-    if numbers.counted is not None:
-        return numbers.counted
-    bits = [values.astype(np.float64).view(np.uint64) >> np.uint64(64 - _BITS) for values in numbers.values]
-    return np.unique(np.concatenate(bits).astype(np.uint32), return_counts=True)
+    counted = [] if numbers.counted is None else [numbers.counted]
+    if numbers.values:
+        bits = [each.astype(np.float64).view(np.uint64) >> np.uint64(64 - _BITS) for each in numbers.values]
+        counted.append(np.unique(np.concatenate(bits).astype(np.uint32), return_counts=True))
+    return _sum(*counted)
 
 
-def _sum(one: "Counted", other: "Counted") -> "Counted":
-    """Return how many there are in both. float64 counts to 2^53."""
-    cells, at = np.unique(np.concatenate([one[0], other[0]]), return_inverse=True)
-    return cells, np.bincount(at, np.concatenate([one[1], other[1]])).astype(np.int64)
+def _sum(*counted: "Counted") -> "Counted":
+    """Return how many there are in all. float64 counts to 2^53."""
+    if len(counted) == 1:
+        return counted[0]
+    cells, at = np.unique(np.concatenate([cells for cells, _ in counted]), return_inverse=True)
+    return cells, np.bincount(at, np.concatenate([counts for _, counts in counted])).astype(np.int64)
 
 
 def distribution_of(values: "FloatArray") -> Distribution:

@@ -1,30 +1,34 @@
 """The arrays of files as shards: which are the logits, which the labels, and what are the rows."""
 
-import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
-from pathlib import Path
-from typing import Any, Final
+from itertools import zip_longest
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from xentcli import formats
-from xentcli.diagnose.files import Positions, StoredArray, StoredRows, arrays, loaded
+from xentcli.diagnose.files import arrays, looked
+from xentcli.diagnose.files.storage import File, expanded, is_address
+from xentcli.diagnose.files.stored import Positions, StoredArray, StoredRows, loaded
+from xentcli.diagnose.named import (
+    LABELS,
+    LOG_PROBABILITIES,
+    LOGITS,
+    LOSSES,
+    array_named,
+    listed,
+    logsumexp,
+    only_integers,
+    short,
+    top_k,
+    zeros,
+)
 from xentcli.diagnose.saved import SavedStep, saved_step
 from xentcli.errors import XentError, count, printable
+from xentcli.threads import for_each
 
-_LOGITS: Final = (
-    "logits",
-    "preds",
-    "outputs",
-    "output",
-    "scores",
-    "y_pred",
-)  # what training loops call them, ours first
-_LABELS: Final = ("labels", "label", "targets", "target", "y", "y_true")
-_LOSSES: Final = ("losses", "loss")
-_NAMED, _LONGEST_NAME = 8, 40  # arrays of a file that a message names, and characters of a name
+_CONNECTIONS: Final = 16  # files that are opened at once: each answer takes some hundredths of a second
 _BINARY: Final = "binary? pass --binary"
 
 
@@ -32,7 +36,8 @@ _BINARY: Final = "binary? pass --binary"
 class Layout:
     """What arrays are called, and which axis of the logits has the classes; ``binary`` ones have none.
 
-    ``shift`` judges each position of a sequence with the label of the next.
+    ``shift`` judges each position of a sequence with the label of the next. ``top_k`` ones have some classes
+    alone, whose ``normalised`` values are log-probabilities.
     """
 
     logits_name: str | None = None
@@ -41,6 +46,24 @@ class Layout:
     binary: bool = False
     shift: bool = False
     losses_name: str | None = None
+    top_k: bool = False
+    normalised: bool = False
+
+
+class Source(NamedTuple):
+    """The files of a shard, of logits, labels, losses and so on; None where it has none of its own."""
+
+    path: str
+    labels: str | None
+    losses: str | None
+    indices: str | None
+    logsumexp: str | None
+    layout: Layout
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files, each once."""
+        return tuple(dict.fromkeys(path for path in self[:5] if path is not None))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +74,9 @@ class Shard:
     logits (N, 1); or None. ``holds`` says what else lies in the file; ``shape`` is that of the rows, and
     ``names`` says what the arrays are called where that had to be guessed. ``first`` is the number of its
     first row among those of the dump. ``losses`` (N,) are those recorded of the rows, or None; ``saved`` is
-    the step of which they are some, if ``xentcli.watch`` saved them.
+    the step of which they are some, if ``xentcli.watch`` saved them. ``source`` names its ``files``, as they
+    were when they were opened. A shard of a top-k dump has the k largest logits of each row, their classes
+    in ``indices`` (N, k), and in ``logsumexp`` (N,), if it is not None, the normalisers.
     """
 
     path: str
@@ -64,15 +89,29 @@ class Shard:
     first: int = 0
     losses: Any = None
     saved: SavedStep | None = None
+    source: Source | None = None
+    files: tuple[File, ...] = ()
+    indices: Any = None
+    logsumexp: Any = None
 
     @property
     def format(self) -> str:
         """The format of the logits."""
         return str(self.logits.dtype.newbyteorder("="))
 
+    @property
+    def opened_by(self) -> "tuple[Source | None, tuple[File, ...], int]":
+        """What another process opens it by, and its first row: see ``open_shard``."""
+        return self.source, self.files, self.first
+
     def number_of(self, row: int) -> int:
         """Return the number of a row in the step of which it was saved, else in the file."""
         return row if self.saved is None else int(self.saved.numbers[row])
+
+    @property
+    def is_top_k(self) -> bool:
+        """Whether it has some classes of each row alone."""
+        return self.indices is not None
 
     @property
     def kind(self) -> str:
@@ -81,47 +120,120 @@ class Shard:
         return "binary" if self.binary else "rows" if soft else "indices"
 
 
-def shards(
-    paths: Sequence[str], labels: Sequence[str], layout: Layout = Layout(), losses: Sequence[str] = ()
+def shards(  # noqa: PLR0913 - files, and those that lie beside them
+    paths: Sequence[str],
+    labels: Sequence[str],
+    layout: Layout = Layout(),
+    losses: Sequence[str] = (),
+    left_out: list[tuple[str, str]] | None = None,
+    *,
+    indices: Sequence[str] = (),
+    logsumexps: Sequence[str] = (),
 ) -> list[Shard]:
-    """Open files, with a file of labels each or none at all, and of losses; XentError says what is wrong."""
-    files, label_files = expanded(paths), expanded(labels)
-    if label_files and len(label_files) != len(files):
-        number = count(len(files), "file")
-        raise XentError(f"{number} of logits, {len(label_files)} of labels; give one of labels for each")
+    """Open files, each with one of labels or none at all, and so on; XentError says what is wrong.
+
+    Shards are sorted by the name of their file. To ``left_out``, if it is given, go the names of those that
+    cannot be opened, each with the message, as long as one can.
+    """
+    others = {"labels": labels, "losses": losses, "indices": indices, "logsumexp": logsumexps}
+    sources = _sources(expanded(paths), {name: expanded(each) for name, each in others.items()}, layout)
+    opened: dict[Source, Shard | Exception] = {}
+
+    def open_one(source: Source) -> None:
+        try:
+            opened[source] = open_shard(source)
+        except Exception as error:  # noqa: BLE001 - the first in order is raised, whichever thread has it
+            opened[source] = error
+
+    # At an address most of the time is spent waiting.
+    for_each(sources, open_one, _CONNECTIONS if any(is_address(source.path) for source in sources) else 1)
+    results = [(source, opened[source]) for source in sources]
+    found = [shard for _, shard in results if isinstance(shard, Shard)]
+    for source, error in results:
+        if isinstance(error, Exception):
+            if left_out is None or not found or not isinstance(error, XentError):
+                raise error
+            left_out.append((source.path, str(error)))
+    _check_alike(found)
+    return found
+
+
+def _sources(files: list[str], others: Mapping[str, list[str]], layout: Layout) -> list[Source]:
+    for name, paths in others.items():
+        if paths and len(paths) != len(files):
+            number = count(len(files), "file")
+            raise XentError(f"{number} of logits, {len(paths)} of {name}; give one of {name} for each")
     if layout.shift and layout.binary:
         raise XentError("--shift and --binary: binary logits are of no causal model; give one of them")
-    held = [arrays(path) for path in files]
-    opened = [_shard(*each, layout) for each in zip_longest(files, held, label_files)]
-    if layout.shift:
-        opened = [shifted(shard) for shard in opened]
-    if losses or layout.losses_name is not None:
-        opened = _with_losses(opened, held, expanded(losses), layout.losses_name)
-    kinds = [f"{shard.logits.dtype} of {shard.logits.shape[1]}" for shard in opened]
+    return sorted(
+        (Source._make((*names, layout)) for names in zip_longest(files, *others.values())),
+        key=lambda s: s.path,
+    )
+
+
+def open_shard(source: Source, files: tuple[File, ...] = ()) -> Shard:
+    """Open a shard; XentError says what is wrong, ReadError that its ``files`` are not what they were."""
+    for file in files:
+        file.check()
+    files = files or tuple(looked(path) for path in source.paths)
+    held = {path: arrays(file) for path, file in zip(source.paths, files, strict=True)}
+    shard = _top_k(source, held)
+    if shard is not None:
+        return replace(shard, source=source, files=files)
+    shard = _shard(source, held)
+    if source.layout.shift:
+        shard = shifted(shard)
+    if source.losses is not None or source.layout.losses_name is not None:
+        shard = _with_losses(shard, source, held)
+    return replace(shard, source=source, files=files)
+
+
+def _check_alike(opened: Sequence[Shard]) -> None:
+    """Raise XentError where a shard has other classes, or labels of another kind, than the first."""
+    kinds = [_kind(shard) for shard in opened]
     for shard, kind in zip(opened, kinds, strict=True):
         if kind != kinds[0]:
             others = f"those of {printable(opened[0].path)} {kinds[0]}"
-            raise XentError(f"{printable(shard.path)}: logits are {kind} classes, {others}")
+            raise XentError(f"{printable(shard.path)}: logits are {kind}, {others}")
         if shard.kind != opened[0].kind:
             raise XentError(f"{printable(shard.path)}: its labels are of another kind than the first file's")
-    return opened
 
 
-def expanded(paths: Sequence[str]) -> list[str]:
-    """Return the files that paths and patterns name."""
-    files: list[str] = []
-    for path in paths:
-        if Path(path).exists() or not glob.has_magic(path):
-            files.append(path)
-        elif matches := sorted(glob.glob(path, recursive=True)):  # noqa: PTH207 - a pattern may be absolute
-            files += matches
-        else:
-            raise XentError(f"{printable(path)}: no file matches")
-    return files
+def _kind(shard: Shard) -> str:
+    """Say what logits are, for they have to be alike in all shards."""
+    kind, number = str(shard.logits.dtype), shard.logits.shape[1]
+    if not shard.is_top_k:
+        return f"{kind} of {count(number, 'class', 'classes')}"
+    return f"{kind} of the {number} largest with{'out' * (shard.logsumexp is None)} logsumexp"
 
 
-def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, layout: Layout) -> Shard:
-    name, logits = _array(path, found, layout.logits_name, _LOGITS)
+def _top_k(source: Source, held: Mapping[str, Mapping[str, StoredArray]]) -> Shard | None:
+    """Return a shard of a top-k dump, None of any other."""
+    path, layout = source.path, source.layout
+    found, beside = held[path], {} if source.indices is None else held[source.indices]
+    is_asked = layout.top_k or layout.normalised or bool(source.indices or source.logsumexp)
+    arrays = top_k(path, found, beside, layout.logits_name, is_asked=is_asked)
+    if arrays is None:
+        return None
+    plain = Layout(arrays.values, layout.labels_name, top_k=True)
+    shard = _shard(source._replace(layout=plain), held)
+    if shard.kind != "indices":
+        expected = "a top-k dump has class indices (N,)"
+        raise XentError(f"{printable(path)}: labels are of shape {found[arrays.values].shape}; {expected}")
+    rows, stored = len(shard.logits), StoredRows(arrays.indices, -1)
+    if source.logsumexp is not None:
+        normaliser = logsumexp(source.logsumexp, held[source.logsumexp], rows, is_only=True)
+    else:
+        normaliser = logsumexp(path, {**beside, **found}, rows)
+    if layout.normalised or (normaliser is None and arrays.values in LOG_PROBABILITIES):
+        return replace(shard, indices=stored, logsumexp=zeros(rows), names="log-probabilities")
+    return replace(shard, indices=stored, logsumexp=normaliser)
+
+
+def _shard(source: Source, held: Mapping[str, Mapping[str, StoredArray]]) -> Shard:
+    """Return the logits and labels of a shard among the arrays of its files."""
+    path, label_path, layout, found = source.path, source.labels, source.layout, held[source.path]
+    name, logits = array_named(path, found, layout.logits_name, LOGITS)
     logits = logits.with_bfloat16(path)
     saved = saved_step(path, found) if name == "logits" else None
     if saved is not None:
@@ -131,15 +243,15 @@ def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, 
     binary = layout.binary or (saved is not None and saved.binary)
     if str(logits.dtype.newbyteorder("=")) not in formats.FORMATS:
         expected = ", ".join(formats.FORMATS)
-        raise XentError(f"{printable(path)}: logits are {_short(str(logits.dtype))}; expected {expected}")
+        raise XentError(f"{printable(path)}: logits are {short(str(logits.dtype))}; expected {expected}")
     others = {other: array for other, array in found.items() if other != name}
-    label_name, labels = _labels(path, found, label_path, layout)
-    if labels is None and name not in _LOGITS and layout.logits_name is None:
-        label_name, labels = _only_integers(others)
-    is_guess = name not in {*_LOGITS, ""} and layout.logits_name is None
-    names = f"logits from '{_short(name)}'" if is_guess else ""
-    names += f", labels from '{_short(label_name)}'" if is_guess and labels is not None else ""
-    holds = _listed(others)
+    label_name, labels = _labels(source, held)
+    if labels is None and name not in LOGITS and layout.logits_name is None:
+        label_name, labels = only_integers(others)
+    is_guess = name not in {*LOGITS, ""} and layout.logits_name is None
+    names = f"logits from '{short(name)}'" if is_guess else ""
+    names += f", labels from '{short(label_name)}'" if is_guess and labels is not None else ""
+    holds = listed(others)
     if labels is None and binary:
         raise XentError(
             f"{printable(path)}: binary logits need labels; give --labels FILE or --labels-name NAME"
@@ -147,7 +259,7 @@ def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, 
     rows = (
         StoredRows(replace(logits, shape=(*logits.shape, 1)), -1)
         if binary
-        else _rows(path, logits, layout.class_axis)
+        else _rows(path, logits, layout.class_axis, fewest=1 if layout.top_k else 2)
     )
     shape = logits.shape if binary else tuple(np.delete(logits.shape, layout.class_axis).tolist())
     if labels is not None:
@@ -159,7 +271,7 @@ def _shard(path: str, found: Mapping[str, StoredArray], label_path: str | None, 
             labels = _as_integers(labels)
         if labels.dtype.kind not in ("biuf" if binary else "iu"):
             expected = "numbers from 0 to 1" if binary else "class indices, integers, or probabilities (…, C)"
-            kind = _short(str(labels.dtype))
+            kind = short(str(labels.dtype))
             raise XentError(f"{place}: labels are {kind} of shape {labels.shape}; expected {expected}")
         hint = _axis_hint(logits.shape, labels.shape, axis)
         if labels.size != len(rows) or (hint and not binary):
@@ -176,26 +288,19 @@ def _check_rows(path: str, saved: SavedStep, layout: Layout) -> None:
         raise XentError(f"{printable(path)}: holds rows of a step (n, C), each with its label; {options}")
 
 
-def _with_losses(
-    opened: list[Shard], held: list[Mapping[str, StoredArray]], files: list[str], name: str | None
-) -> list[Shard]:
-    """Return shards with the losses recorded of their rows, in files of their own or beside them."""
-    if files and len(files) != len(opened):
-        number = count(len(opened), "file")
-        raise XentError(f"{number} of logits, {len(files)} of losses; give one of losses for each")
-    found = []
-    for shard, beside, path in zip_longest(opened, held, files):
-        place, rows = printable(path or shard.path), len(shard.logits)
-        _, array = _array(path or shard.path, arrays(path) if path else beside, name, _LOSSES)
-        array = array.with_bfloat16(path or shard.path)
-        if str(array.dtype.newbyteorder("=")) not in formats.FORMATS:
-            raise XentError(f"{place}: losses are {array.dtype}; expected {', '.join(formats.FORMATS)}")
-        if array.size != rows:
-            numbers = f"{count(array.size, 'loss', 'losses')} for {count(rows, 'row')}"
-            hint = "; a mean or sum is for --observed" if array.size == 1 else ""
-            raise XentError(f"{place}: {numbers}; give one per row, as of reduction='none'{hint}")
-        found.append(replace(shard, losses=array.flat()))
-    return found
+def _with_losses(shard: Shard, source: Source, held: Mapping[str, Mapping[str, StoredArray]]) -> Shard:
+    """Return a shard with the losses recorded of its rows, in a file of their own or beside them."""
+    path = source.losses or source.path
+    place, rows = printable(path), len(shard.logits)
+    _, array = array_named(path, held[path], source.layout.losses_name, LOSSES)
+    array = array.with_bfloat16(path)
+    if str(array.dtype.newbyteorder("=")) not in formats.FORMATS:
+        raise XentError(f"{place}: losses are {array.dtype}; expected {', '.join(formats.FORMATS)}")
+    if array.size != rows:
+        numbers = f"{count(array.size, 'loss', 'losses')} for {count(rows, 'row')}"
+        hint = "; a mean or sum is for --observed" if array.size == 1 else ""
+        raise XentError(f"{place}: {numbers}; give one per row, as of reduction='none'{hint}")
+    return replace(shard, losses=array.flat())
 
 
 def shifted(shard: Shard) -> Shard:
@@ -218,13 +323,13 @@ def shifted(shard: Shard) -> Shard:
     )
 
 
-def _rows(path: str, array: StoredArray, axis: int) -> StoredRows:
+def _rows(path: str, array: StoredArray, axis: int, fewest: int = 2) -> StoredRows:
     """Return logits, or labels of their shape, as rows (N, C)."""
     if array.ndim < 2 or not -array.ndim <= axis < array.ndim or not array.shape[axis]:  # noqa: PLR2004 - (N, C)
         expected = f"(N, C) or (…, C), with a class axis {axis}" if axis != -1 else "(N, C) or (…, C)"
         hint = f"; {_BINARY}" if array.ndim == 1 else ""
         raise XentError(f"{printable(path)}: logits are of shape {array.shape}; expected {expected}{hint}")
-    if array.shape[axis] == 1:
+    if array.shape[axis] < fewest:
         raise XentError(f"{printable(path)}: logits are of shape {array.shape}, one class; {_BINARY}")
     return StoredRows(array, axis)
 
@@ -244,46 +349,18 @@ def _axis_hint(logits: tuple[int, ...], labels: tuple[int, ...], axis: int) -> s
     return None
 
 
-def _labels(
-    path: str, found: Mapping[str, StoredArray], label_path: str | None, layout: Layout
-) -> tuple[str, StoredArray | None]:
+def _labels(source: Source, held: Mapping[str, Mapping[str, StoredArray]]) -> tuple[str, StoredArray | None]:
     """Return the name and the array of labels, None where there is none."""
-    if label_path is not None:
-        name, labels = _array(label_path, arrays(label_path), layout.labels_name, _LABELS)
-    elif layout.labels_name is not None:
-        name, labels = _array(path, found, layout.labels_name, _LABELS)
+    path, label_path, layout = source.path, source.labels, source.layout
+    if label_path is not None or layout.labels_name is not None:
+        path = label_path or path
+        name, labels = array_named(path, held[path], layout.labels_name, LABELS)
     else:
-        known = [name for name in _LABELS if name in found]
+        known = [name for name in LABELS if name in held[path]]
         if not known:
             return "", None
-        name, labels = known[0], found[known[0]]
-    return name, labels.with_bfloat16(label_path or path)
-
-
-def _only_integers(found: Mapping[str, StoredArray]) -> tuple[str, StoredArray | None]:
-    """Return the only array of integers, None where there are none or several."""
-    names = [name for name, array in found.items() if array.dtype.kind in "iu"]
-    return (names[0], found[names[0]]) if len(names) == 1 else ("", None)
-
-
-def _array(
-    path: str, found: Mapping[str, StoredArray], chosen: str | None, known: Sequence[str]
-) -> tuple[str, StoredArray]:
-    """Return an array and its name: the one chosen, the first of the known names, or the only one."""
-    only = list(found)[:1] if len(found) == 1 and chosen in {None, *found} else []
-    only = [] if known is _LOGITS and chosen is None and only and only[0] in _LABELS else only
-    names = [name for name in ((chosen,) if chosen is not None else known) if name in found] or only
-    if not names and chosen is None and known is _LOGITS:  # of two arrays the logits are the one of numbers
-        names = [name for name, array in found.items() if array.ndim > 1 and array.dtype.kind in "fV"]
-        names = names if len(names) == 1 else []
-    if not names and found:
-        wanted = f"'{_short(chosen or known[0])}', but {_listed(found)}"
-        option = f"; pass --{known[0]}-name, such as --{known[0]}-name {_short(next(iter(found)))}"
-        option = option if chosen is None else ""
-        raise XentError(f"{printable(path)}: has no array {wanted}{option}")
-    if not names:
-        raise XentError(f"{printable(path)}: holds no array")
-    return names[0], found[names[0]]
+        name, labels = known[0], held[path][known[0]]
+    return name, labels.with_bfloat16(path)
 
 
 def _as_integers(labels: StoredArray) -> StoredArray:
@@ -292,17 +369,3 @@ def _as_integers(labels: StoredArray) -> StoredArray:
     with np.errstate(all="ignore"):
         whole = numbers.astype(np.int64)
     return loaded(whole) if np.array_equal(whole, numbers) else labels
-
-
-def _listed(found: Mapping[str, StoredArray]) -> str:
-    """Name the first arrays of a file with their shapes."""
-    shown = [
-        f"{_short(name)} {'(not read)' if array.unread else array.shape}"
-        for name, array in islice(found.items(), _NAMED)
-    ]
-    return ", ".join([*shown, *(["…"] if len(found) > _NAMED else [])])
-
-
-def _short(name: str) -> str:
-    """Return the name of an array, inert, and cut where it is long."""
-    return printable(name[:_LONGEST_NAME]) + ("…" if len(name) > _LONGEST_NAME else "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.bulk import losses
-from xentcli.diagnose.files import Positions
+from xentcli.diagnose.files.stored import Positions
 
 if TYPE_CHECKING:
     from xentcli.diagnose.dumps import Shard

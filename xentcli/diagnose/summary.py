@@ -8,7 +8,7 @@ rows alone. So parts may be evaluated by any number of threads or machines, and 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,6 +32,24 @@ SAMPLED: Final = 64  # rows whose loss is evaluated in long double
 _OF_OTHER_FORMATS: Final = {"rounded-logits", "low-precision-sum"}  # never why a loss in this one is wrong
 
 
+class Asked(Protocol):
+    """A question asked of each row of a dump; the summaries that answer it have ``rows`` and ``merge``."""
+
+    @property
+    def ignore_index(self) -> int:
+        """The label of rows that are ignored."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether parts have to be summed up in their order."""
+
+    def nothing(self) -> Any:  # noqa: ANN401 - a summary of its kind
+        """Return the summary of no rows."""
+
+    def summarise(self, shard: "Shard", rows: slice) -> Any:  # noqa: ANN401 - as above
+        """Read rows start to stop of a shard, and sum them up."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
     """What is asked of each row: rules, and how a loss goes wrong in it, if one is given.
@@ -48,6 +66,19 @@ class Question:
     def kept(self) -> int:
         """How many rows are kept for each rule, and for each way to go wrong."""
         return max(self.most, LEADING)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the loss may remember its calls."""
+        return self.loss is not None and not (self.loss.is_method or self.loss.is_recorded)
+
+    def nothing(self) -> "Summary":
+        """Return the summary of no rows."""
+        return Summary(self.kept)
+
+    def summarise(self, shard: "Shard", rows: slice) -> "Summary":
+        """Read rows start to stop of a shard, and sum them up."""
+        return summarise(shard, rows, self)
 
 
 class Row(NamedTuple):
@@ -155,6 +186,10 @@ class Summary:
     labels: Labels = Labels()
     responses: Responses = Responses()
     sample: tuple[Row, ...] = ()
+
+    def merge(self, other: "Summary") -> "Summary":
+        """Return the summary of the rows of both."""
+        return merge(self, other)
 
 
 def summarise(shard: "Shard", rows: slice, question: Question) -> Summary:

@@ -13,6 +13,7 @@ __all__ = ["Screen", "render", "render_results"]
 
 if TYPE_CHECKING:
     from xentcli.diagnose.diagnosis import Diagnosis
+    from xentcli.diagnose.survey import TopKSurvey
     from xentcli.judge import Result
     from xentcli.show.sheet import Part
 
@@ -61,3 +62,13 @@ def diagnose(
         return diagnosed.as_json(diagnosis, observed)
     width = screen.width if form == "table" else 10**6
     return render(diagnosed.parts(diagnosis, observed, after, width), form, screen)
+
+
+def diagnose_top_k(survey: "TopKSurvey", form: str, screen: Screen) -> str:
+    """Render what ``xent diagnose`` shows of a top-k dump."""
+    from xentcli.show import top_k
+
+    if form == "json":
+        return top_k.as_json(survey)
+    width = screen.width if form == "table" else 10**6
+    return render(top_k.parts(survey, width), form, screen)

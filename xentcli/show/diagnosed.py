@@ -1,7 +1,7 @@
 """A diagnosis as a sentence and its evidence, and as JSON."""
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from xentcli import __version__
 from xentcli.diagnose.diagnosis import QUANTILES, Diagnosis
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from xentcli.diagnose.diagnosis import WorstRow
     from xentcli.diagnose.saved import SavedStep
+    from xentcli.diagnose.survey import Passage
 
 _TONES: Final = {Severity.BROKEN: Tone.ALOUD, Severity.NAN: Tone.ALOUD, Severity.OFF: Tone.SILENT}
 _STEPS: Final = 3  # that a line names, as of some ranks
@@ -100,7 +101,7 @@ def _facts(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
             facts[-1] += f" · to {format_ulps(loss.ulps)} ulps in {count(loss.sampled, 'row')} sampled"
         error = f" (each to {100 * COUNTED_ERROR:.1g} %)" if loss.are_counted else ""
         facts += [f"percentiles {shares}: {quantiles}{error}"]
-    for fact in facts:
+    for fact in (*facts, *(f"note: {note}" for note in survey.notes)):
         yield from paragraph(fact, width, Tone.CONTEXT, indent=2)
 
 
@@ -146,6 +147,17 @@ def _step_fields(path: str, saved: "SavedStep") -> dict[str, object]:
     }
 
 
+def json_passage(survey: "Passage") -> dict[str, Any]:
+    """Return which files were read, and which were not."""
+    left_out = [{"file": file, "why": why} for file, why in survey.left_out]
+    return {
+        "complete": survey.complete,
+        "files": [shard.path for shard in survey.shards],
+        **({"left_out": left_out} if left_out else {}),
+        **({"notes": list(survey.notes)} if survey.notes else {}),
+    }
+
+
 def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
     """Render by the schema ``xent.diagnose/2``: keys are only ever added to it."""
     survey, summary, loss = diagnosis.survey, diagnosis.survey.summary, diagnosis.losses
@@ -155,8 +167,7 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
             "schema": "xent.diagnose/2",
             "version": __version__,
             "verdict": verdict(diagnosis, observed),
-            "complete": survey.complete,
-            "files": [shard.path for shard in survey.shards],
+            **json_passage(survey),
             "steps": [
                 _step_fields(shard.path, shard.saved) for shard in survey.shards if shard.saved is not None
             ],

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xentcli.diagnose.diagnosis import Diagnosis, WorstRow
+    from xentcli.diagnose.survey import Passage
 
 _CATALOGUE: Final = {finding.name: finding for finding in FINDINGS}
 # What a finding says of one row; the fields are those of ``_why``.
@@ -65,9 +66,17 @@ def verdict(diagnosis: "Diagnosis", observed: str | None = None) -> str:
     if not survey.rows:
         return "The dump has no rows."
     said = _begun(_said(diagnosis, observed if survey.complete else None)) + _of_step(diagnosis)
+    return of_passage(said, survey)
+
+
+def of_passage(said: str, survey: "Passage") -> str:
+    """Add to what is said of a dump how much of it was read, and what was not found."""
     if not survey.complete:
         ended = "Stopped" if survey.stopped else "Interrupted"
-        said = f"{ended} after {survey.rows} of {count(diagnosis.total, 'row')}. {said}"
+        said = f"{ended} after {survey.rows} of {count(survey.total, 'row')}. {said}"
+    if survey.left_out:
+        files, (_, why) = len(survey.left_out) + len(survey.shards), survey.left_out[0]
+        said += f" {len(survey.left_out)} of {count(files, 'file')} could not be read: {why}."
     if not survey.labelled and not survey.shards[0].path:
         said += " Labels are unknown: give labels."
     elif not survey.labelled:

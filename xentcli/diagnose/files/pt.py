@@ -8,11 +8,15 @@ import os
 import sys
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from xentcli.diagnose.files.npz import LARGE, MOST_PACKED
+from xentcli.diagnose.files.storage import File
+from xentcli.diagnose.files.stored import StoredArray, loaded
 from xentcli.errors import XentError, printable
 from xentcli.process import Fields, Process
 
@@ -34,8 +38,20 @@ _ROOM: Final = 2**30  # bytes that torch itself may take beside the numbers
 _MOST_NAMES: Final = 2**16  # tensors of a file: a model of 10^12 parameters has a tenth
 _MOST_VALUES: Final = 2**20  # of dicts and lists, looked at in seconds: a list may hold another many times
 _MOST_UNREAD: Final = 64  # tensors that NumPy does not have, of which a message may name one
+_NO_NUMBERS: Final = loaded(np.zeros(0, "V1"))
 _SHOWN_NAME: Final = 40  # characters of a name in it
 _LONGEST_NAME: Final = 1000  # characters: a list may hold itself
+
+
+def read(source: File) -> dict[str, StoredArray]:
+    """Have torch unpack a file, in a process of its own."""
+    if not source.is_local:
+        raise XentError(
+            f"{printable(source.path)}: torch reads files of this machine alone: copy it, or save .npy"
+        )
+    found, unread = tensors(source.path, source.size, max(LARGE, MOST_PACKED * source.size))
+    stored = {name: loaded(array) for name, array in found.items()}
+    return stored | {name: replace(_NO_NUMBERS, unread=why) for name, why in unread.items()}
 
 
 def tensors(path: str, size: int, most: int) -> "tuple[dict[str, NDArray[Any]], dict[str, str]]":
