@@ -87,25 +87,46 @@ class Facts:
         units = self.depth + math.log(self.classes) + 9
         return self.unit * units + self.form.smallest * self.classes + 1e-12
 
-    @cached_property
-    def label_probability(self) -> "Interval":
-        """Bounds of the label's probability."""
-        return self.probability(self.label_logit)
+    def may_be_below(self, surprisal: "FloatArray", bound: float) -> "BoolArray":
+        """Mark rows whose probability, exp(-surprisal), methods may compute as less than ``bound``, or nan.
 
-    @cached_property
-    def least_probability(self) -> "Interval":
-        """Bounds of the smallest probability."""
-        return self.probability(self.min)
-
-    def probability(self, logit: "FloatArray", *, shifted: bool = True) -> "Interval":
-        """Bound exp(logit) / Σ exp(x_j) as methods compute it; not ``shifted``, nan where both are 0 or inf.
-
-        Only the sum is not known exactly, and rounding is monotone: their quotient lies between. The sum is
-        at least as large as the term.
+        Of one above the smallest normal number, the logits' difference is off by |log p| units at most, exp
+        by 8, a quotient and its parts by 2, the sum by ``sum_error``. Rows are marked from twice as far.
         """
-        shift = self.max if shifted else np.zeros(1)
-        term = np.exp(logit.astype(self.dtype) - shift.astype(self.dtype))
-        log_sum = self.max - shift + self.log_sum
+        limit = -math.log(max(bound, self.form.smallest_normal))
+        return ~(surprisal < limit - self._off_by(limit))
+
+    def may_be_above(self, surprisal: "FloatArray", bound: float) -> "BoolArray":
+        """Mark rows whose probability, exp(-surprisal), methods may compute as more than ``bound``."""
+        if bound >= 1 or bound < self.form.smallest_normal:  # a quotient of a term and a sum is at most 1
+            return np.full(len(surprisal), bound < 1)
+        limit = -math.log(bound)
+        return ~(surprisal > limit + self._off_by(limit))
+
+    def may_be_zero(self, logit: "FloatArray", *, shifted: bool = True) -> "BoolArray":
+        """Mark rows of which methods may compute exp(logit) / Σ exp(x_j) as 0 or nan."""
+        log_sum, form = self.max + self.log_sum, self.form
+        marks = self.may_be_below(self.max - logit + self.log_sum, form.smallest_normal)
+        if not shifted:  # the term, and the sum
+            limit = math.log(form.largest)
+            marks |= self.may_be_below(-logit, form.smallest_normal) | ~(
+                log_sum < limit - self._off_by(limit)
+            )
+        return marks
+
+    def _off_by(self, log_p: float) -> float:
+        return 2 * (self.unit * (log_p + 10) + self.sum_error)
+
+    def probability(self, logit: "FloatArray", rows: "IntArray", *, shifted: bool = True) -> "Interval":
+        """Bound exp(logit) / Σ exp(x_j) of some rows as methods compute it.
+
+        Not ``shifted``, it is nan where both are 0 or inf. Only the sum is not known exactly, and rounding is
+        monotone: their quotient lies between. The sum is at least as large as the term.
+        """
+        highest = self.max[rows]
+        shift = highest if shifted else np.zeros(1)
+        term = np.exp(logit[rows].astype(self.dtype) - shift.astype(self.dtype))
+        log_sum = highest - shift + self.log_sum[rows]
         most = np.exp(log_sum + self.sum_error).astype(self.dtype)
         least = np.maximum(np.exp(log_sum - self.sum_error).astype(self.dtype), term)
         return (term / most).astype(np.float64), (term / least).astype(np.float64)

@@ -19,7 +19,6 @@ from xentcli.judge.findings.rounding import CANCELLED
 from xentcli.methods import kernels
 
 if TYPE_CHECKING:
-    from xentcli.diagnose.facts import Interval
     from xentcli.formats import BoolArray, FloatArray
     from xentcli.methods.arithmetic import Arithmetic
     from xentcli.methods.method import Kernel
@@ -85,10 +84,13 @@ def rules_for(form: str, clip: tuple[float, float] | None = None) -> tuple[RowRu
 # Bounds
 
 
-def _is_zero(probability: "Interval", rows: "BoolArray") -> Bounds:
-    """Bound where a probability is 0, or nan."""
-    low, high = probability
-    return rows & ~(low > 0), rows & ~(high > 0)
+def _is_zero(f: Facts, logit: "FloatArray", rows: "BoolArray", *, shifted: bool = True) -> Bounds:
+    """Bound where a logit's probability is 0, or nan."""
+    possible, sure = np.zeros((2, len(rows)), bool)
+    near = np.flatnonzero(rows & f.may_be_zero(logit, shifted=shifted))
+    low, high = f.probability(logit, near, shifted=shifted)
+    possible[near], sure[near] = ~(low > 0), ~(high > 0)
+    return possible, sure
 
 
 def _collapses(f: Facts) -> Bounds:
@@ -142,9 +144,16 @@ def _clip(name: str, says: str, low: float, high: float = 1.0, methods: tuple[st
     """Return the rule of a clip: it changes the label's probability. A bound that rounds to 0 does not."""
 
     def bounds(f: Facts) -> Bounds:
-        floor, cap = np.array([low, high]).astype(f.dtype).astype(np.float64)
-        least, most = f.label_probability
-        return f.counts & ((least < floor) | (most > cap)), f.counts & ((most < floor) | (least > cap))
+        floor, cap = np.array([low, high]).astype(f.dtype).astype(np.float64).tolist()
+        possible, sure = np.zeros((2, len(f.loss)), bool)
+        may_be_outside = f.may_be_above(f.loss, cap)
+        if floor:
+            may_be_outside |= f.may_be_below(f.loss, floor)
+        rows = np.flatnonzero(f.counts & may_be_outside)
+        least, most = f.probability(f.label_logit, rows)
+        possible[rows] = (least < floor) | (most > cap)
+        sure[rows] = (most < floor) | (least > cap)
+        return possible, sure
 
     def method(ar: "Arithmetic", batch: "Batch", _: "FloatArray") -> "BoolArray":
         p = kernels.softmax(ar, batch)
@@ -208,7 +217,7 @@ _METHODS: Final = (
         "zero-times-infinity",
         "naive",
         "a probability is 0: naive and by_hand give nan or inf",
-        lambda f: _is_zero(f.least_probability, f.sound),
+        lambda f: _is_zero(f, f.min, f.sound),
         _result(kernels.naive, _is_not_finite),
         needs_labels=False,
         severity=Severity.NAN,
@@ -218,7 +227,7 @@ _METHODS: Final = (
         "exp-overflow",
         "textbook",
         "exp without a shift overflows or is 0: textbook gives nan or inf",
-        lambda f: _is_zero(f.probability(f.min, shifted=False), f.sound),
+        lambda f: _is_zero(f, f.min, f.sound, shifted=False),
         _result(kernels.textbook, _is_not_finite),
         needs_labels=False,
         severity=Severity.NAN,
@@ -228,7 +237,7 @@ _METHODS: Final = (
         "ignored-row-leaks",
         "ignored-row-leaks",
         "an ignored row is multiplied by 0: naive, by_hand and textbook give nan",
-        lambda f: f.ignored & (f.max < np.inf) & ~(f.least_probability[1] > 0),
+        lambda f: _is_zero(f, f.min, f.ignored & (f.max < np.inf))[1],
         severity=Severity.NAN,
         methods=("naive", "by_hand", "textbook"),
     ),
@@ -254,7 +263,7 @@ _METHODS: Final = (
         "log-of-zero",
         "guarded",
         "the label's probability is 0: guarded gives inf",
-        lambda f: _is_zero(f.label_probability, f.counts),
+        lambda f: _is_zero(f, f.label_logit, f.counts),
         _result(kernels.guarded, _is_not_finite),
         severity=Severity.NAN,
         methods=("guarded",),
