@@ -223,7 +223,7 @@ def test_a_run_goes_on_where_another_stopped(
     assert read == ["s1.npz"]
     other = xent(*arguments, "--resume", done, "--ignore-index", "3")
     assert other.code == 2
-    assert other.err.startswith(f"{done}: is of a run with another options")
+    assert other.err.startswith(f"{done}: is of a run with another --ignore-index (-100; now 3); give")
 
 
 def test_many_shards_are_kept_in_few_groups(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

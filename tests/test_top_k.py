@@ -442,7 +442,16 @@ def test_what_needs_all_logits_is_refused_in_one_message(xent: Xent, tmp_path: P
         ({"logsumexp": np.zeros(ROWS, int)}, (), "logsumexp is int64 of shape (120,); expected floats"),
         ({"labels": np.zeros((ROWS, K))}, (), "labels are of shape (120, 4); a top-k dump has class indices"),
         ({"labels": np.zeros(3, int)}, (), "3 labels for 120 rows of logits"),
-        ({"indices": np.zeros((ROWS, 3), int)}, ("--top-k",), "a top-k dump has values (N, k) and integers"),
+        (
+            {"indices": np.zeros((ROWS, 3), int)},
+            (),
+            "indices are int64 of shape (120, 3); expected integers of the shape of values, (120, 4)",
+        ),
+        (
+            {"indices": np.zeros((ROWS, K))},
+            ("--top-k",),
+            "indices are float64 of shape (120, 4); expected integers of the shape of values, (120, 4)",
+        ),
         ({"ids": np.zeros((ROWS, K), int), "indices": np.zeros(3)}, (), None),
         ({"values": np.zeros((ROWS, K), complex)}, ("--top-k",), "a top-k dump has values (N, k)"),
         (

@@ -33,10 +33,10 @@ def load_fast(backend: str | None = None) -> "ModuleType | None":
 
 @lru_cache(maxsize=1)
 def _import() -> "ModuleType | str":
-    """Import the compiled backend, or return why not: numba is missing, or refuses this NumPy."""
+    """Import the compiled backend, or return why not: numba is not there, or does not work."""
     try:
         from xentcli.bulk import fast
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # the second without a folder for what is compiled
         return str(error)
     return fast
 

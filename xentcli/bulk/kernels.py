@@ -9,8 +9,8 @@ exp is evaluated in float64: with u = 2^-53, x_j - x_k, |x_j - x_k| ≤ 700, is 
 by 1010 u; the polynomial is off by 2^-34, C - 1 ≤ 2^18 additions in any order by 2^18 u. So T is off by less
 than 2^-32.9 of itself, 2^-8.9 ulps of float32, and a rounded loss by 0.503.
 
-``reassoc`` lets sums be taken in lanes, ``contract`` products be added without rounding; which, is fixed when
-the loop is compiled. No flag that denies nan or infinities is set.
+``reassoc`` lets sums be taken in lanes, ``contract`` lets products be added without rounding. Where that is
+done is fixed when a loop is compiled: the same call gives the same bits. No flag denies nan or infinities.
 """
 
 import math
@@ -167,15 +167,18 @@ def _wide(_: Any) -> Any:
     return types.void(), generate
 
 
-def _kernels(read: Any, write: Any, largest: float) -> "tuple[Any, Any]":
-    """Compile the kernels of a format for long rows and for short ones; ``largest`` is that of |x_k|."""
+def _kernels(read: Any, write: Any, kept: Any, largest: float) -> "tuple[Any, Any]":
+    """Compile the kernels of a format for long rows and for short ones; ``largest`` is that of |x_k|.
+
+    Terms of long rows are ``kept`` for the gradient with more digits than it has: it is rounded once.
+    """
 
     @_compiled
     def long(x: Any, labels: Any, totals: Any, gradient: Any) -> None:
         _wide()
         rows, classes = x.shape
         has_gradient = gradient.shape[1] > 0
-        e = np.empty(classes if has_gradient else 0, np.float32)
+        e = np.empty(classes if has_gradient else 0, kept)
         for i in range(rows):
             label = labels[i]
             own = read(x[i, label])
@@ -192,7 +195,7 @@ def _kernels(read: Any, write: Any, largest: float) -> "tuple[Any, Any]":
                     total += 0.0 if j == label else term
             totals[i] = total if total <= _LARGEST and abs(own) <= largest else math.nan
             if has_gradient:
-                factor = np.float32(1 / (1 + total))
+                factor = kept(1 / (1 + total))
                 for j in range(classes):
                     gradient[i, j] = write(e[j] * factor)
                 gradient[i, label] = write(-total / (1 + total))
@@ -257,9 +260,9 @@ LOSSES: Final = {
     "float16": _losses(_once_to_float16),
 }
 KERNELS: Final = {
-    "float32": _kernels(np.float64, np.float32, 3.4028234663852886e38),
-    "bfloat16": _kernels(_of_bfloat16, _to_bfloat16, 3.4028234663852886e38),
-    "float16": _kernels(_of_float16, _to_float16, 60000.0),
+    "float32": _kernels(np.float64, np.float32, np.float64, 3.4028234663852886e38),
+    "bfloat16": _kernels(_of_bfloat16, _to_bfloat16, np.float32, 3.4028234663852886e38),
+    "float16": _kernels(_of_float16, _to_float16, np.float32, 60000.0),
 }
 
 
@@ -381,7 +384,7 @@ def long_facts(x: Any, labels: Any, size: Any, totals: Any, second: Any, changes
 def _rounded_totals(form: Any) -> Any:
     @_compiled
     def totals_of(x: Any, labels: Any, chosen: Any, totals: Any) -> None:
-        """Write T of the chosen rows of float32, whose logits are rounded first."""
+        """Write T of the chosen rows of float32, whose logits are rounded first; exp(700) stands for more."""
         _wide()
         classes = x.shape[1]
         for at in range(len(chosen)):
@@ -390,7 +393,7 @@ def _rounded_totals(form: Any) -> Any:
             own, total = form(x[i, label]), 0.0
             for j in range(classes):
                 total += 0.0 if j == label else _exp(form(x[i, j]) - own)
-            totals[i] = total if total <= _LARGEST else math.nan
+            totals[i] = total
 
     return totals_of
 

@@ -114,9 +114,9 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
 ) -> int:
     """Say what is wrong with a dump of logits, or what your loss makes of it, and show the worst rows.
 
-    FILE is a .npy, .npz, .safetensors or .pt of logits (N, C), or a pattern in quotes; several are shards
-    of one dump. All but .npy may hold labels too: class indices (N,) or probabilities (N, C). A .pt holds
-    tensors alone, and is read by torch, in a process of its own. FILE may be an address of fsspec, as
+    FILE is a .npy, .npz, .safetensors, .parquet or .pt of logits (N, C), or a pattern in quotes; several are
+    shards of one dump. All but .npy may hold labels too: class indices (N,) or probabilities (N, C). A .pt
+    holds tensors alone, and is read by torch, in a process of its own. FILE may be an address of fsspec, as
     s3://bucket/logits.npy: with xent[dask], and what fsspec needs for it. A FILE of values (N, k) and
     integers (N, k) called indices is a top-k dump: losses are known, or bounded.
 
@@ -126,7 +126,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent diagnose batch.npz --method naive --observed nan --extract worst.yaml
       xent diagnose batch.npz --loss mine.py:loss
       xent diagnose "shards/*.npy" --labels "labels/*.npy" --format json
-      xent diagnose "s3://bucket/*.npz" --dask tcp://scheduler:8786 --resume done.jsonl
+      xent diagnose "s3://bucket/*.npz" --dask tcp://scheduler:8786
     """
     from contextlib import ExitStack
 
@@ -181,8 +181,10 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         asked = stack.enter_context(
             _loss(shards, own, loss, convention, clip, ignore_index, is_recorded=is_recorded)
         )
-        engine = stack.enter_context(scale.engine())
-        finished = stack.enter_context(scale.finished((layout, ignore_index, clip, most), asked))
+        engine = scale.engine()
+        finished = stack.enter_context(
+            scale.finished(layout, asked, ignore_index=ignore_index, clip=clip, rows=most)
+        )
         signals.listen()  # what was read until Ctrl-C is shown, unless it comes again
         survey = _surveyed(shards, ignore_index, clip, most, asked, engine, finished, scale)
         signals.heard()

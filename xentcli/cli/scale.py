@@ -1,21 +1,21 @@
 """How diagnose goes through dumps that are larger than a machine: the options, what they open, the end."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
+from typing import TYPE_CHECKING, NamedTuple
 
 from xentcli.cli.options import option
-from xentcli.cli.progress import progress
-from xentcli.errors import XentError
+from xentcli.cli.progress import progress, waiting
+from xentcli.errors import XentError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xentcli.diagnose.dumps import Shard
+    from xentcli.diagnose.dumps import Layout, Shard
     from xentcli.diagnose.finished import Finished
     from xentcli.diagnose.loss import Loss
-    from xentcli.diagnose.survey import Engine, Passage
+    from xentcli.diagnose.survey import AnySurvey, Engine, Part, Run
 
 _EXIT_WRONG, _EXIT_BAD, _EXIT_INTERRUPTED = 1, 2, 130
 _OPTIONS = (
@@ -49,28 +49,38 @@ class Scale(NamedTuple):
         if loss is not None and self.resume is not None:
             raise XentError("--resume and --loss: what a function gives may change; leave one out")
 
-    @contextmanager
-    def engine(self) -> "Iterator[Engine | None]":
-        """Connect to the cluster that is to read the dump, None for the threads of this process."""
-        if self.dask is None:
-            yield None
+    def engine(self) -> "Engine | None":
+        """Return what has a cluster read the dump, None for the threads of this process."""
+        return None if self.dask is None else partial(self._by_cluster, self.dask)
+
+    def _by_cluster(self, where: str, parts: "Sequence[Part]", run: "Run") -> None:
+        if not parts:  # all is known from an earlier run
             return
         from xentcli.diagnose import cluster
 
-        with cluster.connected(self.dask) as client:
-            yield cluster.by_cluster(client, allow_mixed=self.allow_mixed, notes=self.notes)
+        stack = ExitStack()
+        try:
+            with waiting(f"waiting for the workers of {printable(where)}"):
+                client = stack.enter_context(cluster.connected(where))
+            cluster.by_cluster(client, allow_mixed=self.allow_mixed, notes=self.notes)(parts, run)
+        finally:
+            with waiting("leaving the cluster"):
+                stack.close()
 
     @contextmanager
-    def finished(self, asked: "Sequence[Any]", loss: "Loss | None") -> "Iterator[Finished | None]":
-        """Open the file of finished shards, if there is one; ``asked`` is what was asked beside the loss."""
+    def finished(self, layout: "Layout", loss: "Loss | None", **asked: object) -> "Iterator[Finished | None]":
+        """Open the file of finished shards, if there is one; ``asked`` are further options that matter."""
         if self.resume is None:
             yield None
             return
+        from dataclasses import asdict
+
         from xentcli.diagnose.cluster import programs
         from xentcli.diagnose.finished import Finished
 
-        options = " ".join(map(str, [*asked, None if loss is None else loss.name]))
-        with Finished(self.resume, {"options": options, **programs()}) as finished:
+        options = {f"--{name.replace('_', '-')}": value for name, value in (asdict(layout) | asked).items()}
+        method = {"loss": None if loss is None else loss.name}
+        with Finished(self.resume, {**options, **method, **programs()}) as finished:
             yield finished
 
 
@@ -102,7 +112,7 @@ def counting(shards: "Sequence[Shard]", doing: str = "diagnosing") -> "Iterator[
         yield count_rows
 
 
-def exit_code(survey: "Passage", *, is_wrong: bool) -> int:
+def exit_code(survey: "AnySurvey", *, is_wrong: bool) -> int:
     """Return the exit code; raises what stopped the pass."""
     if survey.stopped is not None:
         raise survey.stopped

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     option("--top-k", "is_top_k", is_flag=True, help="FILE holds the k largest logits of each row alone."),
-    option("--indices", multiple=True, metavar="FILE", help="Their classes (N, k); one file per FILE."),
+    option(
+        "--indices",
+        multiple=True,
+        metavar="FILE",
+        help="The classes (N, k) of the k largest logits; one file per FILE.",
+    ),
     option(
         "--logsumexp",
         multiple=True,
@@ -88,8 +93,7 @@ def diagnose_top_k(  # noqa: PLR0913, PLR0917 - a dump, what is asked of it, and
     _refuse(shards[0].path)
     question = TopKQuestion(IGNORE_INDEX if ignore_index is None else ignore_index, most)
     with (
-        scale.engine() as engine,
-        scale.finished((layout, question.ignore_index, most), None) as finished,
+        scale.finished(layout, None, ignore_index=question.ignore_index, rows=most) as finished,
         counting(shards) as progress,
     ):
         signals.listen()  # what was read until Ctrl-C is shown, unless it comes again
@@ -98,7 +102,7 @@ def diagnose_top_k(  # noqa: PLR0913, PLR0917 - a dump, what is asked of it, and
             shards,
             question,
             progress,
-            engine=engine,
+            engine=scale.engine(),
             finished=finished,
             keep_going=scale.keep_going,
         )

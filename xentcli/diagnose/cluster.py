@@ -1,17 +1,20 @@
 """A dump gone through by a cluster of dask.distributed: workers sum rows up, and this process merges them."""
 
 import logging
+import math
 import pickle
 import platform
 import queue
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
+from multiprocessing import active_children
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,17 +30,18 @@ from xentcli.errors import XentError, printable
 from xentcli.threads import processors
 
 if TYPE_CHECKING:
-    from xentcli.diagnose.survey import Engine, Part, Pass
+    from xentcli.diagnose.survey import Engine, Part, Run
 
     Opened = tuple[Source, tuple[File, ...], int]
     _Task = list[list[Part]]  # the parts of each shard
 
 _TASK_BYTES: Final = 2**27  # of logits: a second's work, beside which a task costs a few milliseconds
 _SHARD_BYTES: Final = 2**21  # to open one and to sum it up takes as long as to read so many
-_AHEAD: Final = 3  # tasks for each thread of the cluster that are handed over: it never waits for the next
+_IN_HAND: Final = 3  # tasks for each thread of the cluster: it never waits for the next
 _PATIENCE: Final = 10.0  # seconds: for a cluster to answer, and until one that does not is given up
 _MOST_WORKERS: Final = 10_000
-_WAIT: Final = 0.5  # seconds between looks at whether the cluster is there
+_WAIT: Final = 0.5  # seconds between looks at whether the cluster is there, and how large it is
+_MOMENT: Final = 0.005  # seconds between looks at whether processes have begun
 
 
 class _LostError(ReadError):
@@ -51,7 +55,8 @@ class _LostError(ReadError):
 def connected(where: str) -> "Iterator[Any]":
     """Connect to a cluster: ``local``, or ``local:4`` of four processes, an address, or a scheduler file.
 
-    Raises XentError where dask.distributed is not installed, or no cluster answers.
+    Waits until it has a worker. Raises XentError where dask.distributed is not installed, or no cluster
+    answers.
     """
     try:
         distributed: Any = import_module("distributed")
@@ -62,17 +67,9 @@ def connected(where: str) -> "Iterator[Any]":
             logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
     name, _, number = where.partition(":")
     if name == "local":
-        if (folder := str(Path(__file__).parents[2])) not in sys.path:
-            sys.path.append(folder)  # the workers import xent from where this process did
         if number and not (number.isdecimal() and 0 < int(number) < _MOST_WORKERS):
             raise XentError(f"--dask {printable(where)}: give local, or local:4 for four workers")
-        workers = {"n_workers": int(number or processors()), "threads_per_worker": 1}
-        with (
-            distributed.LocalCluster(**workers, dashboard_address=None, silence_logs=50) as cluster,
-            distributed.Client(cluster) as client,
-        ):
-            # A terminal's Ctrl-C comes to all of its processes: this one ends the others.
-            client.run(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) and None)
+        with _local(distributed, int(number or processors())) as client:
             yield client
         return
     if not is_address(where) and not Path(where).is_file():
@@ -81,11 +78,48 @@ def connected(where: str) -> "Iterator[Any]":
     options = {"address": where} if is_address(where) else {"scheduler_file": where}
     try:
         client = distributed.Client(timeout=_PATIENCE, **options)
-    except (OSError, ValueError, TimeoutError) as error:
-        why = printable(" ".join(str(error).split())[:120])
+    except Exception as error:  # a file or an address may be wrong in any way
+        why = printable(" ".join(str(error).split())[:120] or "that is no file of one")
         raise XentError(f"--dask {printable(where)}: no scheduler answers: {why}") from error
     with client:
+        _await_worker(client)
         yield client
+
+
+@contextmanager
+def _local(distributed: Any, number: int) -> "Iterator[Any]":  # noqa: ANN401 - the module
+    """Start processes of this machine, and connect to them."""
+    if (folder := str(Path(__file__).parents[2])) not in sys.path:
+        sys.path.append(folder)  # the workers import xent from where this process did
+    quiet = {
+        "dashboard_address": None,
+        "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},  # another port than of any other cluster
+        "silence_logs": logging.CRITICAL,
+    }
+    with (
+        distributed.LocalCluster(n_workers=0, threads_per_worker=1, **quiet) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        # A terminal's Ctrl-C comes to all of its processes: workers ignore it, and this one ends them.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            cluster.scale(number)
+            until = time.monotonic() + _PATIENCE
+            while len(active_children()) < number and time.monotonic() < until:
+                time.sleep(_MOMENT)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        client.wait_for_workers(number)
+        yield client
+
+
+def _await_worker(client: Any) -> None:  # noqa: ANN401 - of a library without types
+    """Wait until there is one; raises XentError where the scheduler does not answer any longer."""
+    try:
+        while not client.nthreads():
+            time.sleep(_WAIT)
+    except Exception as error:
+        raise XentError(f"{_LostError()}, before there was a worker") from error
 
 
 def programs() -> dict[str, str]:
@@ -112,23 +146,26 @@ def by_cluster(
     """Return what has the workers of a cluster sum parts up.
 
     A worker that differs from this process in ``programs`` is refused, or, where they may be mixed, noted.
+    Raises XentError for what is no client.
     """
+    if not callable(getattr(client, "submit", None)):
+        raise XentError(f"client is {type(client).__name__}; expected a distributed.Client")
     own = programs()
 
-    def go_through(parts: "Sequence[Part]", run: "Pass") -> None:
+    def go_through(parts: "Sequence[Part]", run: "Run") -> None:
         _check_workers(client)
         waiting, running = _tasks(parts, run), _Running(client, run.question)
         try:
             while running.fill(waiting):
                 task, future = running.next()
                 try:
-                    found, theirs = _result(future, task[0][0].shard.path)
+                    found, theirs = _result(client, future, task[0][0].shard.path)
                 except _LostError:
                     raise
                 except ReadError as error:
                     _fail(task, error, run, running)
                 else:
-                    _check(own, theirs, allow_mixed=allow_mixed, notes=notes)
+                    _check_programs(own, theirs, allow_mixed=allow_mixed, notes=notes)
                     _take(task, found, run)
         finally:
             running.cancel()
@@ -143,10 +180,14 @@ class _Running:
         self._client, self._tasks = client, dict[str, "tuple[Any, _Task]"]()
         self._done: queue.Queue[Any] = queue.Queue()
         self._question = import_module("cloudpickle").dumps(question)  # once, for its rules are functions
-        self._most = _AHEAD * max(1, sum(client.nthreads().values()))
+        self._most, self._looked = 0, -math.inf
 
     def fill(self, waiting: "Iterator[_Task]") -> bool:
-        """Hand over the next tasks; return False where none is left."""
+        """Hand over the next tasks, more where workers have come; return False where none is left."""
+        if time.monotonic() - self._looked > _WAIT:
+            with suppress(Exception):  # the cluster may be gone
+                self._most = _IN_HAND * max(1, sum(self._client.nthreads().values()))
+            self._looked = time.monotonic()
         for _, task in zip(range(self._most - len(self._tasks)), waiting, strict=False):
             self.submit(task)
         return bool(self._tasks)
@@ -174,7 +215,7 @@ class _Running:
             self._client.cancel([future for future, _ in self._tasks.values()])
 
 
-def _fail(task: "_Task", error: ReadError, run: "Pass", running: _Running) -> None:
+def _fail(task: "_Task", error: ReadError, run: "Run", running: _Running) -> None:
     """Leave out the shard that workers failed over; of several, find out which it was."""
     if len(task) == 1:
         run.fail(task[0][0], error)
@@ -183,7 +224,7 @@ def _fail(task: "_Task", error: ReadError, run: "Pass", running: _Running) -> No
             running.submit([some])
 
 
-def _take(task: "_Task", found: Sequence[Any], run: "Pass") -> None:
+def _take(task: "_Task", found: Sequence[Any], run: "Run") -> None:
     """Have the pass take the summaries of a task's shards, and hear of those that could not be read."""
     for some, summary in zip(task, found, strict=True):
         if isinstance(summary, str):
@@ -203,7 +244,7 @@ def _check_workers(client: Any) -> None:  # noqa: ANN401 - of a library without 
             )
 
 
-def _tasks(parts: "Sequence[Part]", run: "Pass") -> "Iterator[_Task]":
+def _tasks(parts: "Sequence[Part]", run: "Run") -> "Iterator[_Task]":
     """Yield consecutive parts, by shards, so many that a worker has work for a while."""
     task: _Task = []
     size = 0
@@ -221,21 +262,27 @@ def _tasks(parts: "Sequence[Part]", run: "Pass") -> "Iterator[_Task]":
         yield task
 
 
-def _result(future: Any, path: str) -> tuple[Any, dict[str, str]]:  # noqa: ANN401 - as above
-    """Return what a task gave; raises what it raised, ReadError where workers died of it."""
-    try:
-        found: tuple[Any, dict[str, str]] = future.result(timeout=_PATIENCE)
-    except XentError as error:
-        raise ReadError(str(error)) from error
-    except CancelledError as error:
-        raise _LostError from error
-    except Exception as error:
-        why = printable(" ".join(f"{type(error).__name__} {error}".split())[:160])
-        raise ReadError(f"{printable(path)}: workers failed over it: {why}") from error
-    return found
+def _result(client: Any, future: Any, path: str) -> tuple[Any, dict[str, str]]:  # noqa: ANN401 - as above
+    """Return what a task gave; raises what it raised, ReadError where workers died of it.
+
+    Where a worker dies with what it has found, that is found anew, which may take its time.
+    """
+    while True:
+        try:
+            found: tuple[Any, dict[str, str]] = future.result(timeout=_PATIENCE)
+        except CancelledError as error:
+            raise _LostError from error
+        except Exception as error:
+            if isinstance(error, TimeoutError) and future.status != "error":
+                if client.status != "running":
+                    raise _LostError from error
+                continue
+            why = printable(" ".join(f"{type(error).__name__} {error}".split())[:160])
+            raise ReadError(f"{printable(path)}: workers failed over it: {why}") from error
+        return found
 
 
-def _check(
+def _check_programs(
     own: dict[str, str], theirs: dict[str, str], *, allow_mixed: bool, notes: list[str] | None
 ) -> None:
     """Refuse or note a worker whose numbers may differ in their last bits."""
@@ -258,8 +305,12 @@ def _summarise(
         try:
             found.append(_summary(opened_by, parts, _question(question)))
         except XentError as error:
-            found.append(str(error))
+            found.append(f"{error}, on the worker {_worker()}")
     return found, programs()
+
+
+def _worker() -> str:
+    return str(import_module("distributed").get_worker().address)
 
 
 @lru_cache(maxsize=1)

@@ -174,7 +174,19 @@ class Diagnosis:
 
 @np.errstate(all="ignore")  # a signalling nan warns wherever it is cast
 def diagnosis_of(survey: Survey) -> Diagnosis:
-    """Say what a survey found."""
+    """Say what a survey found.
+
+    Some rows are read again. Those that cannot be are left out: ``survey.stopped`` of the diagnosis says why.
+    """
+    try:
+        return _diagnosis_of(survey)
+    except ReadError as error:
+        if survey.stopped is not None:
+            raise
+        return _diagnosis_of(replace(survey, stopped=error))
+
+
+def _diagnosis_of(survey: Survey) -> Diagnosis:
     summary, response = survey.summary, response_of(survey)
     rules = {rule: summary.rules[rule.name] for rule in survey.rules if rule.name in summary.rules}
     harmed = {rule: summary.harmed[rule.name] for rule in survey.rules if rule.name in summary.harmed}

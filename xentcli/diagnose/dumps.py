@@ -9,7 +9,7 @@ import numpy as np
 
 from xentcli import formats
 from xentcli.diagnose.files import arrays, looked
-from xentcli.diagnose.files.storage import File, expanded, is_address
+from xentcli.diagnose.files.storage import File, absolute, expanded, is_address
 from xentcli.diagnose.files.stored import Positions, StoredArray, StoredRows, loaded
 from xentcli.diagnose.named import (
     LABELS,
@@ -102,7 +102,11 @@ class Shard:
     @property
     def opened_by(self) -> "tuple[Source | None, tuple[File, ...], int]":
         """What another process opens it by, and its first row: see ``open_shard``."""
-        return self.source, self.files, self.first
+        if self.source is None:
+            return None, (), self.first
+        names = [None if path is None else absolute(path) for path in self.source[:5]]
+        files = tuple(replace(file, path=absolute(file.path)) for file in self.files)
+        return Source._make((*names, self.source.layout)), files, self.first
 
     def number_of(self, row: int) -> int:
         """Return the number of a row in the step of which it was saved, else in the file."""

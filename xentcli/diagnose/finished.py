@@ -2,15 +2,18 @@
 
 The file is lines: what was asked, and by what, then a line per group of shards. A group begins as one shard;
 64 of a size become one, so that of many thousands of shards there are few groups. A last line without its end
-is left aside. All is JSON, and nothing is unpickled.
+is left aside, and a line that was changed is refused. All is JSON, and nothing is unpickled.
 """
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import reduce
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
@@ -33,39 +36,58 @@ _GROUP: Final = 64  # groups of a size: 40,000 shards are 9 + 49 + 64 lines at m
 class Finished:
     """The finished shards of a run.
 
-    ``asked`` is all that a summary depends on beside the shard: a file of another question, or by other
-    programs, is refused.
+    ``asked`` is all that a summary depends on beside the shard, as JSON has it, by its name. A file of
+    another question, or by other programs, is refused.
     """
 
     def __init__(self, path: str, asked: Mapping[str, Any]) -> None:
-        self.path, self._head = path, {"schema": _SCHEMA, **asked}
+        if path == "-" or (os.path.lexists(path) and not os.path.isfile(path)):  # noqa: PTH113 - as lexists
+            raise XentError(f"{printable(path)}: is no regular file; --resume needs one")
+        # A link stays a link.
+        self.path, self._place = path, Path(os.path.realpath(path))
+        self._head: dict[str, Any] = json.loads(json.dumps({"schema": _SCHEMA, **asked}))
         self._groups: list[tuple[tuple[str, ...], str]] = []  # the shards' keys, and their summary as JSON
-        self._kind: Any = None
+        self._nothing: Any = None
         self._file: IO[str] | None = None
-        if Path(path).exists():
+        if self._place.exists():
             self._read()
 
     def _read(self) -> None:
-        text = Path(self.path).read_text(encoding="utf-8", errors="replace")
-        lines = text[: text.rfind("\n") + 1].splitlines()
+        with self._named_errors("read"):
+            text = self._place.read_text(encoding="utf-8", errors="replace")
+        if not text:
+            return
         try:
-            head = json.loads(lines[0]) if lines else self._head
-            for line in lines[1:]:
-                keys, summary = line.split("\t")
+            head, *lines = text[: text.rfind("\n") + 1].splitlines()
+            had = json.loads(head)
+            for line in lines:
+                keys, summary, digest = line.split("\t")
+                if digest != _digest(keys, summary):
+                    raise self._unusable()
                 self._groups.append((tuple(map(json.dumps, json.loads(keys))), summary))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise self._unusable() from error
-        if not isinstance(head, dict) or head.get("schema") != _SCHEMA:
+        every = [key for keys, _ in self._groups for key in keys]
+        if not isinstance(had, dict) or had.get("schema") != _SCHEMA or len(set(every)) < len(every):
             raise self._unusable()
-        other = [name for name, value in self._head.items() if head.get(name) != value]
+        other = [name for name, value in self._head.items() if had.get(name) != value]
         if other:
-            had = printable(json.dumps(head.get(other[0]))[:80])
+            was, now = (printable(json.dumps(each.get(other[0])))[:60] for each in (had, self._head))
             raise XentError(
-                f"{printable(self.path)}: is of a run with another {other[0]}, {had}; give another file"
+                f"{printable(self.path)}: is of a run with another {other[0]} ({was}; now {now}); "
+                "give another file"
             )
 
     def _unusable(self) -> XentError:
-        return XentError(f"{printable(self.path)}: is no file of --resume")
+        return XentError(f"{printable(self.path)}: is no file of --resume; give another name")
+
+    @contextmanager
+    def _named_errors(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            why = error.strerror or error
+            raise XentError(f"{printable(self.path)}: cannot be {done}: {why}") from error
 
     def __enter__(self) -> Self:
         """Open the file; shards are added to it."""
@@ -80,26 +102,32 @@ class Finished:
     def _rewrite(self) -> None:
         """Write the file anew, which appears whole."""
         self.__exit__()
-        temporary = Path(f"{self.path}.part")
         lines = (json.dumps(self._head) + "\n", *map(_line, self._groups))
-        temporary.write_text("".join(lines), encoding="utf-8")
-        temporary.replace(self.path)
-        self._file = Path(self.path).open("a", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
+        name = self._place.parent / f".{self._place.name[:100]}.{os.urandom(8).hex()}"
+        with self._named_errors("written"):
+            try:
+                with name.open("x", encoding="utf-8") as file:
+                    file.writelines(lines)
+                name.replace(self._place)
+            except BaseException:
+                name.unlink(missing_ok=True)
+                raise
+            self._file = self._place.open("a", encoding="utf-8")
 
-    def summaries(self, shards: "Sequence[Shard]", kind: type) -> list[tuple[frozenset[int], Any]]:
-        """Return the summaries, of a kind, of groups of shards that are as they were, and their numbers."""
-        self._kind, found = kind, []
+    def summaries(self, shards: "Sequence[Shard]", nothing: Any) -> list[tuple[frozenset[int], Any]]:  # noqa: ANN401 - of the question's kind
+        """Return the summaries of groups of shards that are as they were, and their numbers.
+
+        ``nothing`` is the summary of no rows.
+        """
+        self._nothing, found = nothing, []
         numbers = {_key(shard): number for number, shard in enumerate(shards)}
         self._groups = [group for group in self._groups if all(key in numbers for key in group[0])]
         for keys, text in self._groups:
             found.append((frozenset(numbers[key] for key in keys), self._summary(text)))
         return found
 
-    def _summary(self, text: str) -> Any:  # noqa: ANN401 - of the question's kind
-        try:
-            return _summary(json.loads(text), self._kind)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise self._unusable() from error
+    def _summary(self, text: str) -> Any:  # noqa: ANN401 - as above
+        return _summary(json.loads(text), type(self._nothing))
 
     def write(self, shard: "Shard", summary: Any) -> None:  # noqa: ANN401 - as above
         """Add a shard, at once: what is in the file is whole, whatever ends the run."""
@@ -107,8 +135,9 @@ class Finished:
         if self._merge():
             self._rewrite()
         elif self._file is not None:
-            self._file.write(_line(self._groups[-1]))
-            self._file.flush()
+            with self._named_errors("written"):
+                self._file.write(_line(self._groups[-1]))
+                self._file.flush()
 
     def _merge(self) -> bool:
         """Make one group of 64 of the size of the last one; say whether there were so many."""
@@ -125,12 +154,19 @@ class Finished:
 
 
 def _line(group: tuple[tuple[str, ...], str]) -> str:
-    return f"[{', '.join(group[0])}]\t{group[1]}\n"
+    keys, summary = f"[{', '.join(group[0])}]", group[1]
+    return f"{keys}\t{summary}\t{_digest(keys, summary)}\n"
+
+
+def _digest(keys: str, summary: str) -> str:
+    return blake2b(f"{keys}\t{summary}".encode(), digest_size=8).hexdigest()
 
 
 def _key(shard: "Shard") -> str:
-    """Return what a shard's summary follows from, as JSON: its files as they were, and its first row."""
-    return json.dumps([shard.first, *([file.path, list(file.stamp)] for file in shard.files)])
+    """Return what a shard's summary follows from, as JSON: its first row, and its files as they were."""
+    files = [[file.path, list(file.stamp)] for file in shard.files]
+    of = None if shard.source is None else shard.source[:5]
+    return json.dumps([shard.first, shard.labels is not None, of, files])
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - a summary, and all that is in it

@@ -102,6 +102,11 @@ def top_k(
     first = next((name for name in known if name in found), None)
     if usual and (is_asked or usual[0].values == first):
         return usual[0]
+    other = found.get(_INDICES)
+    if other is not None and first in values and (is_asked or first not in LOGITS):
+        what = f"{short(str(other.dtype))} of shape {other.shape}"
+        expected = f"integers of the shape of {short(first)}, {found[first].shape}"
+        raise XentError(f"{printable(path)}: indices are {what}; expected {expected}")
     if not is_asked:
         return None
     if len(pairs) == 1:

@@ -13,6 +13,7 @@ from xentcli.diagnose.files.stored import ReadError
 from xentcli.diagnose.rules import RowRule, rules_for
 from xentcli.diagnose.summary import Asked, Question, Summary
 from xentcli.diagnose.top_k import TopK, TopKQuestion
+from xentcli.errors import XentError
 from xentcli.threads import for_each, processors
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ _PART_BYTES: Final = 2**24  # of logits that a thread reads at once
 _PART_ROWS: Final = 2**17  # each has some twenty numbers beside its logits
 _EVALUATED: Final = 2**18  # numbers of a part that methods run on, each with as many results
 _WORST: Final = 10  # rows
-_AHEAD: Final = 2  # threads for each processor where files are far: one reads while another computes
+_READERS: Final = 2  # threads for each processor where files are far: one reads while another computes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Passage:
+class AnySurvey:
     """A dump, what was asked of its rows, and their summary, of the kind that the question has.
 
     ``complete`` is False where the pass was interrupted, or stopped by ``stopped``, a file that could not be
@@ -72,11 +73,11 @@ class Passage:
         return shard, row - shard.first
 
 
-_Passage = TypeVar("_Passage", bound=Passage)
+_Survey = TypeVar("_Survey", bound=AnySurvey)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Survey(Passage):
+class Survey(AnySurvey):
     """A dump of logits, the rules that were looked at, and the summary of its rows."""
 
     question: Question
@@ -94,7 +95,7 @@ class Survey(Passage):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TopKSurvey(Passage):
+class TopKSurvey(AnySurvey):
     """A top-k dump, and the summary of its rows."""
 
     question: TopKQuestion
@@ -119,7 +120,7 @@ class Part(NamedTuple):
     rows: slice
 
 
-class Pass:
+class Run:
     """What is known of a dump while its parts come in, in any order and from any thread."""
 
     def __init__(
@@ -173,20 +174,21 @@ class Pass:
 
     def summary(self) -> Any:  # noqa: ANN401 - as above
         """Return what is known of all shards, but of those left out."""
-        total = self._total
-        for found in self._begun.values():
-            total = total.merge(found)
+        with self._lock:  # after Ctrl-C threads go on for a while
+            total = self._total
+            for found in self._begun.values():
+                total = total.merge(found)
         return total
 
 
-Engine = Callable[[Sequence[Part], Pass], None]
+Engine = Callable[[Sequence[Part], Run], None]
 """Has each part summed up, and the pass take it; what the pass raises ends it."""
 
 
 def by_threads(threads: int | None = None) -> Engine:
     """Return what has threads sum parts up, as many as processors, twice as many for bytes from afar."""
 
-    def go_through(parts: Sequence[Part], run: Pass) -> None:
+    def go_through(parts: Sequence[Part], run: Run) -> None:
         def work(part: Part) -> None:
             if run.is_wanted(part):
                 try:
@@ -198,7 +200,9 @@ def by_threads(threads: int | None = None) -> Engine:
 
         waits = any(not file.is_local for part in parts for file in part.shard.files)
         for_each(
-            parts, work, 1 if run.question.in_order else threads or (processors() * _AHEAD if waits else None)
+            parts,
+            work,
+            1 if run.question.in_order else threads or (processors() * _READERS if waits else None),
         )
 
     return go_through
@@ -231,7 +235,7 @@ def survey(  # noqa: PLR0913 - a dump, what is asked of it, and how
 
 
 def go_through(  # noqa: PLR0913 - as above
-    kind: type[_Passage],
+    kind: type[_Survey],
     shards: "Sequence[Shard]",
     question: Asked,
     progress: Callable[[int], object] = lambda _: None,
@@ -239,25 +243,27 @@ def go_through(  # noqa: PLR0913 - as above
     engine: Engine | None = None,
     finished: "Finished | None" = None,
     keep_going: bool = False,
-) -> _Passage:
+) -> _Survey:
     """Ask a question of all rows once; interrupted, return what was read until then.
 
     ``progress`` takes how many rows were read. ``engine`` has parts summed up, by threads unless given.
     Shards that were ``finished`` by an earlier run are not read again. Raises ReadError where no row can be
-    read; with ``keep_going`` shards that cannot be read are left out.
+    read; with ``keep_going`` shards that cannot be read are left out. Raises XentError for what is no engine.
     """
+    if engine is not None and not callable(engine):
+        raise XentError(f"engine is {type(engine).__name__}; give by_cluster(client), or a function of parts")
     labelled = all(shard.labels is not None for shard in shards)
     starts = accumulate((len(shard.logits) for shard in shards), initial=0)
     placed = [
         replace(shard, first=first, labels=shard.labels if labelled else None)
         for shard, first in zip(shards, starts, strict=False)
     ]
-    known = [] if finished is None else finished.summaries(placed, type(question.nothing()))
+    known = [] if finished is None else finished.summaries(placed, question.nothing())
     done = frozenset[int]().union(*(numbers for numbers, _ in known))
     parts = [
         part for number, shard in enumerate(placed) if number not in done for part in _parts(number, shard)
     ]
-    run, complete, stopped = Pass(parts, question, progress, finished, keep_going=keep_going), False, None
+    run, complete, stopped = Run(parts, question, progress, finished, keep_going=keep_going), False, None
     try:
         for _, summary in known:
             run.add(summary)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from xentcli.diagnose.diagnosis import WorstRow
     from xentcli.diagnose.saved import SavedStep
-    from xentcli.diagnose.survey import Passage
+    from xentcli.diagnose.survey import AnySurvey
 
 _TONES: Final = {Severity.BROKEN: Tone.ALOUD, Severity.NAN: Tone.ALOUD, Severity.OFF: Tone.SILENT}
 _STEPS: Final = 3  # that a line names, as of some ranks
@@ -87,7 +87,7 @@ def _facts(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
     shape += f" · {survey.shards[0].names}" if survey.shards[0].names else ""
     shape += "".join(f" · {step}" for step in diagnosis.steps[:_STEPS])
     shape += " · …" if len(diagnosis.steps) > _STEPS else ""
-    facts = [f"{shape} · no finite logit"]
+    facts = [f"{shape} · no finite logit" if survey.rows or survey.complete else shape]
     if summary.smallest <= summary.largest:
         offset = f"offset {diagnosis.offset:.6g}, spread {diagnosis.spread:.6g} (medians over rows)"
         facts = [f"{shape} · finite logits {summary.smallest:.6g} to {summary.largest:.6g}", offset]
@@ -147,7 +147,7 @@ def _step_fields(path: str, saved: "SavedStep") -> dict[str, object]:
     }
 
 
-def json_passage(survey: "Passage") -> dict[str, Any]:
+def json_survey(survey: "AnySurvey") -> dict[str, Any]:
     """Return which files were read, and which were not."""
     left_out = [{"file": file, "why": why} for file, why in survey.left_out]
     return {
@@ -167,7 +167,7 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
             "schema": "xent.diagnose/2",
             "version": __version__,
             "verdict": verdict(diagnosis, observed),
-            **json_passage(survey),
+            **json_survey(survey),
             "steps": [
                 _step_fields(shard.path, shard.saved) for shard in survey.shards if shard.saved is not None
             ],

@@ -10,10 +10,10 @@ from xentcli.diagnose.summary import LEADING
 from xentcli.diagnose.top_k import BROKEN
 from xentcli.digits import json_number
 from xentcli.errors import count, printable
-from xentcli.show.diagnosed import json_passage
+from xentcli.show.diagnosed import json_survey
 from xentcli.show.json import dump
 from xentcli.show.sheet import Cell, Lines, Part, Sheet, Tone, paragraph
-from xentcli.show.verdict import of_passage
+from xentcli.show.verdict import of_nothing, of_survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,9 +41,9 @@ def parts(survey: "TopKSurvey", width: int) -> list[Part]:
 def verdict(survey: "TopKSurvey") -> str:
     """Say in a sentence or two what the losses are, or at least are, and which rows are broken."""
     if not survey.rows:
-        return "The dump has no rows."
+        return of_nothing(survey)
     said = " ".join(filter(None, (_of_broken(survey), _of_losses(survey))))
-    return of_passage(said, survey)
+    return of_survey(said, survey)
 
 
 def _of_broken(survey: "TopKSurvey") -> str:
@@ -130,7 +130,7 @@ def as_json(survey: "TopKSurvey") -> str:
             "schema": "xent.diagnose-top-k/1",
             "version": __version__,
             "verdict": verdict(survey),
-            **json_passage(survey),
+            **json_survey(survey),
             "dtype": survey.dtype,
             "shape": [survey.total, first.logits.shape[1]],
             "logsumexp": normaliser,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xentcli.diagnose.diagnosis import Diagnosis, WorstRow
-    from xentcli.diagnose.survey import Passage
+    from xentcli.diagnose.survey import AnySurvey
 
 _CATALOGUE: Final = {finding.name: finding for finding in FINDINGS}
 # What a finding says of one row; the fields are those of ``_why``.
@@ -57,6 +57,7 @@ _SOFT_WHY: Final = {
 
 _UNDERFLOWS: Final = {"zero-times-infinity", "log-of-zero"}
 _IGNORED: Final = {-100, -1, 255}  # what programs mark rows with that do not count
+_NAMED: Final = 3  # files that could not be read
 _MASK: Final = -1e4  # logits from here down are masks: a network's own have a few digits
 
 
@@ -64,19 +65,30 @@ def verdict(diagnosis: "Diagnosis", observed: str | None = None) -> str:
     """Say in a sentence or two what is wrong with a dump; ``observed`` is the loss that somebody saw."""
     survey = diagnosis.survey
     if not survey.rows:
-        return "The dump has no rows."
+        return of_nothing(survey)
     said = _begun(_said(diagnosis, observed if survey.complete else None)) + _of_step(diagnosis)
-    return of_passage(said, survey)
+    return of_survey(said, survey)
 
 
-def of_passage(said: str, survey: "Passage") -> str:
+def of_nothing(survey: "AnySurvey") -> str:
+    """Say why no row was read."""
+    if not survey.total or survey.complete:
+        return "The dump has no rows."
+    return (
+        f"{'Stopped' if survey.stopped else 'Interrupted'} before the first of {count(survey.total, 'row')}."
+    )
+
+
+def of_survey(said: str, survey: "AnySurvey") -> str:
     """Add to what is said of a dump how much of it was read, and what was not found."""
     if not survey.complete:
         ended = "Stopped" if survey.stopped else "Interrupted"
         said = f"{ended} after {survey.rows} of {count(survey.total, 'row')}. {said}"
     if survey.left_out:
-        files, (_, why) = len(survey.left_out) + len(survey.shards), survey.left_out[0]
-        said += f" {len(survey.left_out)} of {count(files, 'file')} could not be read: {why}."
+        number, (_, why) = len(survey.left_out), survey.left_out[0]
+        names = [printable(file) for file, _ in survey.left_out[:_NAMED]] + ["…"] * (number > _NAMED)
+        which = f" ({', '.join(names)})" if number > 1 else ""
+        said += f" {number} of {count(number + len(survey.shards), 'file')} could not be read{which}: {why}."
     if not survey.labelled and not survey.shards[0].path:
         said += " Labels are unknown: give labels."
     elif not survey.labelled:

@@ -22,7 +22,7 @@ def read(source: File) -> dict[str, StoredArray]:
 
     Source: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.7.
     """
-    with source.open() as file, zipfile.ZipFile(file) as archive:
+    with source.open() as file, _archive(file) as archive:
         refuse_other_packing(archive)
         size = sum(member.file_size for member in archive.infolist())
         if size > LARGE and size > MOST_PACKED * source.size:
@@ -31,6 +31,13 @@ def read(source: File) -> dict[str, StoredArray]:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         found = {name: _array(source, file, archive, member) for name, member in members.items()}
     return {name: array for name, array in found.items() if array is not None}
+
+
+def _archive(file: IO[bytes]) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except ValueError as error:  # fsspec's of a file that is shorter than the end of an archive
+        raise zipfile.BadZipFile("File is not a zip file") from error
 
 
 def _array(
@@ -43,6 +50,8 @@ def _array(
         if member.compress_type != zipfile.ZIP_STORED:
             opened.seek(0)
             return loaded(np.lib.format.read_array(opened, allow_pickle=False))
+    if member.file_size != member.compress_size:
+        raise ValueError(f"member {member.filename} is stored, and has two sizes")
     file.seek(member.header_offset)
     local = file.read(_LOCAL_HEADER)
     begin = file.tell() + int.from_bytes(local[-4:-2], "little") + int.from_bytes(local[-2:], "little")

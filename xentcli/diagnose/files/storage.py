@@ -29,6 +29,7 @@ Result = TypeVar("Result")
 
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 _PAUSES: Final = (0.5, 2.0)  # seconds before a read is tried again
+_NONE: Final = 404  # what a web server answers where there is no file
 _FINAL: Final = (FileNotFoundError, PermissionError, IsADirectoryError, ImportError, XentError)
 _CHANGING: Final = (
     "etag",
@@ -46,6 +47,11 @@ _CHANGING: Final = (
 def is_address(path: str) -> bool:
     """Tell whether fsspec is asked for a file, as for ``s3://bucket/logits.npy``."""
     return _ADDRESS.match(path) is not None
+
+
+def absolute(path: str) -> str:
+    """Return the name of a file by which a process in another folder finds it."""
+    return path if is_address(path) else str(Path(path).absolute())
 
 
 def expanded(paths: Sequence[str]) -> list[str]:
@@ -96,8 +102,21 @@ class File:
             now = _stamp_of(os.stat(self.path)) if self.is_local else look(self.path).stamp  # noqa: PTH116
         except OSError as error:
             raise ReadError(f"{printable(self.path)}: cannot be read: {error.strerror or error}") from error
+        except XentError as error:
+            raise ReadError(str(error)) from error
         if now != self.stamp:
             raise self._changed()
+
+    def attempt(self, read: Callable[[], Result]) -> Result:
+        """Call what reads the file, again where another machine fails for a while; raises ReadError."""
+        if not self.is_local:
+            return _asked(self.path, ReadError, read)
+        try:
+            return read()
+        except XentError:
+            raise
+        except Exception as error:
+            raise ReadError(f"{printable(self.path)}: cannot be read: {said(error)}") from error
 
     def array(
         self, offset: int, dtype: "np.dtype[Any]", shape: tuple[int, ...], *, is_fortran: bool = False
@@ -195,21 +214,37 @@ def _system(address: str) -> tuple[Any, str]:
     return system, path
 
 
-def _asked(address: str, kind: type[XentError], ask: Callable[[], Result]) -> Result:
-    """Ask another machine, again where it fails for a while; an error of ``kind`` names the address."""
-    for pause in (*_PAUSES, None):
+def again(read: Callable[[], Result], final: tuple[type[Exception], ...] = ()) -> Result:
+    """Call what reads of another machine, three times at most, or once where ``final`` is raised."""
+    for pause in _PAUSES:
         try:
-            return ask()
+            return read()
         except Exception as error:
-            if isinstance(error, XentError):
+            if isinstance(error, (*_FINAL, *final)) and not _is_refused(error):
                 raise
-            if pause is None or isinstance(error, _FINAL):
-                why = "there is no such file" if isinstance(error, FileNotFoundError) else _said(error)
-                raise kind(f"{printable(address)}: cannot be read: {why}") from error
             time.sleep(pause)
-    raise AssertionError
+    return read()
 
 
-def _said(error: Exception) -> str:
+def _is_refused(error: Exception) -> bool:
+    """Tell whether fsspec says that there is no file where a server did not answer, or with an error."""
+    cause = error.__cause__
+    return isinstance(error, FileNotFoundError) and cause is not None and getattr(cause, "status", 0) != _NONE
+
+
+def _asked(address: str, kind: type[XentError], ask: Callable[[], Result]) -> Result:
+    """Ask another machine, as ``again`` does; an error of ``kind`` names the address."""
+    try:
+        return again(ask)
+    except XentError:
+        raise
+    except Exception as error:
+        is_missing = isinstance(error, FileNotFoundError) and not _is_refused(error)
+        why = "there is no such file" if is_missing else said(error.__cause__ or error)
+        raise kind(f"{printable(address)}: cannot be read: {why}") from error
+
+
+def said(error: BaseException) -> str:
+    """Return what an error says, in a line that is inert."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return printable(" ".join(text.split())[:200])
