@@ -2,46 +2,29 @@
 
 import json
 import os
-import shutil
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import Xent
+from five_shards import ROWS, report, write_shards
 
 from xentcli.diagnose import cluster, summary, survey
-from xentcli.diagnose.diagnosis import diagnosis_of
+from xentcli.diagnose.cluster import _summarise
 from xentcli.diagnose.dumps import Shard, shards
 from xentcli.diagnose.files.stored import ReadError
-from xentcli.diagnose.finished import Finished
 from xentcli.diagnose.summary import summarise
+from xentcli.diagnose.top_k import TopKQuestion
 from xentcli.errors import XentError
-from xentcli.show.diagnosed import as_json
 
 fsspec = pytest.importorskip("fsspec", reason="is not installed: pip install 'xent[dask]'")
-
-ROWS, CLASSES = 300, 12
-
-
-def arrays_of(number: int) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(number)
-    x = (random.standard_normal((ROWS, CLASSES)) * 5).astype(np.float32)
-    k = random.integers(0, CLASSES, ROWS)
-    if number == 2:
-        x[7, 3], k[11], k[12] = np.inf, -100, 99
-    return x, k
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Write five shards."""
-    for number in range(5):
-        x, k = arrays_of(number)
-        np.savez(tmp_path / f"s{number}.npz", logits=x, labels=k)
-        np.save(tmp_path / f"x{number}.npy", x)
-        np.save(tmp_path / f"k{number}.npy", k)
+    write_shards(tmp_path)
     return tmp_path
 
 
@@ -53,12 +36,6 @@ def memory(folder: Path) -> Iterator[str]:
         system.pipe_file(f"/dump/{path.name}", path.read_bytes())
     yield "memory://dump"
     system.rm("/dump", recursive=True)
-
-
-def report(found: list[Shard], **how: Any) -> str:
-    """Return the report of shards, without their folder."""
-    text = as_json(diagnosis_of(survey.survey(found, -100, **how)), None)
-    return text.replace(found[0].path.rpartition("/")[0], "")
 
 
 def test_shards_are_sorted_by_name_and_any_engine_says_the_same(folder: Path, memory: str) -> None:
@@ -77,7 +54,7 @@ def test_the_workers_of_a_cluster_say_the_same(memory: str) -> None:
     distributed = pytest.importorskip("distributed", reason="is not installed: pip install 'xent[dask]'")
     found = shards([f"{memory}/x*.npy"], [f"{memory}/k*.npy"])
     wanted = report(found)
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "processes": False}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "processes": False}
     with distributed.Client(**options) as client:
         by_cluster = report(found, engine=cluster.by_cluster(client))
         notes: list[str] = []
@@ -196,130 +173,85 @@ def test_a_shard_that_fails_on_the_way_is_left_out_as_a_whole(
     }
 
 
-def test_a_run_goes_on_where_another_stopped(
+def test_what_is_not_read_again_is_left_out_of_the_report(
     xent: Xent, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["diagnose", *(str(folder / f"s{n}.npz") for n in range(5)), "--format", "json"]
-    done = str(folder / "done.jsonl")
-    wanted, read = xent(*arguments), list[str]()
+    """A file that is gone after its rows were read costs the details of its rows, not the report."""
+    wanted = json.loads(xent("diagnose", folder / "s1.npz", folder / "s2.npz", "--format", "json").out)
 
-    def stopping(shard: Shard, rows: slice, question: Any) -> Any:
-        read.append(Path(shard.path).name)
-        if len(read) == 4:
-            raise KeyboardInterrupt
-        return summarise(shard, rows, question)
+    def removing(*arguments: Any, **options: Any) -> Any:
+        found = go_through(*arguments, **options)
+        (folder / "s2.npz").unlink()
+        return found
 
-    monkeypatch.setattr(summary, "summarise", stopping)
-    monkeypatch.setattr("xentcli.threads.processors", lambda: 1)
-    assert xent(*arguments, "--resume", done).code == 130
-    with Path(done).open("a", encoding="utf-8") as file:
-        file.write('["half a li')
-    read.clear()
-    assert xent(*arguments, "--resume", done) == wanted
-    assert read == ["s3.npz", "s4.npz"]
-    os.utime(folder / "s1.npz", (1, 1))
-    read.clear()
-    assert xent(*arguments, "--resume", done) == wanted
-    assert read == ["s1.npz"]
-    other = xent(*arguments, "--resume", done, "--ignore-index", "3")
-    assert other.code == 2
-    assert other.err.startswith(f"{done}: is of a run with another --ignore-index (-100; now 3); give")
+    go_through = survey.go_through
+    monkeypatch.setattr(survey, "go_through", removing)
+    run = xent("diagnose", folder / "s1.npz", folder / "s2.npz", "--format", "json")
+    found = json.loads(run.out)
+
+    assert run.code == 2
+    assert run.err == f"{folder / 's2.npz'}: cannot be read: No such file or directory\n"
+    assert (found["losses"]["mean"], found["findings"]) == (wanted["losses"]["mean"], wanted["findings"])
 
 
-def test_many_shards_are_kept_in_few_groups(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xentcli.diagnose.finished._GROUP", 3)
-    x, k = arrays_of(2)
-    for number in range(20):
-        np.savez(folder / f"g{number:02}.npz", logits=x[number : number + 9], labels=k[number : number + 9])
-    found, done = shards([str(folder / "g*.npz")], []), folder / "done.jsonl"
-    wanted = report(found)
-    with Finished(str(done), {"options": "a"}) as finished:
-        survey.survey(found, -100, finished=finished, engine=survey.by_threads(1))
-    sizes = [len(json.loads(line.partition("\t")[0])) for line in done.read_text().splitlines()[1:]]
-    read: list[str] = []
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_interrupted_before_the_first_row(
+    xent: Xent, folder: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
 
-    def noting(shard: Shard, rows: slice, question: Any) -> Any:
-        read.append(Path(shard.path).name)
-        return summarise(shard, rows, question)
+    monkeypatch.setattr(summary, "summarise", interrupted)
+    run = xent("diagnose", folder / "s1.npz", "--format", form)
 
-    monkeypatch.setattr(summary, "summarise", noting)
-    with Finished(str(done), {"options": "a"}) as finished:
-        assert report(found, finished=finished) == wanted
-    assert (sizes, read) == ([9, 9, 1, 1], [])
-    os.utime(folder / "g12.npz", (1, 1))
-    changed = shards([str(folder / "g*.npz")], [])
-    with Finished(str(done), {"options": "a"}) as finished:
-        assert report(changed, finished=finished) == wanted
-    assert sorted(read) == [f"g{number:02}.npz" for number in range(9, 18)]
+    assert run.code == 130
+    assert "Interrupted before the first of 300 rows." in run.out
+    assert "no finite logit" not in run.out
+
+
+def test_names_of_several_files_that_cannot_be_read(xent: Xent, folder: Path) -> None:
+    for number in (1, 2, 3, 4):
+        cut(folder / f"s{number}.npz")
+    run = xent(
+        "diagnose", *(folder / f"s{number}.npz" for number in range(5)), "--keep-going", "--format", "json"
+    )
+    names = ", ".join(str(folder / f"s{number}.npz") for number in (1, 2, 3))
+
+    assert (
+        f" 4 of 5 files could not be read ({names}, …): {folder / 's1.npz'}: is no .npz"
+        in json.loads(run.out)["verdict"]
+    )
+
+
+def test_a_web_address_may_have_a_query(xent: Xent, memory: str) -> None:
+    fsspec.filesystem("memory").copy("/dump/s0.npz", "/dump/s0.npz?signed=1.2")
+
+    assert xent("diagnose", f"{memory}/s0.npz?signed=1.2").code == 0
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("engine", "message"),
     [
-        "x\n",
-        "[]\n",
-        '{"schema": "xent.other/1"}\n',
-        "{HEAD}\nno tab\n",
-        "{HEAD}\n{KEY}\t[1]\n",
-        "{HEAD}\n{KEY}\t{}\n",
+        (lambda: "dask", r"engine is str; give by_cluster\(client\)"),
+        (lambda: cluster.by_cluster("tcp://127.0.0.1:1"), "client is str; expected a distributed.Client"),
     ],
 )
-def test_another_file_is_no_file_of_resume(folder: Path, text: str) -> None:
-    (shard,) = shards([str(folder / "s0.npz")], [])
-    done = folder / "done.jsonl"
-    with Finished(str(done), {"options": "a"}) as finished:
-        survey.survey([shard], -100, finished=finished)
-    head, line = done.read_text().splitlines()
-    done.write_text(text.replace("{HEAD}", head).replace("{KEY}", line.partition("\t")[0]))
-
-    with pytest.raises(XentError, match=r"done\.jsonl: is no file of --resume"):
-        survey.survey([shard], -100, finished=Finished(str(done), {"options": "a"}))
+def test_what_is_no_engine_is_refused(folder: Path, engine: Callable[[], Any], message: str) -> None:
+    with pytest.raises(XentError, match=message):
+        survey.survey(shards([str(folder / "s0.npz")], []), -100, engine=engine())
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("group", [7, 1000])
-def test_parquet_is_read_by_row_groups(folder: Path, dtype: str, group: int) -> None:
-    arrow = pytest.importorskip("pyarrow", reason="is not installed: pip install 'xent[parquet]'")
-    from pyarrow import parquet
+def test_a_file_that_a_worker_does_not_have_is_named_with_the_worker(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names are made absolute: a worker has another folder."""
+    monkeypatch.chdir(folder)
+    (shard,) = shards(["s0.npz"], [])
+    source, files, _ = shard.opened_by
+    monkeypatch.setattr(cluster, "_worker", lambda: "tcp://a:1")
+    monkeypatch.chdir("/")
+    question = pickle.dumps(TopKQuestion(-100, 5))
+    (folder / "s0.npz").unlink()
+    (found,), _ = _summarise([((source, files, 0), [slice(0, 9)])], question)  # type: ignore[list-item]
 
-    x, k = arrays_of(2)
-    x = x.astype(dtype)
-    np.savez(folder / "p.npz", logits=x, labels=k)
-    rows = arrow.FixedSizeListArray.from_arrays(arrow.array(x.reshape(-1)), CLASSES)
-    table = arrow.table({"logits": rows, "labels": k, "text": ["a"] * ROWS})
-    parquet.write_table(table, folder / "p.parquet", row_group_size=group)
-    shutil.copy(folder / "p.parquet", folder / "q.parquet")
-    offsets = np.arange(0, x.size + 1, CLASSES, dtype=np.int32)
-    lists = arrow.table({"logits": arrow.ListArray.from_arrays(offsets, x.reshape(-1)), "labels": k})
-    parquet.write_table(lists, folder / "q.parquet", row_group_size=group)
-    wanted, found, other = (
-        report(shards([str(folder / name)], [])) for name in ("p.npz", "p.parquet", "q.parquet")
-    )
-
-    assert found.replace("p.parquet", "p.npz") == wanted
-    assert other.replace("q.parquet", "p.npz") == wanted
-
-
-@pytest.mark.parametrize("how", ["null", "lengths", "cut", "text", "changed"])
-def test_parquet_that_holds_no_logits_gets_one_message(xent: Xent, folder: Path, how: str) -> None:
-    arrow = pytest.importorskip("pyarrow", reason="is not installed: pip install 'xent[parquet]'")
-    from pyarrow import parquet
-
-    path = folder / "p.parquet"
-    rows: list[Any] = [[1.0, 2.0], [3.0, None if how == "null" else 4.0]]
-    rows = [*rows, [1.0]] if how == "lengths" else rows
-    table = arrow.table({"logits": ["a", "b"] if how == "text" else rows})
-    parquet.write_table(table, path)
-    if how == "cut":
-        cut(path)
-    if how == "changed":
-        found = shards([str(path)], [])
-        os.utime(path, (1, 1))
-        with pytest.raises(ReadError, match="changed while it was read"):
-            survey.survey(found, -100)
-        return
-    run = xent("diagnose", path)
-
-    assert (run.code, run.out) == (2, "")
-    assert run.err.startswith(f"{path}: ")
-    assert run.err.count("\n") == 1
+    assert found == f"{folder / 's0.npz'}: cannot be read: No such file or directory, on the worker tcp://a:1"

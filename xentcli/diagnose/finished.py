@@ -41,7 +41,7 @@ class Finished:
     """
 
     def __init__(self, path: str, asked: Mapping[str, Any]) -> None:
-        if path == "-" or (os.path.lexists(path) and not os.path.isfile(path)):  # noqa: PTH113 - as lexists
+        if path == "-" or (Path(path).exists() and not Path(path).is_file()):
             raise XentError(f"{printable(path)}: is no regular file; --resume needs one")
         # A link stays a link.
         self.path, self._place = path, Path(os.path.realpath(path))
