@@ -138,6 +138,18 @@ def test_the_normaliser_tells_how_far_below_the_smallest_value_a_label_may_be() 
         assert summary.mean == pytest.approx(lse - values.min(), rel=1e-14)
 
 
+def test_the_normaliser_tells_what_is_left_for_other_labels() -> None:
+    # Of 0.5 and 0.3 a label outside has 0.2 at most: the rounding that is allowed for is (2 + 4) 2^-23, 2^-14
+    # of a normaliser of 0, and 2^-23 of the values.
+    for lse, allowed in ((0.0, 2.0**-13), (2.0, 2.0**-19)):
+        values = np.log([[0.5, 0.3]]) + lse
+        arrays = {"values": values, "indices": np.array([[4, 2]]), "labels": np.array([9])}
+        arrays["logsumexp"] = np.array([lse])
+        bound = found_in(arrays).mean_outside
+
+        assert 0 <= float(-mp.log(mp.mpf("0.2"))) - bound < 4 * allowed  # d of -log(1 - exp(-g)) is 4 there
+
+
 def test_a_mean_is_that_of_the_differences_before_they_are_rounded() -> None:
     arrays = {
         "values": np.array([[1.0, 0], [0, 0]]),

@@ -8,7 +8,8 @@ bound:
 - y is among the k: the loss is at least S - v_y, for S lacks terms of L, and all terms are positive.
 - y is another class: x_y <= m, for the k are the largest. L has the terms of S and that of y, so the loss is
   at least log(exp(S) + exp(x_y)) - x_y = log(exp(S - x_y) + 1). That falls as x_y rises: it is at least
-  log(exp(S - m) + 1). It is also at least L - m, where L is stored.
+  log(exp(S - m) + 1). Where L is stored, it is also at least L - m; and, for x_y is among the terms that S
+  lacks, exp(x_y) <= exp(L) - exp(S), at least -log(1 - exp(S - L)).
 
 That is true of the numbers as stored, whose rounding keeps their order. Where L and v were rounded apart, a
 loss is as far from that before rounding as ``TopK.rounding`` says. Bounds are evaluated in float64, and
@@ -153,7 +154,10 @@ class _Part:
     def _outside(self) -> "FloatArray":
         """Return the bounds of the losses of other rows."""
         bound = np.log(self.total + np.exp(self.smallest - self.largest)) + (self.largest - self.smallest)
-        return self._lowered(bound if self.lse is None else np.fmax(bound, self.lse - self.smallest))
+        if self.lse is not None:
+            beyond = -np.log(-np.expm1(-self._room(self.lse)))
+            bound = np.fmax(bound, np.fmax(self.lse - self.smallest, beyond))
+        return self._lowered(bound)
 
     def _lowered(self, bound: "FloatArray") -> "FloatArray":
         """Lower bounds by what they may be off, with u = 2^-53.
@@ -176,14 +180,14 @@ class _Part:
             "negative-index": in_order[:, 0] < 0,
             "repeated-index": (in_order[:, 1:] == in_order[:, :-1]).any(axis=1),
             "infinite-logsumexp": none if lse is None else ~np.isfinite(lse),
-            "small-logsumexp": none if lse is None else self._is_small(lse),
+            "small-logsumexp": none if lse is None else self._room(lse) < 0,
             "label-out-of-range": (self.labels < 0) & has_labels,
             "infinite-loss": (self.loss == np.inf) & has_labels,
         }
         return {why: mark & ~self.ignored for why, mark in marks.items()}
 
-    def _is_small(self, lse: "FloatArray") -> "BoolArray":
-        """Mark rows whose L is less than S beyond rounding.
+    def _room(self, lse: "FloatArray") -> "FloatArray":
+        """Return by how much L, before it and v were rounded, may be more than S; below 0, L is too small.
 
         With the weights p of the softmax over the k, S is convex: rounding v by δ raises it by at most
         Σ p |δ|, and δ is at most eps |v|, also of log-probabilities, whose difference is rounded too. L is
@@ -193,8 +197,8 @@ class _Part:
         """
         weighted = np.where(self.terms > 0, self.terms * np.abs(self.values), 0).sum(axis=1) / self.total
         rounding = np.where(lse == 0, _TAKEN_OFF, _eps(self.shard.logsumexp) * np.abs(lse))
-        rounding += _eps(self.shard.logits) * weighted
-        return lse < self.largest + np.log(self.total) - rounding - (self.values.shape[1] + 4) * 2.0**-23
+        rounding += _eps(self.shard.logits) * weighted + (self.values.shape[1] + 4) * 2.0**-23
+        return (lse - self.largest) - np.log(self.total) + rounding
 
     def _rounding(self, rows: "BoolArray") -> float:
         """Return how far the losses L - v of some rows may be from those before rounding."""

@@ -85,7 +85,7 @@ def _facts(survey: "TopKSurvey") -> "Iterator[str]":
     """Say what is in the dump."""
     summary, first = survey.summary, survey.shards[0]
     files = f" in {len(survey.shards)} files" if len(survey.shards) > 1 else ""
-    normaliser = "no logsumexp: losses are known from below alone"
+    normaliser = "no logsumexp: losses are lower bounds"
     if first.logsumexp is not None:
         normaliser = first.names or "with logsumexp"
     fact = f"{survey.total} × the {first.logits.shape[1]} largest, {survey.dtype}{files} · {normaliser}"
