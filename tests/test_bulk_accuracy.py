@@ -91,3 +91,22 @@ def test_errors_are_within_the_bound_that_is_proved(dtype: str, bound: float, cl
     assert max(errors(got, wanted, dtype)) <= bound
     for value, true in zip(got.astype(np.float64).tolist(), wanted, strict=True):
         assert value > 0 or float(true) < formats.FORMATS[dtype].smallest
+
+
+@pytest.mark.parametrize("classes", [10, 57, 300, 2000])
+@pytest.mark.parametrize(
+    ("dtype", "bound"), [("float16", 1), ("bfloat16", 1), ("float32", 1), ("float64", 4)]
+)
+def test_gradients_are_within_the_bound_that_is_said(dtype: str, bound: float, classes: int) -> None:
+    random = np.random.default_rng(classes)
+    x = formats.stored(random.normal(0, 2.5, (3, classes)), dtype)
+    k = random.integers(0, classes, 3)
+    _, gradient = bulk.losses_and_gradient(x, k)
+    flint.ctx.prec = 300
+    for row, label, got in zip(x.astype(np.float64).tolist(), k.tolist(), gradient, strict=True):
+        terms = [(flint.arb(value) - flint.arb(row[label])).exp() for value in row]
+        total = sum(terms, flint.arb(0))
+        terms[label] -= total
+        true = [abs(term / total) for term in terms]
+
+        assert max(errors(np.abs(got), true, dtype)) <= bound

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,20 @@ def test_without_numba_numpy_is_used_and_fast_is_refused(monkeypatch: pytest.Mon
     assert backend.in_use() == f"numpy {np.__version__}"
     with pytest.raises(XentError, match="needs numba: pip install"):
         bulk.losses(np.zeros((2, 3)), np.zeros(2, int), backend="fast")
+
+
+@needs_numba
+def test_where_numba_finds_no_folder_to_write_to_numpy_is_used(tmp_path: Path) -> None:
+    code = (
+        "import numba.core.caching as c; c.CacheImpl._locator_classes = []; import numpy as np; "
+        "from xentcli import bulk; from xentcli.bulk.backend import in_use; "
+        "print(in_use(), bulk.losses(np.zeros((1, 2)), np.zeros(1, int)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+
+    assert run.stdout == f"numpy {np.__version__} [0.69314718]\n"
 
 
 @pytest.mark.parametrize("forced", ["numpy", pytest.param("fast", marks=needs_numba)])

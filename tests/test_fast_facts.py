@@ -29,6 +29,24 @@ def test_both_backends_find_the_same_in_any_row(classes: int, monkeypatch: pytes
     assert (same | (np.abs(one.loss - other.loss) <= 2.0**-32 * np.abs(other.loss))).all()  # 2^-32.9 each
 
 
+@needs_numba
+@pytest.mark.parametrize("classes", [10, 300])
+def test_losses_that_rounding_makes_large_are_told_from_those_that_it_does_not(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of losses near 69 the sum is 2^100, above which kernels refuse rows."""
+    random = np.random.default_rng(0)
+    x = random.uniform(-1, 1, (3000, classes)).astype(np.float32)
+    k = random.integers(0, classes, 3000)
+    x[np.arange(3000), k] -= random.uniform(68.3, 69.3, 3000).astype(np.float32)
+    rules, found = rules_for("float32"), []
+    for backend in ("numpy", "fast"):
+        monkeypatch.setenv("XENT_BACKEND", backend)
+        found.append(columns_of(x, k, rules, -100).bits)
+
+    assert np.array_equal(found[0], found[1])
+
+
 def losses_of(x: np.ndarray, k: np.ndarray) -> np.ndarray:
     """Return the losses (n,) of float32 logits in long double, as the definition has them."""
     wide = x.astype(np.longdouble)

@@ -1,4 +1,4 @@
-"""Losses and gradients of large arrays of logits, at most 1 ulp off.
+"""Losses and gradients of large arrays of logits, at most 1 ulp off; gradients of float64 at most 4.
 
 Rows are evaluated in blocks that stay in the cache, by as many threads as there are processors: NumPy
 releases the GIL during ufuncs. ``terms.py`` says how, and proves the bound.
@@ -77,8 +77,9 @@ def losses_and_gradient(
     """Return the losses (N,) and d loss / d logits of each row (N, C), softmax less one-hot; see ``losses``.
 
     Both are in native byte order. The label's entry is minus the sum of the others, so that the row sums to 0
-    however small it is; the row of an ignored label is 0, and that of a loss of nan is nan. Entries of
-    float16 and bfloat16 below 2^-40 may be 0.
+    however small it is; the row of an ignored label is 0, and that of a loss of nan is nan. Entries are off
+    by 1 ulp at most, those of float64 by 4, of which 3.2 were seen. Those of float16 and bfloat16 below 2^-40
+    may be 0.
     """
     rows = Rows(logits, labels, ignore_index)
     gradient = np.empty(rows.logits.shape, rows.dtype)
