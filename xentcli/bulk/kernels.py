@@ -168,17 +168,14 @@ def _wide(_: Any) -> Any:
 
 
 def _kernels(read: Any, write: Any, kept: Any, largest: float) -> "tuple[Any, Any]":
-    """Compile the kernels of a format for long rows and for short ones; ``largest`` is that of |x_k|.
-
-    Terms of long rows are ``kept`` for the gradient with more digits than it has: it is rounded once.
-    """
+    """Compile the kernels for long and short rows, of |x_k| ≤ ``largest``; ``kept`` is the type of a term."""
 
     @_compiled
     def long(x: Any, labels: Any, totals: Any, gradient: Any) -> None:
         _wide()
         rows, classes = x.shape
         has_gradient = gradient.shape[1] > 0
-        e = np.empty(classes if has_gradient else 0, kept)
+        e = np.empty(classes if has_gradient else 0, kept)  # with more digits than the gradient
         for i in range(rows):
             label = labels[i]
             own = read(x[i, label])

@@ -227,7 +227,7 @@ def _power_of_2(x: "FloatArray") -> "FloatArray":
 def _rounded_losses(
     form: str, facts: Facts, block: slice, terms: Terms, workspace: "Workspace"
 ) -> "FloatArray":
-    """Return the losses of the logits rounded to a format, or those of the logits where these surely do.
+    """Return the losses of the logits rounded to a format; where that surely matters little, of the logits.
 
     So one exp does for most rows, and rough losses for most of the others.
     """

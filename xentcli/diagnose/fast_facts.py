@@ -58,7 +58,7 @@ def facts_by_kernels(rows: Rows) -> Facts:
 def _rounded_losses(
     form: str, facts: Facts, rows: "tuple[FloatArray, IntArray]", total: "FloatArray", change: "FloatArray"
 ) -> "FloatArray":
-    """Return the losses of rounded logits, or those of the logits where these surely do."""
+    """Return the losses of rounded logits; where rounding surely matters little, those of the logits."""
     losses, (chosen, own, half) = facts.loss.copy(), open_rows(form, facts, slice(None))
     is_expanded = (half[chosen] <= _EXPANDED) & (total[chosen] >= _TINY)
     others, chosen = chosen[~is_expanded], chosen[is_expanded]
