@@ -211,6 +211,14 @@ def test_a_cause_that_is_not_the_cause_is_not_told(text: str, name: str, unfound
     assert unfound not in judged(text, name)[1].all_findings
 
 
+@pytest.mark.parametrize("name", ["bce_naive", "bce_clipped", "bce_clamped", "bce_with_logits"])
+def test_a_label_of_the_smallest_number_is_judged_without_a_warning(name: str) -> None:
+    """The loss over the label is beyond float64."""
+    numbers = case("[22.25, -16.5625]", "[5e-324, 0]", dtype="float64")
+
+    assert judged(numbers, name)[1] is not None
+
+
 def test_findings_are_complete_sentences_with_a_source() -> None:
     for finding in FINDINGS:
         assert finding.cause.endswith(".")

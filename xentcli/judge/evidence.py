@@ -66,8 +66,7 @@ class Examples:
     @cached_property
     def weights(self) -> "FloatArray":
         """The sum of each example's targets: 1 for an ordinary example."""
-        with np.errstate(over="ignore"):
-            return np.asarray(self.targets.sum(axis=1))
+        return np.asarray(self.targets.sum(axis=1))
 
     @cached_property
     def has_nan(self) -> "BoolArray":

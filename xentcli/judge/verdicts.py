@@ -35,6 +35,7 @@ def judge_outcomes(case: Case, outcomes: "Sequence[Outcome]", exact: Exact) -> t
     )
 
 
+@np.errstate(all="ignore")  # what overflows is compared as infinite
 def _judge(case: Case, outcome: Outcome, exact: Exact, examples: Examples) -> Judgement:
     dtype = judged_dtype(outcome.dtype, case.numerics.loss_dtype)
     given, binary = outcome.gradient, case.batch.binary

@@ -109,10 +109,9 @@ def other_probabilities(e: "Evidence") -> "BoolArray":
         return np.zeros(len(logits), bool)
     largest, form = logits.max(axis=1, keepdims=True), format_of(probabilities.dtype)
     # Of float64 logits further apart than float64 reaches exp(-inf) is 0; an infinite largest makes all nan.
-    with np.errstate(over="ignore", invalid="ignore"):
-        exps = np.exp(logits - largest)
-        softmax, p = exps / exps.sum(axis=1, keepdims=True), probabilities[e.examples.rows].astype(np.float64)
-        allowed = _PRINTED * form.eps * np.maximum(softmax, p) + form.smallest
+    exps = np.exp(logits - largest)
+    softmax, p = exps / exps.sum(axis=1, keepdims=True), probabilities[e.examples.rows].astype(np.float64)
+    allowed = _PRINTED * form.eps * np.maximum(softmax, p) + form.smallest
     return np.asarray((np.abs(softmax - p) > allowed).any(axis=1))
 
 

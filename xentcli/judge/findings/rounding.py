@@ -128,7 +128,6 @@ def _is_off(error: Fraction, size: Fraction, form: "Format") -> bool:
     return error != 0 and size > 0 and abs(error) > ACCURATE * ulp(size, form)
 
 
-@np.errstate(all="ignore")
 def _is_near(totals: "FloatArray", terms: "FloatArray", form: "Format") -> "BoolArray":
     """Which sums are surely within 4 ulps of the size of their terms, as nearly all are.
 
@@ -149,7 +148,6 @@ def _is_sum_off(total: float, terms: "FloatArray", form: "Format") -> bool:
     return _is_off(Fraction(total) - exact_sum(terms.tolist()), exact_sum(np.abs(terms).tolist()), form)
 
 
-@np.errstate(all="ignore")
 def _swallows(e: "Evidence", step: "Step", exp: "Step") -> "BoolArray":
     """Which roundings of a sum of exponentials took more than 4 ulps of what is added to the row's largest.
 
