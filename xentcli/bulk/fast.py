@@ -31,34 +31,33 @@ def losses_of(rows: by_numpy.Rows, gradient: "FloatArray | None", threads: int |
 
     def evaluate(start: int) -> None:
         part = slice(start, min(start + number, examples))
-        totals = np.empty(part.stop - start)
-        x = np.ascontiguousarray(rows.logits[part], rows.dtype)
-        kernel(_bits(x), rows.label[part], totals, made[part])
-        LOSSES[str(rows.dtype)](totals, _bits(result[part]))
-        rows.mark(part, result[part])
-        _evaluate_refused(rows, part, totals, result, gradient)
-        if gradient is not None:
-            rows.mark(part, gradient[part])
+        block, losses = rows.block(part), result[part]
+        totals = np.empty(len(losses))
+        kernel(_bits(np.ascontiguousarray(block.logits, rows.dtype)), block.label, totals, made[part])
+        LOSSES[str(rows.dtype)](totals, _bits(losses))
+        gradients = None if gradient is None else gradient[part]
+        block.mark(slice(None), losses)
+        _evaluate_refused(block, totals, losses, gradients)
+        if gradients is not None:
+            block.mark(slice(None), gradients)
 
     for_each(range(0, examples, number), evaluate, threads)
     return result
 
 
 def _evaluate_refused(
-    rows: by_numpy.Rows,
-    part: slice,
-    totals: "FloatArray",
-    result: "FloatArray",
-    gradient: "FloatArray | None",
+    block: by_numpy.Rows, totals: "FloatArray", losses: "FloatArray", gradients: "FloatArray | None"
 ) -> None:
     """Have NumPy evaluate the rows of a block, with labels that count, whose totals are nan."""
-    refused = part.start + np.flatnonzero(np.isnan(totals) & rows.counts[part])
-    for batch in in_batches(refused, rows.logits):
-        some = rows.take(batch)
-        of_some = None if gradient is None else np.empty(some.logits.shape, rows.dtype)
-        result[batch] = by_numpy.losses_of(some, of_some, 1)
-        if gradient is not None:
-            gradient[batch] = of_some
+    is_refused = np.isnan(totals)
+    if not is_refused.any():
+        return
+    for batch in in_batches(np.flatnonzero(is_refused & block.counts), block.logits):
+        some = block.take(batch)
+        of_some = None if gradients is None else np.empty(some.logits.shape, block.dtype)
+        losses[batch] = by_numpy.losses_of(some, of_some, 1)
+        if gradients is not None:
+            gradients[batch] = of_some
 
 
 def _bits(array: "FloatArray") -> "FloatArray":

@@ -1,5 +1,6 @@
 """The logits and labels of one call, and the blocks of rows that threads take."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from xentcli.bulk.terms import Positions
-    from xentcli.formats import FloatArray
+    from xentcli.formats import BoolArray, FloatArray, IntArray
 
     Workspace = tuple[FloatArray, ...]
 
@@ -31,7 +32,6 @@ class Rows:
 
     ``dtype`` is native; logits are evaluated as ``format``, and their exponentials as ``room_format``: with
     digits to spare, but for those of float64. ``is_plain`` is False where logits have to be copied for it.
-    (N,): ``label`` is 0 where a label is no class, ``counts`` marks labels with a loss.
     """
 
     def __init__(self, logits: "ArrayLike", labels: "ArrayLike", ignore_index: int | None) -> None:
@@ -43,16 +43,35 @@ class Rows:
         if labels.dtype.kind not in "iu" or labels.shape != logits.shape[:1]:
             expected = f"class indices of shape {logits.shape[:1]}"
             raise XentError(f"labels are {labels.dtype} of shape {labels.shape}; expected {expected}")
-        examples, classes = logits.shape
         self.is_half = self.dtype.itemsize == 2  # noqa: PLR2004 - bytes
         self.format = np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
         self.room_format = np.dtype(np.float32 if self.is_half else np.float64)
         self.is_plain = logits.dtype == self.format and logits.dtype.isnative and logits.flags.c_contiguous
-        valid = (labels >= 0) & (labels < classes)
-        self.label = labels.astype(np.int64)  # a copy: whatever becomes of the caller's, each is a class
-        self.label[~valid] = 0
-        self.ignored = np.zeros(examples, bool) if ignore_index is None else labels == ignore_index
-        self.counts = valid & ~self.ignored
+        self._labels, self._ignore_index = labels, ignore_index
+
+    @cached_property
+    def label(self) -> "IntArray":
+        """The class of each row (N,), 0 where a label is none."""
+        label = self._labels.astype(np.int64)  # a copy: whatever becomes of the caller's, each is a class
+        if label.size and (label.min() < 0 or label.max() >= self.logits.shape[1]):
+            label[(label < 0) | (label >= self.logits.shape[1])] = 0
+        return label
+
+    @cached_property
+    def ignored(self) -> "BoolArray":
+        """Marks labels that are ignored (N,)."""
+        if self._ignore_index is None:
+            return np.zeros(len(self.logits), bool)
+        return np.asarray(self._labels == self._ignore_index)
+
+    @cached_property
+    def counts(self) -> "BoolArray":
+        """Marks labels with a loss (N,)."""
+        return (self.label == self._labels) & ~self.ignored
+
+    def block(self, part: slice) -> "Rows":
+        """Return consecutive rows, whose labels are looked at by the thread that takes them."""
+        return Rows(self.logits[part], self._labels[part], self._ignore_index)
 
     def take(self, rows: "Positions") -> "Rows":
         """Return some of the rows, all of whose labels are taken for classes."""
