@@ -205,6 +205,7 @@ def _has_lost_label_entry(place: Place) -> bool:
     return bool(is_rounding and np.flatnonzero(wrong).tolist() in ([], [indices[place.row]]))
 
 
+@np.errstate(all="ignore")  # as where a case is judged
 def _finding_in(finding: CheckFinding, place: Place, model: Model | None) -> Finding | Symptom | None:
     """Return what the catalogue detects in an example, by the steps of a method where there is one."""
     probe, name, row = place.probe, finding.name, place.row
