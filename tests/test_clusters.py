@@ -71,8 +71,10 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[Path, "list[subprocess.Popen[byt
             [*dask, "scheduler", "--port", "0", "--scheduler-file", str(file), "--no-dashboard"], **quiet
         )
     ]
+    deadline = time.monotonic() + 60
     while not file.exists():
-        time.sleep(0.1)
+        assert time.monotonic() < deadline
+        time.sleep(0.1)  # it says so by nothing but the file
     worker = [
         *dask,
         "worker",
@@ -102,7 +104,7 @@ def started(dump: Path, done: Path, *options: str) -> "subprocess.Popen[str]":
     while not done.exists() or done.read_text().count("\n") < 3:
         assert process.poll() is None
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.01)  # the file is looked at until two shards are in it
     return process
 
 
@@ -145,8 +147,10 @@ def test_ctrl_c_shows_what_was_read_and_leaves_no_process(
 
     assert (process.returncode, err) == (130, "")
     assert json.loads(out)["complete"] is False
-    time.sleep(1)
-    assert not children(f"--multiprocessing-fork {process.pid}")
+    deadline = time.monotonic() + 10
+    while children(f"--multiprocessing-fork {process.pid}"):  # orphans end by themselves
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_bucket_of_a_server_says_the_same(dump: Path, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:

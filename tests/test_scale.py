@@ -248,10 +248,51 @@ def test_a_file_that_a_worker_does_not_have_is_named_with_the_worker(
     monkeypatch.chdir(folder)
     (shard,) = shards(["s0.npz"], [])
     source, files, _ = shard.opened_by
+    assert source is not None
     monkeypatch.setattr(cluster, "_worker", lambda: "tcp://a:1")
     monkeypatch.chdir("/")
     question = pickle.dumps(TopKQuestion(-100, 5))
     (folder / "s0.npz").unlink()
-    (found,), _ = _summarise([((source, files, 0), [slice(0, 9)])], question)  # type: ignore[list-item]
+    (found,), _ = _summarise([((source, files, 0), [slice(0, 9)])], question)
 
     assert found == f"{folder / 's0.npz'}: cannot be read: No such file or directory, on the worker tcp://a:1"
+
+
+@pytest.mark.parametrize(("cause", "calls"), [(OSError("503"), 3), (None, 1)])
+def test_a_file_is_missing_where_its_server_says_so(
+    memory: str, monkeypatch: pytest.MonkeyPatch, cause: Exception | None, calls: int
+) -> None:
+    """To fsspec's HTTP any failure is a file that is not found; what a server said is then the cause."""
+    asked = []
+
+    def failing(*_: Any, **__: Any) -> Any:
+        asked.append(1)
+        raise FileNotFoundError("x0.npy") from cause
+
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "info", failing)
+    with pytest.raises(
+        XentError, match="cannot be read: " + (str(cause) if cause else "there is no such file")
+    ):
+        shards([f"{memory}/x0.npy"], [])
+
+    assert len(asked) == calls
+
+
+def test_a_file_is_opened_again_where_a_server_fails_for_a_while(
+    memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, calls = type(fsspec.filesystem("memory")), []
+    opening = system.open
+
+    def failing(self: Any, *arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) < 3:
+            raise OSError("the connection was reset")
+        return opening(self, *arguments, **options)
+
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(system, "open", failing)
+
+    assert len(shards([f"{memory}/s0.npz"], [])) == 1
+    assert len(calls) == 3

@@ -1,87 +1,39 @@
 """Top-k dumps: what is said of a loss is that of the logits that they were cut from, or a bound of it."""
 
 import json
-import math
-import pickle
-from dataclasses import replace
 from functools import reduce
 from itertools import permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mpmath as mp
 import numpy as np
 import pytest
 from conftest import Xent
+from top_k_dumps import (
+    QUESTION,
+    ROWS,
+    Arrays,
+    K,
+    cut,
+    described,
+    dtypes,
+    exact_logsumexp,
+    found_in,
+    inf,
+    nan,
+    one_by_one,
+    saved,
+    shard_of,
+    without,
+)
 
-import xentcli
-from xentcli.diagnose import dumps
 from xentcli.diagnose import survey as surveys
-from xentcli.diagnose.cluster import _summarise
-from xentcli.diagnose.dumps import Shard
-from xentcli.diagnose.survey import TopKSurvey, by_threads, go_through
-from xentcli.diagnose.top_k import BROKEN, TopK, TopKQuestion
-from xentcli.errors import XentError
+from xentcli.diagnose.top_k import BROKEN, TopK
 from xentcli.formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-inf, nan = math.inf, math.nan
-QUESTION = TopKQuestion(-100, 5)
-ROWS, CLASSES, K = 120, 12, 4
-Arrays = dict[str, np.ndarray[Any, Any]]
-dtypes = pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-
-
-def exact_logsumexp(x: Any) -> mp.mpf:
-    with mp.workdps(40):
-        return mp.log(mp.fsum(mp.exp(mp.mpf(float(each))) for each in x))
-
-
-def cut(dtype: str = "float32", seed: int = 1, scale: float = 3) -> tuple[Arrays, list[mp.mpf]]:
-    """Return the arrays of a top-k dump, and the true loss of each of its rows."""
-    random = np.random.default_rng(seed)
-    x = random.normal(scale=scale, size=(ROWS, CLASSES)).astype(dtype)
-    labels = random.integers(0, CLASSES, ROWS)
-    indices = random.permuted(np.argsort(-x.astype(float), axis=1)[:, :K], axis=1)  # in no order
-    normalisers = [exact_logsumexp(row) for row in x]
-    with mp.workdps(40):
-        losses = [
-            normaliser - mp.mpf(float(row[label]))
-            for normaliser, row, label in zip(normalisers, x, labels, strict=True)
-        ]
-    arrays = {
-        "values": np.take_along_axis(x, indices, axis=1),
-        "indices": indices,
-        "labels": labels,
-        "logsumexp": np.array([float(each) for each in normalisers]).astype(dtype),
-    }
-    return arrays, losses
-
-
-def shard_of(arrays: Arrays, rows: slice = slice(None)) -> Shard:
-    given = {name: array[rows] for name, array in arrays.items()}
-    return Shard(
-        "a.npz",
-        given["values"],
-        given.get("labels"),
-        indices=given["indices"],
-        logsumexp=given.get("logsumexp"),
-        first=rows.start or 0,
-    )
-
-
-def found_in(arrays: Arrays) -> TopK:
-    return QUESTION.summarise(shard_of(arrays), slice(0, len(arrays["values"])))
-
-
-def without(arrays: Arrays, *names: str) -> Arrays:
-    return {name: array for name, array in arrays.items() if name not in names}
-
-
-def one_by_one(arrays: Arrays) -> list[TopK]:
-    return [QUESTION.summarise(shard_of(arrays), slice(row, row + 1)) for row in range(len(arrays["values"]))]
 
 
 @dtypes
@@ -135,7 +87,9 @@ def test_the_normaliser_tells_how_far_below_the_smallest_value_a_label_may_be() 
     arrays, _ = cut("float64", seed=4)
     arrays["labels"][:], arrays["logsumexp"] = 99, arrays["logsumexp"] + 5
     for summary, lse, values in zip(one_by_one(arrays), arrays["logsumexp"], arrays["values"], strict=True):
-        assert summary.mean == pytest.approx(lse - values.min(), rel=1e-14)
+        true = mp.mpf(float(lse)) - mp.mpf(float(values.min()))
+
+        assert 0 <= true - summary.mean <= (9 + 2 * 32 + 32) * 2.0**-52  # below 32, as above
 
 
 def test_the_normaliser_tells_what_is_left_for_other_labels() -> None:
@@ -175,11 +129,6 @@ def test_parts_are_merged_in_any_order_to_the_same_report() -> None:
         assert described(order[0].merge(order[1].merge(order[2]))) == described(whole)
 
 
-def described(found: TopK) -> Any:
-    quantiles = [each.quantiles((0, 0.3, 0.5, 1)) for each in (found.inside, found.outside)]
-    return replace(found, inside=None, outside=None), quantiles, found.inside.number  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("threads", [1, 5])
 def test_files_and_threads_do_not_change_the_screen(
     threads: int, xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -197,12 +146,6 @@ def test_files_and_threads_do_not_change_the_screen(
     shown = json.loads(xent("diagnose", *parts[::-1], "--format", "json").out)
 
     assert {**shown, "files": None} == {**expected, "files": None}
-
-
-def saved(path: Path, arrays: Arrays) -> Path:
-    given: dict[str, Any] = dict(arrays)
-    np.savez(path, **given)
-    return path
 
 
 def broken_by(name: str, arrays: Arrays) -> None:
@@ -379,163 +322,6 @@ def test_log_probabilities_have_normalisers_of_0(xent: Xent, tmp_path: Path) -> 
     ]
     for document in shown:
         assert document["inside"]["exact"]
-        assert document["inside"]["mean"] == pytest.approx(float(mp.fsum(inside) / len(inside)), rel=1e-14)
+        true = mp.fsum(inside) / len(inside)
 
-
-def test_npy_files_are_given_by_options(xent: Xent, tmp_path: Path) -> None:
-    arrays, _ = cut()
-    for name, array in arrays.items():
-        np.save(tmp_path / f"{name}.npy", array)
-    saved(tmp_path / "a.npz", arrays)
-    options = [
-        part
-        for name in ("indices", "logsumexp", "labels")
-        for part in (f"--{name}", tmp_path / f"{name}.npy")
-    ]
-
-    apart = json.loads(xent("diagnose", tmp_path / "values.npy", *options, "--format", "json").out)
-    together = json.loads(xent("diagnose", tmp_path / "a.npz", "--format", "json").out)
-
-    assert {**apart, "files": None} == {**together, "files": None}
-
-
-def test_sequences_and_other_names_are_read(xent: Xent, tmp_path: Path) -> None:
-    arrays, _ = cut()
-    expected = found_in(arrays)
-    shaped = {name: array.reshape(6, 20, *array.shape[1:]) for name, array in arrays.items()}
-    named = {{"values": "teacher", "indices": "ids"}.get(name, name): array for name, array in shaped.items()}
-    saved(tmp_path / "a.npz", {**named, "mask": np.zeros((6, 20))})
-
-    assert (
-        json.loads(xent("diagnose", tmp_path / "a.npz", "--top-k", "--format", "json").out)["mean"]
-        == expected.mean
-    )
-    assert "top" not in xent("diagnose", tmp_path / "a.npz", "--logits-name", "teacher").out
-
-
-def test_a_file_that_has_all_logits_too_is_no_top_k_dump(xent: Xent, tmp_path: Path) -> None:
-    arrays, _ = cut()
-    saved(tmp_path / "a.npz", {"logits": np.zeros((ROWS, CLASSES), np.float32), **arrays})
-
-    plain = json.loads(xent("diagnose", tmp_path / "a.npz", "--format", "json").out)
-    asked = json.loads(xent("diagnose", tmp_path / "a.npz", "--top-k", "--format", "json").out)
-
-    assert (plain["schema"], asked["schema"]) == ("xent.diagnose/2", "xent.diagnose-top-k/1")
-
-
-def test_what_needs_all_logits_is_refused_in_one_message(xent: Xent, tmp_path: Path) -> None:
-    arrays, _ = cut()
-    path = saved(tmp_path / "a.npz", arrays)
-    np.save(tmp_path / "l.npy", np.zeros(ROWS))
-    needs: dict[str, list[str | Path]] = {
-        "--method": ["naive"],
-        "--loss": ["mine.py:loss"],
-        "--observed": ["nan"],
-        "--losses": [tmp_path / "l.npy"],
-        "--class-axis": ["1"],
-        "--shift": [],
-        "--binary": [],
-        "--extract": [tmp_path / "w.yaml"],
-    }
-    for name, value in needs.items():
-        run = xent("diagnose", path, name, *value)
-
-        message = f"{path}: is a top-k dump, and {name} needs the logits of all classes; leave it out,"
-        assert (run.code, run.out, run.err) == (2, "", f"{message} or save all logits\n")
-    both = xent("diagnose", path, "--method", "naive", "--shift")
-    assert "--method, --shift need the logits of all classes; leave them out" in both.err
-    assert not (tmp_path / "w.yaml").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "options", "said"),
-    [
-        ({"logsumexp": np.zeros(3)}, (), "logsumexp is float64 of shape (3,); expected floats, one for each"),
-        ({"logsumexp": np.zeros(ROWS, int)}, (), "logsumexp is int64 of shape (120,); expected floats"),
-        ({"labels": np.zeros((ROWS, K))}, (), "labels are of shape (120, 4); a top-k dump has class indices"),
-        ({"labels": np.zeros(3, int)}, (), "3 labels for 120 rows of logits"),
-        (
-            {"indices": np.zeros((ROWS, 3), int)},
-            (),
-            "indices are int64 of shape (120, 3); expected integers of the shape of values, (120, 4)",
-        ),
-        (
-            {"indices": np.zeros((ROWS, K))},
-            ("--top-k",),
-            "indices are float64 of shape (120, 4); expected integers of the shape of values, (120, 4)",
-        ),
-        ({"ids": np.zeros((ROWS, K), int), "indices": np.zeros(3)}, (), None),
-        ({"values": np.zeros((ROWS, K), complex)}, ("--top-k",), "a top-k dump has values (N, k)"),
-        (
-            {"values": np.zeros((ROWS, 0)), "indices": np.zeros((ROWS, 0), int)},
-            (),
-            "logits are of shape (120, 0",
-        ),
-    ],
-)
-def test_files_that_are_none_are_refused(
-    change: Arrays, options: tuple[str, ...], said: str | None, xent: Xent, tmp_path: Path
-) -> None:
-    arrays, _ = cut()
-
-    run = xent("diagnose", saved(tmp_path / "a.npz", arrays | change), *options)
-
-    if said is None:
-        assert "largest" not in run.out
-        return
-    assert (run.code, run.out) == (2, "")
-    assert said in run.err
-
-
-def test_two_arrays_that_may_be_the_indices_are_not_guessed_between(xent: Xent, tmp_path: Path) -> None:
-    arrays, _ = cut()
-    named = {"ids": arrays["indices"], "ranks": arrays["indices"], **without(arrays, "indices")}
-
-    assert xent("diagnose", saved(tmp_path / "a.npz", named), "--top-k").code == 2
-
-
-def test_shards_are_alike(xent: Xent, tmp_path: Path) -> None:
-    arrays, _ = cut()
-    first, second = saved(tmp_path / "a.npz", arrays), saved(tmp_path / "b.npz", without(arrays, "logsumexp"))
-
-    run = xent("diagnose", first, second)
-
-    assert run.code == 2
-    assert "logits are float32 of the 4 largest without logsumexp" in run.err
-
-
-def test_finished_shards_are_not_read_again(
-    xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arrays, _ = cut()
-    arrays["values"][3, 0], arrays["labels"][4] = nan, -100
-    path, resume = saved(tmp_path / "a.npz", arrays), tmp_path / "done"
-
-    first = xent("diagnose", path, "--resume", resume)
-    monkeypatch.setattr(TopKQuestion, "summarise", None)
-
-    assert xent("diagnose", path, "--resume", resume) == first
-
-
-def test_a_worker_sums_up_what_a_thread_does(tmp_path: Path) -> None:
-    arrays, _ = cut()
-    (shard,) = dumps.shards([str(saved(tmp_path / "a.npz", arrays))], [])
-    asked = pickle.loads(pickle.dumps([(shard.opened_by, [slice(0, 50), slice(50, 120)])]))  # noqa: S301 - what a cluster does
-
-    (found,), _ = _summarise(asked, pickle.dumps(QUESTION))
-
-    assert described(found) == described(found_in(arrays))
-
-
-def test_a_pass_may_be_made_by_threads_of_any_number() -> None:
-    arrays, _ = cut()
-    found = go_through(TopKSurvey, [shard_of(arrays)], QUESTION, engine=by_threads(3))
-
-    assert described(found.summary) == described(found_in(arrays))
-
-
-def test_python_says_that_the_command_reads_it(tmp_path: Path) -> None:
-    arrays, _ = cut()
-
-    with pytest.raises(XentError, match="is a top-k dump; xent diagnose reads it"):
-        xentcli.diagnose_logits(str(saved(tmp_path / "a.npz", arrays)))
+        assert abs(document["inside"]["mean"] - true) <= document["inside"]["rounding"] + true * 2.0**-53

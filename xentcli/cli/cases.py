@@ -50,7 +50,7 @@ def cases(
     from xentcli.show.listings import case_sheets
 
     entries = atlas.entries()
-    note_skipped(len(sources.bundled()) - len(entries))
+    left_out = len(sources.bundled()) - len(entries)
     if search is not None:
         entries, has_all = atlas.search(entries, search)
         if not has_all:
@@ -61,4 +61,5 @@ def cases(
     if finding is not None:
         entries = atlas.by_finding(entries, finding)
     to_stdout(render(case_sheets(entries, form), form, screen(None)))
+    note_skipped(left_out)
     return 0 if entries else 1

@@ -118,7 +118,7 @@ def _await_worker(client: Any) -> None:  # noqa: ANN401 - of a library without t
     try:
         while not client.nthreads():
             time.sleep(_WAIT)
-    except Exception as error:
+    except Exception as error:  # of any kind, as what a lost connection raises
         raise XentError(f"{_LostError()}, before there was a worker") from error
 
 
@@ -184,7 +184,7 @@ class _Running:
 
     def fill(self, waiting: "Iterator[_Task]") -> bool:
         """Hand over the next tasks, more where workers have come; return False where none is left."""
-        if time.monotonic() - self._looked > _WAIT:
+        if time.monotonic() - self._looked >= _WAIT:
             with suppress(Exception):  # the cluster may be gone
                 self._most = _IN_HAND * max(1, sum(self._client.nthreads().values()))
             self._looked = time.monotonic()
