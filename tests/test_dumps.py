@@ -271,6 +271,21 @@ def test_an_array_goes_no_further_than_its_member(tmp_path: Path) -> None:
         arrays(str(path))
 
 
+def test_a_stored_member_of_two_sizes_is_refused(tmp_path: Path) -> None:
+    """One that says that it has more bytes than are stored would be read into the next."""
+    path = tmp_path / "d.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        np.save(tmp_path / "d.npy", np.zeros((40, 30)))
+        archive.write(tmp_path / "d.npy", "logits.npy")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"PK\x01\x02") + 24  # of the size in the directory, after that of what is stored
+    data[place : place + 4] = struct.pack("<I", 10_000)
+    path.write_bytes(data)
+
+    with pytest.raises(XentError, match=r"member logits\.npy is stored, and has two sizes"):
+        arrays(str(path))
+
+
 def test_labels_that_change_underneath_are_refused(tmp_path: Path) -> None:
     logits, labels = poisoned(tmp_path)
     found = dumps.shards([str(logits)], [str(labels)])
