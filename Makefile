@@ -77,7 +77,7 @@ define resolve
 endef
 
 upgrade:  ## rewrite the constraints with the newest versions; run .ci/run before you commit them
-	$(call resolve,constraints.txt,.venv,'.[dev]')
+	$(call resolve,constraints.txt,.venv,'.[dev,test-site]')
 	$(call resolve,constraints-frameworks.txt,.venv-frameworks,$(FRAMEWORKS) '.[test,fast]')
 
 help:  ## this list
