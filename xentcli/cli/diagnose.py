@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 import click
 
 from xentcli.cli.check import complete_conventions
-from xentcli.cli.options import complete_methods, force_option, format_option, note, option, output_option
+from xentcli.cli.options import (
+    command_line,
+    complete_methods,
+    force_option,
+    format_option,
+    note,
+    option,
+    output_option,
+)
 from xentcli.cli.progress import waiting
 from xentcli.cli.scale import Scale, counting, exit_code, scale_options
 from xentcli.cli.screen import screen
@@ -86,7 +94,7 @@ Ctrl-C, or until a file changed, is shown."""
 )
 @top_k_options
 @scale_options
-@format_option("table", "plain", "json", variable="XENT_DIAGNOSE_FORMAT")
+@format_option("table", "plain", "json", "html", variable="XENT_DIAGNOSE_FORMAT")
 @output_option
 def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     files: tuple[str, ...],
@@ -181,16 +189,22 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         asked = stack.enter_context(
             _loss(shards, own, loss, convention, clip, ignore_index, is_recorded=is_recorded)
         )
-        engine = scale.engine()
+        engine, is_profiled = scale.engine(), form == "html"
+        pictured = {"format": form} if is_profiled else {}  # its summaries know more of each row
         finished = stack.enter_context(
-            scale.finished(layout, asked, ignore_index=ignore_index, clip=clip, rows=most)
+            scale.finished(layout, asked, ignore_index=ignore_index, clip=clip, rows=most, **pictured)
         )
         signals.listen()  # what was read until Ctrl-C is shown, unless it comes again
-        survey = _surveyed(shards, ignore_index, clip, most, asked, engine, finished, scale)
+        survey = _surveyed(shards, ignore_index, clip, most, asked, engine, finished, scale, is_profiled)
         signals.heard()
         diagnosis = diagnosis_of(survey)
         after = _after(extract, failing_method(diagnosis, observed) if method is None else method)
-        write(show.diagnose(diagnosis, form, screen(output), observed, after))
+        if is_profiled:
+            from xentcli.show.reports import diagnose as reports
+
+            write(reports.report(diagnosis, observed, after, command_line()))
+        else:
+            write(show.diagnose(diagnosis, form, screen(output), observed, after))
         if keep is not None and diagnosis.rows:
             keep(extracted(diagnosis))
     if extract is not None:
@@ -297,6 +311,7 @@ def _surveyed(  # noqa: PLR0913, PLR0917 - a dump, all that is asked of it, and 
     engine: "Engine | None",
     finished: "Finished | None",
     scale: Scale,
+    is_profiled: bool,
 ) -> "Survey":
     """Go through the dump, and show how far it is."""
     from dataclasses import replace
@@ -317,5 +332,6 @@ def _surveyed(  # noqa: PLR0913, PLR0917 - a dump, all that is asked of it, and 
             engine=engine,
             finished=finished,
             keep_going=scale.keep_going,
+            is_profiled=is_profiled,
         )
     return replace(found, left_out=(*scale.left_out, *found.left_out), notes=tuple(scale.notes))

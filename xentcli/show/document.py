@@ -106,16 +106,12 @@ Content = Sheet | Prose | Facts | Code | Matrix | Picture
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading, which a link finds by its anchor, over contents and smaller sections.
-
-    A short ``about`` stands beside it in the table of contents.
-    """
+    """A heading, which a link finds by its anchor, over contents and smaller sections."""
 
     title: str
     anchor: str
     contents: tuple[Content, ...]
     sections: "tuple[Section, ...]" = ()
-    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,21 +176,9 @@ def _text(text: str) -> str:
 
 def _table_of_contents(sections: Sequence[Section]) -> "Iterator[str]":
     """Yield the links to sections, where there are several."""
-    every = [each for section in sections for each in (section, *section.sections)]
-    if len(every) < 2:  # noqa: PLR2004 - one is seen without
-        return
-    yield '<nav aria-label="Contents">\n<ul>'
-    for section in sections:
-        yield f"<li>{_entry(section)}"
-        if section.sections:
-            yield f"<ul>{''.join(f'<li>{_entry(each)}</li>' for each in section.sections)}</ul>"
-        yield "</li>"
-    yield "</ul>\n</nav>"
-
-
-def _entry(section: Section) -> str:
-    about = f' <span class="context">{_text(section.about)}</span>' if section.about else ""
-    return f'<a href="#{section.anchor}">{_text(section.title)}</a>{about}'
+    if len(sections) > 1:
+        links = (f'<li><a href="#{each.anchor}">{_text(each.title)}</a></li>' for each in sections)
+        yield f'<nav aria-label="Contents">\n<ul>{"".join(links)}</ul>\n</nav>'
 
 
 def _section(section: Section, level: int) -> "Iterator[str]":
@@ -241,14 +225,14 @@ def _table(sheets: Sequence[Sheet], title: str, *, is_matrix: bool = False) -> s
     """Return sheets under one heading, in a region that scrolls and that the keyboard reaches."""
     columns, rows = sheets[0].columns, tuple(row for sheet in sheets for row in sheet.rows)
     numbers = Sheet("", columns, rows).are_numbers()
-    has_one = len(sheets) == 1
-    caption = f"<caption>{_text(sheets[0].title)}</caption>\n" if has_one and sheets[0].title else ""
-    label = sheets[0].title if caption else title
+    has_one = len(sheets) == 1 and not is_matrix
+    name = title if is_matrix else sheets[0].title if has_one else ""
+    caption = f"<caption>{_text(name)}</caption>\n" if name else ""
     kinds = " ".join(["scroll", *["tall"] * (len(rows) >= _TALL), *["matrix"] * is_matrix])
     head = "".join(_head(name, is_number) for name, is_number in zip(columns, numbers, strict=True))
     bodies = (_body(sheet, numbers, "" if has_one else sheet.title) for sheet in sheets)
     return (
-        f'<div class="{kinds}" role="region" aria-label="{_text(label)}" tabindex="0">\n<table>\n{caption}'
+        f'<div class="{kinds}" role="region" aria-label="{_text(name or title)}" tabindex="0">\n<table>\n{caption}'
         f"<thead>\n<tr>{head}</tr>\n</thead>\n{''.join(bodies)}</table>\n</div>"
     )
 

@@ -37,7 +37,7 @@ from xentcli.words import SHEET_FORMATS
 _FEW: Final = 6  # numbers that a cell shows in full
 _MISSES: Final = 3  # numbers that were not reproduced, shown one by one
 _DETAILED: Final = 4  # cases that are shown in full; more get a line each
-WHAT: Final = ("loss", "expected", "reproduced", "verdict", "ulps", "gradient")
+_WHAT: Final = ("loss", "expected", "reproduced", "verdict", "ulps", "gradient")
 
 
 def render_run(results: Sequence[Result], form: str, screen: Screen, *, verbose: bool) -> str:
@@ -57,13 +57,16 @@ def render_run(results: Sequence[Result], form: str, screen: Screen, *, verbose:
 
 def _list(results: Sequence[Result], width: int) -> list[Part]:
     """Return a line per case, then those in full of which a number was not reproduced."""
-    rows = tuple((Cell(r.case.name, Tone.COMMAND), _count(r), wrong_ones(r)) for r in results)
-    parts: list[Part] = [
-        Lines(tuple(paragraph(f"{closing(results)}.", width, Tone.HEADING))),
-        Sheet("", ("case", "reproduced", "wrong"), rows),
-    ]
+    answer = Lines(tuple(paragraph(f"{closing(results)}.", width, Tone.HEADING)))
     differing = [result for result in results if result.reproduced < result.numbers]
-    return parts + [part for result in differing for part in _case(result, width, verbose=False)]
+    in_full = [part for result in differing for part in _case(result, width, verbose=False)]
+    return [answer, listed(results), *in_full]
+
+
+def listed(results: Sequence[Result]) -> Sheet:
+    """Return a row per case: how many of its numbers are reproduced, and which methods are wrong."""
+    rows = tuple((Cell(r.case.name, Tone.COMMAND), _count(r), wrong_ones(r)) for r in results)
+    return Sheet("", ("case", "reproduced", "wrong"), rows)
 
 
 def _case(result: Result, width: int | None, *, verbose: bool) -> list[Part]:
@@ -74,7 +77,7 @@ def _case(result: Result, width: int | None, *, verbose: bool) -> list[Part]:
     if verbose:
         parts += _tables(result, width, most)
     else:
-        parts.append(sheet_of(result, WHAT, most).narrowed(wide, "ulps"))
+        parts.append(sheet_of(result, _WHAT, most).narrowed(wide, "ulps"))
     notes = _notes(result, wide, verbose=verbose)
     parts += [Lines(tuple(notes))] if notes else []
     why = _why(result, wide)
@@ -114,7 +117,7 @@ def about(result: Result) -> str:
 
 def _tables(result: Result, width: int | None, most: int | None) -> list[Part]:
     """Return everything in one table, or in two where that is wider than the screen."""
-    whole = sheet_of(result, ("loss", "losses", *WHAT[1:], "residual", "findings"), most)
+    whole = sheet_of(result, ("loss", "losses", *_WHAT[1:], "residual", "findings"), most)
     if width is None or whole.width() <= width:
         return [whole]
     return [

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 from xentcli.digits import format_ulps
 from xentcli.errors import count
 from xentcli.show.checked import about, alike, baseline, example, severity_cell, verdict
-from xentcli.show.document import Code, Content, Document, Facts, Link, Prose, Section, anchors, render
+from xentcli.show.document import Code, Content, Document, Facts, Link, Prose, Section, Several, anchors, render
 from xentcli.show.report import listed, messages_of
-from xentcli.show.reports.shared import findings_section
 from xentcli.show.sheet import Cell, Sheet, Tone
 
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ def report(checked: "Report", command: str) -> str:
     sections.append(Section("Every check", "checks", (_checks(checked, rows),)))
     if checked.beside is not None:
         sections.append(Section("Beside", "beside", (_beside(checked, checked.beside),)))
-    meaning = findings_section(cause.name for cause in checked.causes if cause.is_finding)
-    sections += [meaning] if meaning is not None else []
     contents = (Prose((Cell(about(checked), Tone.CONTEXT),)),)
     return render(Document(f"xent check {checked.target}", verdict(checked), contents, tuple(sections), command))
 
@@ -49,19 +46,18 @@ def listing(convention: str, command: str) -> str:
 
 def _cause(cause: "Cause", anchor: str, rows: dict[str, str]) -> Section:
     """Return a cause: how bad it is, its words, the remedy, the smallest input, the checks that it fails."""
-    checks = tuple(Link(name, f"#{rows[name]}") for name in cause.checks if name in rows)
     facts = Facts(
         (
             ("severity", (severity_cell(cause),)),
             ("remedy", (cause.remedy,)),
             ("input", (example(cause.example),)),
-            ("checks", checks),
+            ("checks", (Several(Link(name, f"#{rows[name]}") for name in cause.checks),)),
         )
     )
-    name = Link(cause.name, f"#finding-{cause.name}") if cause.is_finding else ""
-    contents: list[Content] = [Prose((cause.cause, *((" See ", name, ".") if name else ()))), facts]
-    contents += [Code(alike(cause))] if alike(cause) else []
-    return Section(cause.name, anchor, tuple(contents), about=f"{cause.severity}, {count(len(cause.checks), 'check')}")
+    commands = [f"xent findings {cause.name}"] * cause.is_finding + [alike(cause)] * (cause.method is not None)
+    contents: list[Content] = [Prose((cause.cause,)), facts]
+    contents += [Code("\n".join(commands))] if commands else []
+    return Section(cause.name, anchor, tuple(contents))
 
 
 def _after(checked: "Report") -> Iterator[Content]:

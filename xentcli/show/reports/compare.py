@@ -8,10 +8,11 @@ from xentcli.errors import count
 from xentcli.formats import FORMATS, nearest
 from xentcli.methods.table import METHODS
 from xentcli.show import matrix
-from xentcli.show.cells import MARKS, label, losses_text, mark, verdict_cell
-from xentcli.show.document import Document, Facts, Link, Matrix, Section, anchors, render
+from xentcli.show.cells import label, losses_text, mark, verdict_cell
+from xentcli.show.document import Document, Link, Matrix, Section, anchors, render
 from xentcli.show.pages import words
-from xentcli.show.reports.run import case_section, method_anchors, with_findings
+from xentcli.show.reports.run import case_sections, rows_of
+from xentcli.show.reports.shared import findings_section, sheets_in
 from xentcli.show.sentences import comparison
 from xentcli.show.sheet import Cell, Sheet, Tone
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from xentcli.judge import Result
     from xentcli.model import Judgement, Outcome
 
-_COLUMNS: Final = ("loss", "verdict", "ulps", "gradient", "findings")
 _METHOD: Final = "method"  # the kind of the anchors of methods
 _NO_TRUTH: Final = Cell("–", Tone.CONTEXT)
 _LEGEND: Final = (
@@ -42,14 +42,12 @@ def report(results: "Sequence[Result]", command: str) -> str:
     methods = matrix.columns_of(results)
     links = dict(zip(methods, anchors([column.method for column in methods], _METHOD), strict=True))
     sections = [
-        Section("Every case and method", "matrix", tuple(_matrices(results, names, links)), about=""),
+        Section("Every case and method", "matrix", tuple(_matrices(results, names, links))),
         Section("What the marks mean", "marks", (Sheet("", ("mark", "meaning"), _LEGEND),)),
+        Section("Methods", "methods", (_methods(results, links),)),
+        Section("Cases", "cases", (), case_sections(results, list(names.values()))),
     ]
-    cases = [case_section(result, names[id(result)], _COLUMNS) for result in results]
-    *cases, meaning = (*with_findings(cases),) if len(with_findings(cases)) > len(cases) else (*cases, None)
-    sections.append(Section("Cases", "cases", (), tuple(cases)))
-    sections.append(Section("Methods", "methods", (_methods(results, links),)))
-    sections += [meaning] if meaning is not None else []
+    sections += findings_section(sheets_in(sections))
     subject = f"xent compare, {count(len(results), 'case')}, {count(len(methods), 'method')}"
     return render(Document(subject, comparison(results), (), tuple(sections), command))
 
@@ -80,7 +78,7 @@ def _row(result: "Result", columns: "Sequence[matrix.Column]", anchor: str) -> t
     short = ""
     if exact is not None:
         short = "nan" if exact.is_nan() else matrix.three_digits(nearest(exact, FORMATS[case.numerics.loss_dtype]))
-    rows = method_anchors(result, anchor)
+    rows = rows_of(result, anchor)
     cells = {
         outcome.method: _mark(outcome, judgement, f"#{rows[label(outcome)]}")
         for outcome, judgement in zip(result.outcomes, result.judgements, strict=True)
