@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Chart = alt.Chart | alt.LayerChart
 
-WIDTH: Final = 480  # pixels of a chart: text of 12 is legible where it is drawn 320 wide
+WIDTH: Final = 460  # pixels of a chart with its axes: text of 12 is 9 high where it is drawn 340 wide
 _HEIGHT: Final = 170
 _FEW: Final = 50  # times the smallest bar: from here the axis is logarithmic, so that one row is seen
 
@@ -113,10 +113,10 @@ def _rows_axis(counts: Sequence[int]) -> Any:  # noqa: ANN401 - of a library wit
     alt, largest = altair(), max(counts, default=0)
     smallest = min((rows for rows in counts if rows), default=1)
     if largest < _FEW * smallest:
-        ticks = alt.Axis(format="~s", tickMinStep=1, tickCount=4)
+        ticks = alt.Axis(format="d", tickMinStep=1, tickCount=4)
         return alt.Y("rows:Q", title="rows", axis=ticks)
     powers = [0, *(10**power for power in range(math.ceil(math.log10(largest)) + 1))]
-    ticks = alt.Axis(format="~s", values=powers, grid=True)
+    ticks = alt.Axis(format="d", values=powers)
     scale = alt.Scale(type="symlog", domain=[0, largest], nice=False)
     return alt.Y("rows:Q", title="rows, logarithmic", scale=scale, axis=ticks)
 
@@ -137,7 +137,7 @@ def strips(total: int, strips: Sequence[tuple[str, Sequence[tuple[int, int, floa
     ]
     tracks = [{"name": name, "from": 0, "to": total} for name in names]
     y = alt.Y("name:N", title=None, sort=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=220))
-    x = alt.X("from:Q", title="row", scale=alt.Scale(domain=[0, total], nice=False), axis=alt.Axis(format="~s"))
+    x = alt.X("from:Q", title="row", scale=alt.Scale(domain=[0, total], nice=False), axis=alt.Axis(format="d", tickCount=5))
     track = alt.Chart(alt.Data(values=tracks)).mark_bar(color=PALETTE["grid"].light, height=14)
     marks = alt.Chart(alt.Data(values=parts)).mark_bar(color=PALETTE["wrong"].light, height=14)
     shown = marks.encode(x=x, x2="to:Q", y=y, opacity=alt.Opacity("share:Q", scale=None, legend=None))
@@ -166,12 +166,14 @@ def _spec(chart: "Chart") -> dict[str, Any]:
         "labelFontSize": 12,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
+        "labelPadding": 4,
     }
     spec: dict[str, Any] = _finite(chart.to_dict())
     legend = {"labelColor": text, "titleColor": text, "labelFontSize": 12, "titleFontSize": 12}
     spec["config"] = {
         "aria": False,
         "background": None,
+        "autosize": {"type": "fit", "contains": "padding"},
         "view": {"stroke": None},
         "axis": axis,
         "axisX": {"grid": False},

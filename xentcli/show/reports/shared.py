@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xentcli.judge.findings import FINDINGS
-from xentcli.show.document import Code, Facts, Link, Prose, Section, Several, anchors
+from xentcli.show.document import Code, Facts, Link, Picture, Prose, Section, Several, anchors
 from xentcli.show.sheet import Cell, Sheet, Tone
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ def with_links(sheet: Sheet, rows: Mapping[str, str] | None = None) -> Sheet:
 def sheets_in(sections: Iterable[Section]) -> Iterator[Sheet]:
     """Yield the sheets of sections and of the sections in them."""
     for section in sections:
-        yield from (each for each in section.contents if isinstance(each, Sheet))
+        for each in section.contents:
+            if isinstance(each, Sheet | Picture):
+                yield each.table if isinstance(each, Picture) else each
         yield from sheets_in(section.sections)
 
 
