@@ -138,7 +138,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     """
     from contextlib import ExitStack
 
-    from xentcli import frameworks, show
+    from xentcli import frameworks
     from xentcli.cli import output as outputs
     from xentcli.cli import signals
     from xentcli.diagnose.answer import failing_method, is_wrong
@@ -189,22 +189,25 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         asked = stack.enter_context(
             _loss(shards, own, loss, convention, clip, ignore_index, is_recorded=is_recorded)
         )
-        engine, is_profiled = scale.engine(), form == "html"
-        pictured = {"format": form} if is_profiled else {}  # its summaries know more of each row
+        engine = scale.engine()
         finished = stack.enter_context(
-            scale.finished(layout, asked, ignore_index=ignore_index, clip=clip, rows=most, **pictured)
+            scale.finished(
+                layout,
+                asked,
+                ignore_index=ignore_index,
+                clip=clip,
+                rows=most,
+                **({"format": form} if form == "html" else {}),  # whose summaries know more of each row
+            )
         )
         signals.listen()  # what was read until Ctrl-C is shown, unless it comes again
-        survey = _surveyed(shards, ignore_index, clip, most, asked, engine, finished, scale, is_profiled)
+        survey = _surveyed(
+            shards, ignore_index, clip, most, asked, engine, finished, scale, is_profiled=form == "html"
+        )
         signals.heard()
         diagnosis = diagnosis_of(survey)
         after = _after(extract, failing_method(diagnosis, observed) if method is None else method)
-        if is_profiled:
-            from xentcli.show.reports import diagnose as reports
-
-            write(reports.report(diagnosis, observed, after, command_line()))
-        else:
-            write(show.diagnose(diagnosis, form, screen(output), observed, after))
+        write(_shown(diagnosis, form, output, observed, after))
         if keep is not None and diagnosis.rows:
             keep(extracted(diagnosis))
     if extract is not None:
@@ -216,6 +219,17 @@ def _opening(files: "Sequence[str]") -> AbstractContextManager[None]:
     """Say what takes long where torch reads a file, its import alone takes seconds."""
     is_slow = any(path.endswith((".pt", ".pth")) for path in files)
     return waiting("reading tensors with torch") if is_slow else nullcontext()
+
+
+def _shown(diagnosis: "Diagnosis", form: str, output: str | None, observed: str | None, after: str) -> str:
+    """Return what is said of the dump, in a format; ``after`` is what to type next."""
+    if form == "html":
+        from xentcli.show.reports import diagnose as reports
+
+        return reports.report(diagnosis, observed, after, command_line())
+    from xentcli import show
+
+    return show.diagnose(diagnosis, form, screen(output), observed, after)
 
 
 def _note_extract(diagnosis: "Diagnosis", extract: str, after: str) -> None:
@@ -311,6 +325,7 @@ def _surveyed(  # noqa: PLR0913, PLR0917 - a dump, all that is asked of it, and 
     engine: "Engine | None",
     finished: "Finished | None",
     scale: Scale,
+    *,
     is_profiled: bool,
 ) -> "Survey":
     """Go through the dump, and show how far it is."""

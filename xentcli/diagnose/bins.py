@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 _MOST: Final = 40  # bins of equal width: each is 12 pixels of a picture
 _MOST_POWERS: Final = 12  # bins of powers of ten on each side of 0: their names stand below them
 _FEW_POWERS: Final = 7  # up to which each is divided into three
-# Up to here bins have the same width: -ln of the smallest float32, 103.3, is the largest loss of a probability.
+# Up to here bins have the same width: -ln of the smallest float32, 103.3, is the largest loss of its kind.
 _EVEN_TO: Final = 104.0
 _SMALL: Final = -3  # the power of ten below which positive numbers share a bin, beside ones above 104
 
@@ -28,7 +29,7 @@ class Bins:
     def names(self) -> list[tuple[str, str]]:
         """The two ends of each bin as text."""
         texts = [_written(edge) for edge in self.edges]
-        return list(zip(texts, texts[1:], strict=False))
+        return list(pairwise(texts))
 
 
 def bins_of(numbers: "Distribution") -> Bins:
@@ -50,7 +51,7 @@ def _even(low: float, high: float) -> tuple[float, ...]:
 
 
 def _powers(low: float, high: float) -> tuple[float, ...]:
-    """Return 0 and powers of ten, on the sides of it where there are numbers; of few 2 and 5 times them too."""
+    """Return 0 and powers of ten where there are numbers; of few powers 2 and 5 times each too."""
     smallest, sides = (0, 2) if low < 0 else (_SMALL, 1)
     top = math.ceil(math.log10(max(-low, high)))
     by = max(1, math.ceil((top - smallest) / _MOST_POWERS))

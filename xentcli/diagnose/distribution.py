@@ -97,7 +97,6 @@ class Distribution:
         found = np.where(asked == 0, self.smallest, np.where(asked == 1, self.largest, found))
         return tuple(np.clip(found, self.smallest, self.largest).tolist())
 
-
     def histogram(self, edges: tuple[float, ...]) -> list[int]:
         """Return how many numbers are from each edge up to the next, the last one included.
 

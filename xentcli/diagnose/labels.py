@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -35,6 +35,9 @@ class Labels:
             max(self.largest_invalid, other.largest_invalid),
             sum(counts[1:], counts[0]) if counts else None,
         )
+
+
+NO_LABELS: Final = Labels()
 
 
 def labels_of(labels: "NDArray[Any]", invalid: "NDArray[Any]", classes: int, ignore_index: int) -> Labels:

@@ -1,13 +1,13 @@
 """How a dump looks: the gaps of its rows, and where along it the rows of each rule lie.
 
 The gap of a row is its largest logit but the label's, less the label's: below 0 where the label wins, above 0
-where another class does. Counts of rows in equal parts of the dump are sums, so that profiles of parts merge in
-any order.
+where another class does. Counts of rows in equal parts of the dump are sums: profiles merge in any order.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,9 +34,7 @@ class Places:
 
     def merge(self, other: "Places") -> "Places":
         """Return where the rows of both lie."""
-        return Places(
-            min(self.first, other.first), max(self.last, other.last), self.counts + other.counts
-        )
+        return Places(min(self.first, other.first), max(self.last, other.last), self.counts + other.counts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +56,9 @@ NO_PROFILE: Final = Profile()
 ALL: Final = ""  # the name of all rows among places
 
 
-def profile_of(gaps: "FloatArray", found: "Mapping[str, IntArray]", first: int, rows: int, total: int) -> Profile:
+def profile_of(
+    gaps: "FloatArray", found: "Mapping[str, IntArray]", first: int, rows: int, total: int
+) -> Profile:
     """Return the profile of rows of a dump of ``total``, of which ``first`` is the first.
 
     ``found`` has the rows of each rule, as numbers from ``first``; ``gaps`` are as of ``gaps_of``.
@@ -72,7 +72,7 @@ def parts_of(total: int) -> list[slice]:
     """Return the rows of each part of a dump."""
     parts = min(_MOST_PARTS, total)
     starts = [-(-number * total // parts) for number in range(parts + 1)] if parts else []
-    return [slice(start, stop) for start, stop in zip(starts, starts[1:], strict=False)]
+    return [slice(start, stop) for start, stop in pairwise(starts)]
 
 
 def _places(rows: "IntArray", total: int) -> Places:

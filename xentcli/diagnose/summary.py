@@ -15,7 +15,7 @@ import numpy as np
 from xentcli.diagnose.columns import columns_of
 from xentcli.diagnose.distribution import NO_NUMBERS, Distribution, distribution_of, exact_sum
 from xentcli.diagnose.evaluated import is_wrong, visible
-from xentcli.diagnose.labels import Labels, labels_of
+from xentcli.diagnose.labels import NO_LABELS, Labels, labels_of
 from xentcli.diagnose.profile import NO_PROFILE, Profile, gaps_of, profile_of
 from xentcli.diagnose.recorded import NOTHING, Shared, shared_by
 from xentcli.diagnose.rules import RowRule, Severity
@@ -162,7 +162,7 @@ class Summary:
     rules: Mapping[str, Tally] = field(default_factory=dict)
     harmed: Mapping[str, Tally] = field(default_factory=dict)
     severities: Mapping[Severity, int] = field(default_factory=dict)
-    labels: Labels = Labels()
+    labels: Labels = NO_LABELS
     responses: Responses = Responses()
     sample: tuple[Row, ...] = ()
     profile: Profile = NO_PROFILE
@@ -237,7 +237,7 @@ class _Part:
         self.order: FloatArray = np.where(np.isfinite(loss), -loss, 0)  # the largest loss first
         self.response: FloatArray = np.full(len(loss), np.nan)
         self.state = np.full(len(loss), -1)
-        self.responses, self.labels = Responses(), Labels()
+        self.responses, self.labels = Responses(), NO_LABELS
         self.explained: dict[str, IntArray] = {}
         if labels is not None and question.loss is not None:
             self.responses = self._ask(question.loss, logits, labels)

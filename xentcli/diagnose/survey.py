@@ -224,7 +224,8 @@ def survey(  # noqa: PLR0913 - a dump, what is asked of it, and how
     """Go through all rows of shards once; interrupted, return what was read until then.
 
     ``rules`` are those for the dtype unless given; ``most`` and ``loss`` are as in ``Question``, and with
-    ``is_profiled`` the summary has gaps, and where findings lie, too. The rest is as in ``go_through``. Raises what the loss raises, too.
+    ``is_profiled`` the summary has gaps, and where findings lie, too. The rest is as in ``go_through``.
+    Raises what the loss raises, too.
     """
     if rules is None:
         kind = shards[0].kind

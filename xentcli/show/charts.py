@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     Chart = alt.Chart | alt.LayerChart
 
 WIDTH: Final = 460  # pixels of a chart with its axes: text of 12 is 9 high where it is drawn 340 wide
-_HEIGHT: Final = 170
+_HEIGHT: Final = 200
+_NAMES: Final = 60  # pixels that names of bins take below a histogram
 _FEW: Final = 50  # times the smallest bar: from here the axis is logarithmic, so that one row is seen
 
 
@@ -80,11 +81,11 @@ def png(chart: "Chart", scale: float = 2) -> bytes:
 def altair() -> Any:  # noqa: ANN401 - a module
     """Return the library; raises XentError where xent[report] is not installed."""
     try:
-        import altair as library
+        import altair as alt
         import vl_convert  # noqa: F401 - a chart without it is never seen
     except ImportError as error:
         raise XentError("pictures need altair and vl-convert: pip install 'xent[report]'") from error
-    return library
+    return alt
 
 
 def histogram(
@@ -105,7 +106,8 @@ def histogram(
         else {"x": alt.X("name:N", title=axis, sort=None, axis=alt.Axis(labelAngle=-50))}
     )
     bars = alt.Chart(alt.Data(values=rows)).mark_bar(color=PALETTE["main"].light, stroke=None)
-    return bars.encode(y=_rows_axis(counts), **x).properties(width=WIDTH, height=_HEIGHT)
+    height = _HEIGHT if names is None else _HEIGHT + _NAMES
+    return bars.encode(y=_rows_axis(counts), y2=alt.Y2Datum(0), **x).properties(width=WIDTH, height=height)
 
 
 def _rows_axis(counts: Sequence[int]) -> Any:  # noqa: ANN401 - of a library without types
@@ -137,7 +139,12 @@ def strips(total: int, strips: Sequence[tuple[str, Sequence[tuple[int, int, floa
     ]
     tracks = [{"name": name, "from": 0, "to": total} for name in names]
     y = alt.Y("name:N", title=None, sort=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=220))
-    x = alt.X("from:Q", title="row", scale=alt.Scale(domain=[0, total], nice=False), axis=alt.Axis(format="d", tickCount=5))
+    x = alt.X(
+        "from:Q",
+        title="row",
+        scale=alt.Scale(domain=[0, total], nice=False),
+        axis=alt.Axis(format="d", tickCount=5),
+    )
     track = alt.Chart(alt.Data(values=tracks)).mark_bar(color=PALETTE["grid"].light, height=14)
     marks = alt.Chart(alt.Data(values=parts)).mark_bar(color=PALETTE["wrong"].light, height=14)
     shown = marks.encode(x=x, x2="to:Q", y=y, opacity=alt.Opacity("share:Q", scale=None, legend=None))
@@ -155,7 +162,7 @@ def _converter() -> Any:  # noqa: ANN401 - a module
 
 
 def _spec(chart: "Chart") -> dict[str, Any]:
-    """Return a chart as JSON, with the looks of all charts and without what a screen reader would hear twice."""
+    """Return a chart as JSON with the looks of all charts; its label says to a screen reader what it is."""
     text, quiet, grid = (PALETTE[role].light for role in ("text", "quiet", "grid"))
     axis = {
         "labelColor": quiet,

@@ -208,8 +208,9 @@ def _contents(contents: Sequence[Content], title: str) -> "Iterator[str]":
             lines = "\n".join(map(_text, first.text.strip("\n").split("\n")))
             yield f'<pre tabindex="0"><code>{lines}</code></pre>'
         else:
+            numbers = _table([first.table], title)
             yield f"<figure>\n{first.svg.strip()}\n</figure>"
-            yield f"<details>\n<summary>The numbers of the picture</summary>\n{_table([first.table], title)}</details>"
+            yield f"<details>\n<summary>The numbers of the picture</summary>\n{numbers}</details>"
 
 
 def _facts(facts: Facts) -> str:
@@ -232,7 +233,8 @@ def _table(sheets: Sequence[Sheet], title: str, *, is_matrix: bool = False) -> s
     head = "".join(_head(name, is_number) for name, is_number in zip(columns, numbers, strict=True))
     bodies = (_body(sheet, numbers, "" if has_one else sheet.title) for sheet in sheets)
     return (
-        f'<div class="{kinds}" role="region" aria-label="{_text(name or title)}" tabindex="0">\n<table>\n{caption}'
+        f'<div class="{kinds}" role="region" aria-label="{_text(name or title)}" tabindex="0">\n'
+        f"<table>\n{caption}"
         f"<thead>\n<tr>{head}</tr>\n</thead>\n{''.join(bodies)}</table>\n</div>"
     )
 

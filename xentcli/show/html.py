@@ -8,22 +8,25 @@ from xentcli.show.sheet import Cell, Lines, Part, Sheet, Tone, grids
 
 CLASSES: Final[dict[Tone, str]] = {tone: tone.name.lower() for tone in Tone if tone is not Tone.PLAIN}
 # The colours of tones, each at 4.5:1 or more on its background, by WCAG 2.
-LIGHT: Final = """.xent .right{color:#1a7f37}.xent .aloud{color:#8a5d00}.xent .silent{color:#cf222e}
+LIGHT: Final = """\
+.xent .right{color:#1a7f37}.xent .aloud{color:#8a5d00}.xent .silent{color:#cf222e}
 .xent .gradient{color:#8250df}.xent .command{color:#0969da}.xent .context{color:#57606a}"""
-DARK: Final = """.xent thead th,.xent .context{color:#9198a1}.xent .right{color:#3fb950}.xent .aloud{color:#d29922}
+DARK: Final = """\
+.xent thead th,.xent .context{color:#9198a1}.xent .right{color:#3fb950}.xent .aloud{color:#d29922}
 .xent .silent{color:#ff7b72}.xent .gradient{color:#bc8cff}.xent .command{color:#58a6ff}"""
-_STYLE: Final = f"""<style>
-.xent{{color-scheme:light;color:#1f2328;background:#fff;padding:.5em;font:13px/1.45 monospace;overflow-x:auto}}
-.xent table{{border-collapse:collapse;margin:.6em 0;color:inherit;font:inherit}}
-.xent tr,.xent td,.xent th{{background:none;border:0;color:inherit;font:inherit}}
-.xent td,.xent th{{padding:.1em 1.2em .1em 0;text-align:left;vertical-align:top;white-space:pre-wrap}}
-.xent thead th{{border-bottom:1px solid #8888;color:#57606a}}
-.xent .number{{text-align:right;white-space:pre}}
-.xent .heading,.xent .title{{font-weight:bold}}
-{LIGHT}
-@media(prefers-color-scheme:dark){{.xent{{color-scheme:dark;color:#e6edf3;background:#0d1117}}
-{DARK}}}
-</style>"""
+_LAYOUT: Final = """\
+.xent{color-scheme:light;color:#1f2328;background:#fff;padding:.5em;font:13px/1.45 monospace;overflow-x:auto}
+.xent table{border-collapse:collapse;margin:.6em 0;color:inherit;font:inherit}
+.xent tr,.xent td,.xent th{background:none;border:0;color:inherit;font:inherit}
+.xent td,.xent th{padding:.1em 1.2em .1em 0;text-align:left;vertical-align:top;white-space:pre-wrap}
+.xent thead th{border-bottom:1px solid #8888;color:#57606a}
+.xent .number{text-align:right;white-space:pre}
+.xent .heading,.xent .title{font-weight:bold}
+"""
+_DARK_PAGE: Final = ".xent{color-scheme:dark;color:#e6edf3;background:#0d1117}\n"
+_STYLE: Final = (
+    f"<style>\n{_LAYOUT}{LIGHT}\n@media(prefers-color-scheme:dark){{{_DARK_PAGE}{DARK}}}\n</style>"
+)
 
 
 def render(parts: Sequence[Part]) -> str:

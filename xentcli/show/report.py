@@ -113,6 +113,7 @@ def as_junit(report: "Report") -> str:
 
 
 def by_category(report: "Report") -> "dict[str, list[CheckResult]]":
+    """Return the checks of each category."""
     categories: dict[str, list[CheckResult]] = {}
     for check in report.checks:
         categories.setdefault(check.category, []).append(check)

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 from xentcli.digits import format_ulps
 from xentcli.errors import count
 from xentcli.show.checked import about, alike, baseline, example, severity_cell, verdict
-from xentcli.show.document import Code, Content, Document, Facts, Link, Prose, Section, Several, anchors, render
+from xentcli.show.document import (
+    Code,
+    Content,
+    Document,
+    Facts,
+    Link,
+    Prose,
+    Section,
+    Several,
+    anchors,
+    render,
+)
 from xentcli.show.report import listed, messages_of
 from xentcli.show.sheet import Cell, Sheet, Tone
 
@@ -26,15 +37,17 @@ def report(checked: "Report", command: str) -> str:
         )
     )
     names = anchors([cause.name for cause in checked.causes], "cause")
-    causes = tuple(
-        _cause(cause, name, rows) for cause, name in zip(checked.causes, names, strict=True)
+    causes = tuple(_cause(cause, name, rows) for cause, name in zip(checked.causes, names, strict=True))
+    sections = (
+        [Section("Causes, the worst first", "causes", tuple(_after(checked)), causes)] if causes else []
     )
-    sections = [Section("Causes, the worst first", "causes", tuple(_after(checked)), causes)] if causes else []
     sections.append(Section("Every check", "checks", (_checks(checked, rows),)))
     if checked.beside is not None:
         sections.append(Section("Beside", "beside", (_beside(checked, checked.beside),)))
     contents = (Prose((Cell(about(checked), Tone.CONTEXT),)),)
-    return render(Document(f"xent check {checked.target}", verdict(checked), contents, tuple(sections), command))
+    return render(
+        Document(f"xent check {checked.target}", verdict(checked), contents, tuple(sections), command)
+    )
 
 
 def listing(convention: str, command: str) -> str:
@@ -54,7 +67,9 @@ def _cause(cause: "Cause", anchor: str, rows: dict[str, str]) -> Section:
             ("checks", (Several(Link(name, f"#{rows[name]}") for name in cause.checks),)),
         )
     )
-    commands = [f"xent findings {cause.name}"] * cause.is_finding + [alike(cause)] * (cause.method is not None)
+    commands = [f"xent findings {cause.name}"] * cause.is_finding + [alike(cause)] * (
+        cause.method is not None
+    )
     contents: list[Content] = [Prose((cause.cause,)), facts]
     contents += [Code("\n".join(commands))] if commands else []
     return Section(cause.name, anchor, tuple(contents))

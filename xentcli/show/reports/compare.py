@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xentcli.judge import Result
     from xentcli.model import Judgement, Outcome
 
+_LONG: Final = 60  # characters of losses that a hint has
 _METHOD: Final = "method"  # the kind of the anchors of methods
 _NO_TRUTH: Final = Cell("–", Tone.CONTEXT)
 _LEGEND: Final = (
@@ -45,7 +46,7 @@ def report(results: "Sequence[Result]", command: str) -> str:
         Section("Every case and method", "matrix", tuple(_matrices(results, names, links))),
         Section("What the marks mean", "marks", (Sheet("", ("mark", "meaning"), _LEGEND),)),
         Section("Methods", "methods", (_methods(results, links),)),
-        Section("Cases", "cases", (), case_sections(results, list(names.values()))),
+        Section("The numbers of each case", "cases", (), case_sections(results, list(names.values()))),
     ]
     sections += findings_section(sheets_in(sections))
     subject = f"xent compare, {count(len(results), 'case')}, {count(len(methods), 'method')}"
@@ -77,7 +78,11 @@ def _row(result: "Result", columns: "Sequence[matrix.Column]", anchor: str) -> t
     exact, case = result.exact.loss, result.case
     short = ""
     if exact is not None:
-        short = "nan" if exact.is_nan() else matrix.three_digits(nearest(exact, FORMATS[case.numerics.loss_dtype]))
+        short = (
+            "nan"
+            if exact.is_nan()
+            else matrix.three_digits(nearest(exact, FORMATS[case.numerics.loss_dtype]))
+        )
     rows = rows_of(result, anchor)
     cells = {
         outcome.method: _mark(outcome, judgement, f"#{rows[label(outcome)]}")
@@ -94,9 +99,13 @@ def _mark(outcome: "Outcome", judgement: "Judgement | None", target: str) -> str
         return Link(mark(None, outcome), f"#{_METHOD}s", hint=hint) if outcome.raised else ""
     shown = _NO_TRUTH if judgement.verdict == "undefined" else mark(judgement, outcome)
     loss = losses_text(outcome)
-    facts = [f"{label(outcome)}: {verdict_cell(judgement)}", f"loss {loss[:60]}{'…' * (len(loss) > 60)}"]
+    facts = [
+        f"{label(outcome)}: {verdict_cell(judgement)}",
+        f"loss {loss[:_LONG]}{'…' * (len(loss) > _LONG)}",
+    ]
     facts += [f"{format_ulps(judgement.ulps)} ulps"] if judgement.ulps is not None else []
-    facts += [f"gradient {judgement.gradient.state}"] if judgement.has_wrong_gradient else []
+    if judgement.gradient is not None and judgement.has_wrong_gradient:
+        facts.append(f"gradient {judgement.gradient.state}")
     facts += [" ".join(judgement.all_findings)] if judgement.all_findings else []
     return Link(shown, target, hint=", ".join(facts))
 

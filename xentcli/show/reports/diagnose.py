@@ -1,4 +1,4 @@
-"""A diagnosis → the document of ``xent diagnose``: the verdict, worst rows, findings, pictures of the dump."""
+"""A diagnosis → the document of ``xent diagnose``: the verdict, worst rows, findings, pictures."""
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 
 _RUNS: Final = 6  # of parts that a cell names
 _GAP: Final = (
-    "The gap of a row is its largest other logit less the label's: below 0 the label wins, above 0 another class."
+    "The gap of a row is its largest other logit less the label's: below 0 the label wins, above 0 another "
+    "class."
 )
-_STRIPS: Final = "The stronger the colour of a part, the more of its rows have the finding; one row is seen too."
+_STRIPS: Final = (
+    "The stronger the colour of a part, the more of its rows have the finding; one row is seen too."
+)
 
 
 def report(diagnosis: "Diagnosis", observed: str | None, after: str, command: str) -> str:
@@ -75,7 +78,9 @@ def _losses(diagnosis: "Diagnosis") -> Iterator[Content]:
     if not diagnosis.survey.labelled or not numbers.number:
         return
     others = diagnosis.survey.rows - numbers.number
-    without = f" {count(others, 'other row has none, or is ignored', 'other rows have none, or are ignored')}."
+    without = (
+        f" {count(others, 'other row has none, or is ignored', 'other rows have none, or are ignored')}."
+    )
     yield Prose((f"The true losses of {count(numbers.number, 'row')}.{without * bool(others)}",))
     yield from _histogram(numbers, "loss")
 
@@ -84,7 +89,9 @@ def _gaps(diagnosis: "Diagnosis") -> Iterator[Content]:
     """Yield the histogram of gaps, where labels are classes."""
     numbers = diagnosis.survey.summary.profile.gaps
     if numbers.number:
-        wins = "" if diagnosis.survey.kind != "binary" else " The other class of a binary row has a logit of 0."
+        wins = (
+            "" if diagnosis.survey.kind != "binary" else " The other class of a binary row has a logit of 0."
+        )
         yield Prose((f"{_GAP}{wins} Of {count(numbers.number, 'row')} it is finite.",))
         yield from _histogram(numbers, "gap")
 
@@ -125,7 +132,9 @@ def _places(diagnosis: "Diagnosis") -> Iterator[Content]:
         )
         for rule, each in lying.items()
     ]
-    yield Prose((f"The dump in {count(len(parts), 'equal part')}, from its first row to its last. {_STRIPS}",))
+    yield Prose(
+        (f"The dump in {count(len(parts), 'equal part')}, from its first row to its last. {_STRIPS}",)
+    )
     columns = ("finding", "how", "harm", "rows", "first row", "last row", "parts")
     rows = tuple(_place(diagnosis, rule, each) for rule, each in lying.items())
     table = with_links(Sheet("", columns, rows))

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 from xentcli.errors import count, printable
 from xentcli.show.cells import label
-from xentcli.show.document import Code, Content, Document, Facts, Link, Prose, Section, Several, anchors, render
+from xentcli.show.document import (
+    Code,
+    Content,
+    Document,
+    Facts,
+    Link,
+    Prose,
+    Section,
+    Several,
+    anchors,
+    render,
+)
 from xentcli.show.reports.shared import findings_section, references, sheets_in, to_finding, with_links
 from xentcli.show.run import about, causes, listed, missing, sentence, sheet_of, typed
 from xentcli.show.sentences import closing
@@ -26,11 +37,11 @@ def report(results: "Sequence[Result]", command: str) -> str:
         (result,), (name,) = results, names
         title, contents = _title(result), tuple(_case(result, name))
         sections = [Section(title, name, contents)]
-        subject, answer = f"xent run {result.case.name}", sentence(result)
+        subject, answer = f"xent run {result.case.name}", str(sentence(result))
     else:
         sections = [
-            Section("Every case", "cases", (_listed(results, names),)),
-            Section("Each case", "each", (), case_sections(results, names)),
+            Section("Cases", "cases", (_listed(results, names),)),
+            Section("The numbers of each case", "numbers", (), case_sections(results, names)),
         ]
         subject, answer = f"xent run, {count(len(results), 'case')}", f"{closing(results)}."
     sections += findings_section(sheets_in(sections))

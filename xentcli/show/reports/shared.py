@@ -76,6 +76,11 @@ def _source(text: str) -> str:
 def references(sources: "Sequence[Reference]") -> tuple[str, ...]:
     """Return where a case comes from: links, with title and date."""
     return tuple(
-        Several((Link(each.url, each.url), *(Cell(text, Tone.CONTEXT) for text in (each.title, each.date) if text)))
+        Several(
+            (
+                Link(each.url, each.url),
+                *(Cell(text, Tone.CONTEXT) for text in (each.title, each.date) if text),
+            )
+        )
         for each in sources
     )
