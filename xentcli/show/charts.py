@@ -1,0 +1,210 @@
+"""Pictures: charts as SVG and PNG, for light and dark pages. Alone imports altair and vl_convert.
+
+A chart's fields are named here, never by a file; texts of files are data. Nothing is loaded: charts hold
+their data, and the converter may reach no address.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+from xentcli.errors import XentError, printable
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    Chart = alt.Chart | alt.LayerChart
+
+WIDTH: Final = 460  # pixels of a chart with its axes: text of 12 is 9 high where it is drawn 340 wide
+_HEIGHT: Final = 200
+_NAMES: Final = 60  # pixels that names of bins take below a histogram
+_FEW: Final = 50  # times the smallest bar: from here the axis is logarithmic, so that one row is seen
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """How a role is drawn: on light and on dark pages, and, so that colour is not all, dashed and marked.
+
+    Colours have a contrast of 3:1 or more with the page, those of text 4.5:1.
+    """
+
+    light: str
+    dark: str
+    dash: tuple[int, ...] = ()
+    shape: str = "circle"
+
+
+# The colours of Okabe and Ito, darker or lighter where the page asks for it: https://jfly.uni-koeln.de/color/
+PALETTE: Final = {
+    "text": Sign("#1f2328", "#e6edf3"),
+    "quiet": Sign("#57606a", "#9198a1"),
+    "grid": Sign("#d8dee4", "#30363d"),
+    "main": Sign("#0072b2", "#56b4e9"),
+    "wrong": Sign("#c44f00", "#f0933b", (6, 3), "triangle-up"),
+    "right": Sign("#007a59", "#2bbd93", (2, 2), "square"),
+    "other": Sign("#a34f80", "#d894bb", (8, 3, 2, 3), "diamond"),
+    "fifth": Sign("#7a6a00", "#e5d432", (1, 3), "cross"),
+    "sixth": Sign("#333a41", "#c9d1d9", (10, 4), "triangle-down"),
+}
+
+
+def svg(chart: "Chart", label: str) -> str:
+    """Return a chart as an SVG document that takes the width it has; ``label`` says what it shows.
+
+    Raises XentError where xent[report] is not installed.
+    """
+    drawn = _converter().vegalite_to_svg(_spec(chart), **_OFFLINE)
+    size = re.search(r'viewBox="0 0 (\S+) (\S+)"', drawn)
+    assert size is not None  # noqa: S101 - the converter writes it
+    inner = drawn[drawn.index(">") + 1 :]
+    name = f"chart-{blake2b(f'{label}{inner}'.encode(), digest_size=4).hexdigest()}"
+    inner = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', inner)
+    inner = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", inner)
+    said = escape(printable(label))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{said}" class="chart" '
+        f'width="100%" viewBox="0 0 {size[1]} {size[2]}"><style>{_style()}</style>{inner}\n'
+    )
+
+
+def png(chart: "Chart", scale: float = 2) -> bytes:
+    """Return a chart as a PNG on a white page; raises XentError as ``svg`` does."""
+    spec = _spec(chart)
+    spec["config"]["background"] = "white"
+    return bytes(_converter().vegalite_to_png(spec, scale=scale, **_OFFLINE))
+
+
+def altair() -> Any:  # noqa: ANN401 - a module
+    """Return the library; raises XentError where xent[report] is not installed."""
+    try:
+        import altair as alt
+        import vl_convert  # noqa: F401 - a chart without it is never seen
+    except ImportError as error:
+        raise XentError("pictures need altair and vl-convert: pip install 'xent[report]'") from error
+    return alt
+
+
+def histogram(
+    edges: Sequence[float], counts: Sequence[int], axis: str, names: Sequence[str] | None = None
+) -> "Chart":
+    """Return the chart of how many rows, ``counts`` (k,), have a number between two of ``edges`` (k + 1,).
+
+    ``names`` (k,) of bins put them side by side, where their widths differ too much to be drawn.
+    """
+    alt = altair()
+    rows = [
+        {"from": low, "to": high, "rows": rows, "name": name}
+        for low, high, rows, name in zip(edges, edges[1:], counts, names or [""] * len(counts), strict=False)
+    ]
+    x = (
+        {"x": alt.X("from:Q", title=axis, scale=alt.Scale(nice=False)), "x2": "to:Q"}
+        if names is None
+        else {"x": alt.X("name:N", title=axis, sort=None, axis=alt.Axis(labelAngle=-50))}
+    )
+    bars = alt.Chart(alt.Data(values=rows)).mark_bar(color=PALETTE["main"].light, stroke=None)
+    height = _HEIGHT if names is None else _HEIGHT + _NAMES
+    return bars.encode(y=_rows_axis(counts), y2=alt.Y2Datum(0), **x).properties(width=WIDTH, height=height)
+
+
+def _rows_axis(counts: Sequence[int]) -> Any:  # noqa: ANN401 - of a library without types
+    """Return the axis of numbers of rows; a logarithmic one begins at 0 all the same."""
+    alt, largest = altair(), max(counts, default=0)
+    smallest = min((rows for rows in counts if rows), default=1)
+    if largest < _FEW * smallest:
+        ticks = alt.Axis(format="d", tickMinStep=1, tickCount=4)
+        return alt.Y("rows:Q", title="rows", axis=ticks)
+    powers = [0, *(10**power for power in range(math.ceil(math.log10(largest)) + 1))]
+    ticks = alt.Axis(format="d", values=powers)
+    scale = alt.Scale(type="symlog", domain=[0, largest], nice=False)
+    return alt.Y("rows:Q", title="rows, logarithmic", scale=scale, axis=ticks)
+
+
+def strips(total: int, strips: Sequence[tuple[str, Sequence[tuple[int, int, float]]]]) -> "Chart":
+    """Return the chart of where findings lie in ``total`` rows: a strip for each.
+
+    A strip is a name and the parts in which it lies: the first row, the one after the last, and the share of
+    the part's rows that have it, above 0.
+    """
+    alt = altair()
+    names = [name for name, _ in strips]
+    parts = [
+        # A share of any size has to be seen: a tenth of the darkness is left for none.
+        {"name": name, "from": start, "to": stop, "share": 0.35 + 0.65 * share}
+        for name, some in strips
+        for start, stop, share in some
+    ]
+    tracks = [{"name": name, "from": 0, "to": total} for name in names]
+    y = alt.Y("name:N", title=None, sort=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=220))
+    x = alt.X(
+        "from:Q",
+        title="row",
+        scale=alt.Scale(domain=[0, total], nice=False),
+        axis=alt.Axis(format="d", tickCount=5),
+    )
+    track = alt.Chart(alt.Data(values=tracks)).mark_bar(color=PALETTE["grid"].light, height=14)
+    marks = alt.Chart(alt.Data(values=parts)).mark_bar(color=PALETTE["wrong"].light, height=14)
+    shown = marks.encode(x=x, x2="to:Q", y=y, opacity=alt.Opacity("share:Q", scale=None, legend=None))
+    return (track.encode(x=x, x2="to:Q", y=y) + shown).properties(width=WIDTH, height=24 * len(names))
+
+
+_OFFLINE: Final[dict[str, Any]] = {"allowed_base_urls": []}
+
+
+def _converter() -> Any:  # noqa: ANN401 - a module
+    altair()
+    import vl_convert
+
+    return vl_convert
+
+
+def _spec(chart: "Chart") -> dict[str, Any]:
+    """Return a chart as JSON with the looks of all charts; its label says to a screen reader what it is."""
+    text, quiet, grid = (PALETTE[role].light for role in ("text", "quiet", "grid"))
+    axis = {
+        "labelColor": quiet,
+        "titleColor": text,
+        "tickColor": quiet,
+        "domainColor": quiet,
+        "gridColor": grid,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelPadding": 4,
+    }
+    spec: dict[str, Any] = _finite(chart.to_dict())
+    legend = {"labelColor": text, "titleColor": text, "labelFontSize": 12, "titleFontSize": 12}
+    spec["config"] = {
+        "aria": False,
+        "background": None,
+        "autosize": {"type": "fit", "contains": "padding"},
+        "view": {"stroke": None},
+        "axis": axis,
+        "axisX": {"grid": False},
+        "legend": legend,
+        "header": {"labelColor": text, "titleColor": text},
+        "title": {"color": text, "fontSize": 13},
+    }
+    return spec
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - of JSON
+    """Return a value as JSON has it: no number, None, where it is nan or infinite."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _style() -> str:
+    """Return the colours of dark pages: each of the palette by the one that it takes the place of."""
+    rules = [
+        f'.chart [{part}="{sign.light}"]{{{part}:{sign.dark}}}'
+        for sign in PALETTE.values()
+        for part in ("fill", "stroke")
+    ]
+    return f"@media screen and (prefers-color-scheme:dark){{{''.join(rules)}}}"
