@@ -26,6 +26,8 @@ _FORMAT_OF = {
     ".xml": "junit",
     ".html": "html",
     ".htm": "html",
+    ".svg": "svg",
+    ".png": "png",
 }
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xentcli.cli.options import (
+    command_line,
     complete_case,
     complete_methods,
     format_option,
@@ -18,12 +19,14 @@ from xentcli.errors import XentError
 from xentcli.words import ARITHMETICS, DTYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from xentcli.model import Case
+    from xentcli.show.screen import Screen
     from xentcli.sweep import Curve, Example, Quantity, Range
 
 _POINTS = 241  # three to a column of a terminal of 80, and as many as a picture shows
+_PICTURES = frozenset({"html", "svg", "png"})
 _FORMATS = ("table", "plain", "json", "csv", "markdown", "html", "svg", "png")
 _EPILOG = """\b
 Exit codes: 0 the curve is shown, 2 bad usage or bad input, 130 interrupted."""
@@ -90,14 +93,39 @@ def sweep(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent sweep --classes 2:100000 --gap 5 --methods torch
       xent sweep abnormal --logit 0,3=0:1e32
     """
+    import sys
+
     from xentcli.cli import output as outputs
-    from xentcli.show.sweep import render_sweep
 
     chosen = _chosen(quantities, case)
+    if form == "png" and output in {None, "-"} and sys.stdout is not None and sys.stdout.isatty():
+        raise XentError("--format png: a picture is for a file: -o sweep.png")
+    if form in _PICTURES:
+        from xentcli.show.charts import altair
+
+        altair()  # before the work
     with outputs.opened(output) as write:
         curves = _curves(case, chosen, points, spacing, example, methods, dtypes, arithmetic, output)
-        write(render_sweep(curves, form, screen(output), verbose=verbose))
+        write(_rendered(curves, form, screen(output), verbose=verbose))
     return 0
+
+
+def _rendered(curves: "Sequence[Curve]", form: str, place: "Screen", *, verbose: bool) -> str | bytes:
+    """Render curves in a format."""
+    if form == "html":
+        from xentcli.show.reports.sweep import report
+
+        return report(curves, command_line())
+    if form in _PICTURES:
+        from xentcli.show import charts
+        from xentcli.show.reports.sweep import picture
+        from xentcli.show.sweep import answer
+
+        chart = picture(curves)
+        return charts.png(chart) if form == "png" else charts.svg(chart, " ".join(map(answer, curves)))
+    from xentcli.show.sweep import render_sweep
+
+    return render_sweep(curves, form, place, verbose=verbose)
 
 
 def _chosen(

@@ -17,7 +17,7 @@ from xentcli.errors import XentError, printable
 if TYPE_CHECKING:
     import altair as alt
 
-    Chart = alt.Chart | alt.LayerChart
+    Chart = alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart
 
 WIDTH: Final = 460  # pixels of a chart with its axes: text of 12 is 9 high where it is drawn 340 wide
 _HEIGHT: Final = 200
@@ -149,6 +149,95 @@ def strips(total: int, strips: Sequence[tuple[str, Sequence[tuple[int, int, floa
     marks = alt.Chart(alt.Data(values=parts)).mark_bar(color=PALETTE["wrong"].light, height=14)
     shown = marks.encode(x=x, x2="to:Q", y=y, opacity=alt.Opacity("share:Q", scale=None, legend=None))
     return (track.encode(x=x, x2="to:Q", y=y) + shown).properties(width=WIDTH, height=24 * len(names))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A curve by its name: ``ys`` has a nan where it is broken off."""
+
+    name: str
+    ys: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What an axis shows, and whether it is logarithmic."""
+
+    title: str
+    is_log: bool = False
+
+
+def lines(
+    xs: Sequence[float],
+    curves: Sequence[Line],
+    axes: tuple[Axis, Axis],
+    marks: Sequence[tuple[float, str]] = (),
+    size: tuple[int, int] = (WIDTH, _HEIGHT),
+) -> "Chart":
+    """Return the chart of curves over ``xs`` (n,), the first of which is the truth, wide and pale.
+
+    ``marks`` are values of x with a word each. A number that a logarithmic axis has no place for breaks its
+    curve. Equal curves are one line, with the names of all.
+    """
+    alt = altair()
+    equal: dict[tuple[str, ...], list[str]] = {}
+    for curve in curves[1:]:
+        equal.setdefault(tuple(map(repr, curve.ys)), []).append(curve.name)
+    first = {curve.name: curve.ys for curve in curves}
+    named = [(", ".join(names), first[names[0]]) for names in equal.values()]
+    x = alt.X("x:Q", title=axes[0].title, scale=_scale(axes[0], xs), axis=alt.Axis(format="~g", tickCount=7))
+    shown = [y for curve in curves for y in curve.ys if _has_place(axes[1], y)]
+    y = alt.Y("y:Q", title=axes[1].title, scale=_scale(axes[1], shown), axis=_ticks(axes[1]))
+    names = [name for name, _ in named]
+    signs = [sign for role, sign in PALETTE.items() if role not in _OF_PAGE]
+    chosen = [signs[at % len(signs)] for at in range(len(names))]
+    legend = alt.Legend(title=None, orient="bottom", columns=2, symbolStrokeWidth=2.5, labelLimit=400)
+    color = alt.Color("line:N", scale=alt.Scale(domain=names, range=[s.light for s in chosen]), legend=legend)
+    dashes = alt.Scale(domain=names, range=[list(s.dash) or [1, 0] for s in chosen])
+    truth = alt.Chart(alt.Data(values=_rows(xs, curves[0].ys, axes[1], curves[0].name)))
+    others = [row for name, ys in named for row in _rows(xs, ys, axes[1], name)]
+    layers = [
+        truth.mark_line(color=PALETTE["grid"].light, strokeWidth=7).encode(x=x, y=y),
+        alt.Chart(alt.Data(values=others))
+        .mark_line(strokeWidth=2)
+        .encode(x=x, y=y, color=color, strokeDash=alt.StrokeDash("line:N", scale=dashes)),
+    ]
+    if marks:
+        data = alt.Data(values=[{"x": at, "word": word} for at, word in marks])
+        layers.append(alt.Chart(data).mark_rule(color=PALETTE["quiet"].light, strokeDash=[2, 3]).encode(x=x))
+        words = alt.Chart(data).mark_text(
+            color=PALETTE["text"].light, fontSize=11, align="right", baseline="bottom", angle=270, dy=-3
+        )
+        layers.append(words.encode(x=x, y=alt.value(0), text="word:N"))
+    return alt.layer(*layers).properties(width=size[0], height=size[1])
+
+
+def together(charts: "Sequence[Chart]", *, beside: bool = False) -> "Chart":
+    """Return charts one below the other, or beside each other, with colours of their own."""
+    put = altair().hconcat if beside else altair().vconcat
+    return put(*charts).resolve_scale(color="independent", strokeDash="independent")
+
+
+_OF_PAGE: Final = frozenset({"text", "quiet", "grid"})  # roles that no curve has
+
+
+def _rows(xs: Sequence[float], ys: Sequence[float], axis: Axis, name: str) -> list[dict[str, Any]]:
+    return [
+        {"x": x, "y": y if _has_place(axis, y) else None, "line": name} for x, y in zip(xs, ys, strict=True)
+    ]
+
+
+def _has_place(axis: Axis, value: float) -> bool:
+    return math.isfinite(value) and (value > 0 or not axis.is_log)
+
+
+def _scale(axis: Axis, values: Sequence[float]) -> Any:  # noqa: ANN401 - of a library without types
+    ends = [min(values, default=1.0), max(values, default=1.0)]
+    return altair().Scale(type="log" if axis.is_log else "linear", domain=ends, nice=axis.is_log, zero=False)
+
+
+def _ticks(axis: Axis) -> Any:  # noqa: ANN401 - of a library without types
+    return altair().Axis(format=".0e" if axis.is_log else "~g", tickCount=5)
 
 
 _OFFLINE: Final[dict[str, Any]] = {"allowed_base_urls": []}

@@ -43,7 +43,7 @@ def render_sweep(curves: "Sequence[Curve]", form: str, screen: "Screen", *, verb
     if form == "json":
         return as_json(curves)
     if form == "csv":
-        return render([_points_sheet(curves)], form, screen)
+        return render([points_sheet(curves)], form, screen)
     width = screen.width if form == "table" else 80
     return render(parts(curves, width, form, verbose=verbose), form, screen)
 
@@ -60,14 +60,14 @@ def parts(curves: "Sequence[Curve]", width: int, form: str, *, verbose: bool) ->
             shown.append(breakdown_sheet(curve))
         notes = _notes(curve, width)
         shown += [Lines(tuple(notes))] if notes else []
-    return [*shown, *([_points_sheet(curves)] if verbose else ())]
+    return [*shown, *([points_sheet(curves)] if verbose else ())]
 
 
 def answer(curve: "Curve") -> str:
     """Say where each method breaks down, and which are right throughout."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for track in curve.points.tracks:
-        for breakdown in _told(curve, track.method):
+        for breakdown in told(curve, track.method):
             groups.setdefault(_where(curve, breakdown), []).append(track.method)
     clauses: dict[str, list[str]] = {}
     for (what, way, place), names in sorted(groups.items(), key=lambda item: -len(item[1])):
@@ -81,7 +81,7 @@ def answer(curve: "Curve") -> str:
     return f"{curve.dtype}: {'; '.join(said) or 'no method supports it'}."
 
 
-def _told(curve: "Curve", method: str) -> "list[Breakdown]":
+def told(curve: "Curve", method: str) -> "list[Breakdown]":
     """Return the breakdowns of a method that a sentence tells: the worst, and what begins long before."""
     own = [b for b in curve.breakdowns.found if b.method == method]
     kind = next((kind for kind in _TOLD if any(b.state in kind for b in own)), ())
@@ -109,24 +109,27 @@ def _way(is_upwards: bool) -> str:
 
 
 def _about(curve: "Curve", width: int) -> list[tuple[str, ...]]:
+    quantity = curve.quantity
+    head = [("  ", Cell(quantity.name, Tone.COMMAND), f"  {quantity.what}")]
+    return head + paragraph(about(curve), width, Tone.CONTEXT, indent=2)
+
+
+def about(curve: "Curve") -> str:
     """Say what was varied, and of what."""
     example, quantity = curve.example, curve.quantity
-    lines = [("  ", Cell(quantity.name, Tone.COMMAND), f"  {quantity.what}")]
     facts = [curve.dtype, example.numerics.arithmetic]
     if example.case is not None:
         facts = [f"example {example.row} of {printable(example.case.name)}", *facts]
         if example.case.batch.probabilities is not None:
             facts.append("its probabilities set aside: they do not follow the logits")
-    elif example.settings is not None:
-        fixed = {name: value for name, value in example.settings.items() if name != quantity.name}
-        facts += [
-            f"{name} {value:g}"
-            for name, value in fixed.items()
-            if name in {"gap", "classes"} or value != DEFAULTS[name]
-        ]
+    settings = example.settings or {}
+    facts += [
+        f"{name} {value:g}"
+        for name, value in settings.items()
+        if name != quantity.name and (name in {"gap", "classes"} or value != DEFAULTS[name])
+    ]
     span = f"{len(curve.points.values)} values from {curve.range.low:g} to {curve.range.high:g}"
-    facts.append(span + (", in equal ratios" if curve.range.is_log else ""))
-    return lines + paragraph(" · ".join(facts), width, Tone.CONTEXT, indent=2)
+    return " · ".join([*facts, span + (", in equal ratios" if curve.range.is_log else "")])
 
 
 def breakdown_sheet(curve: "Curve") -> Sheet:
@@ -162,17 +165,10 @@ def breakdown_sheet(curve: "Curve") -> Sheet:
 
 
 def _notes(curve: "Curve", width: int) -> list[tuple[str, ...]]:
-    """Return the formulas of theory, and what the search does not see."""
+    """Return the formulas of theory, whether all was tried, and which methods have no losses."""
     lines: list[tuple[str, ...]] = []
-    laws = dict.fromkeys(
-        (p.formula, f"{abs(p.value):.12g}", p.why) for p in curve.predictions if p is not None
-    )
-    for formula, value, why in laws:
-        lines += labelled("theory", f"{formula} = {value}: {why}", width)
-    if laws and curve.quantity.name == "gap":
-        form = FORMATS[curve.dtype]
-        where = f"t is exp(-gap), p = {form.precision} and emin = {form.emin} are those of {curve.dtype}"
-        lines += labelled("", where, width)
+    for at, words in enumerate(words_of_theory(curve)):
+        lines += labelled("" if at else "theory", words, width)
     if curve.breakdowns.are_exhaustive:
         every = f"every {curve.dtype} of the range was tried"
         lines += paragraph(every, width, Tone.CONTEXT, indent=2)
@@ -182,7 +178,21 @@ def _notes(curve: "Curve", width: int) -> list[tuple[str, ...]]:
     return lines
 
 
-def _points_sheet(curves: "Sequence[Curve]") -> Sheet:
+def words_of_theory(curve: "Curve") -> list[str]:
+    """Return a sentence per law, and what its letters mean."""
+    laws = dict.fromkeys(
+        (p.formula, f"{abs(p.value):.12g}", p.why) for p in curve.predictions if p is not None
+    )
+    words = [f"{formula} = {value}: {why}" for formula, value, why in laws]
+    if laws and curve.quantity.name == "gap":
+        form = FORMATS[curve.dtype]
+        words.append(
+            f"t is exp(-gap), p = {form.precision} and emin = {form.emin} are those of {curve.dtype}"
+        )
+    return words
+
+
+def points_sheet(curves: "Sequence[Curve]") -> Sheet:
     """Return a row per format, method and value, every digit."""
     rows = []
     for curve in curves:
@@ -202,7 +212,7 @@ def _points_sheet(curves: "Sequence[Curve]") -> Sheet:
     columns = (
         "dtype",
         "method",
-        rows and curves[0].quantity.name or "value",
+        curves[0].quantity.name,
         "exact",
         "loss",
         "ulps",

@@ -162,8 +162,6 @@ def _why_fixed(example: Example, quantity: "Quantity") -> str | None:
     case, name, is_binary = example.case, quantity.name, example.is_binary
     needs_class = name in {"gap", "label-rank"} and not is_binary
     reasons = {
-        "changes logits, and this case gives its probabilities": case
-        and case.batch.probabilities is not None,
         "needs a valid label": case and case.batch.is_invalid(example.row),
         "is for the plain example: leave out CASE": name == "classes",
         "is for rows of logits, and this case is binary": is_binary and name not in {"gap", "scale", "logit"},
