@@ -29,8 +29,9 @@ _MODULES = "; F is torch.nn.functional, jnp is jax.numpy"
 
 @cache
 def words() -> dict[str, Any]:
-    """Return remedies, words of findings and words of methods: ``pages.toml``."""
-    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    """Return remedies, mistakes, words of findings and words of methods: the files of ``words/``."""
+    files = sorted(Path(__file__).with_name("words").glob("*.toml"))
+    return tomllib.loads("\n".join(file.read_text(encoding="utf-8") for file in files))
 
 
 def finding_page(finding: "Finding", result: "Result", cases: Sequence[str]) -> Page:
