@@ -24,17 +24,21 @@ in_every_library = pytest.mark.parametrize("name", ["numpy", *FRAMEWORKS])
 
 @dataclass(frozen=True)
 class Library:
-    """The modules that code needs; ``adapter`` makes arrays and differentiates, None for NumPy."""
+    """The modules that code needs; ``adapter`` makes arrays and differentiates, None for NumPy.
+
+    ``compiled(function)`` returns the function compiled as a whole, as the library's users do.
+    """
 
     modules: dict[str, Any]
     session: Callable[[], AbstractContextManager[Any]] = nullcontext
     adapter: Any = None
+    compiled: Any = None
 
     def array(self, values: np.ndarray[Any, Any]) -> Any:
         """Make an array of the library, of the same dtype."""
         if self.adapter is None:
             return values
-        wide = {"f": np.float64, "b": np.bool_}.get(values.dtype.kind, np.int64)
+        wide = {"b": np.bool_, "i": np.int64}.get(values.dtype.kind, np.float64)
         return self.adapter.array(values.astype(wide), str(values.dtype))
 
     def to_numpy(self, array: Any) -> tuple[np.ndarray[Any, Any], str]:
@@ -51,12 +55,12 @@ def library(name: str) -> Library:
         return Library({"np": np})
     module = pytest.importorskip(name)
     adapter = import_module(f"xentcli.frameworks.{ADAPTERS[name]}")
-    short = {
-        "torch": lambda: {"F": module.nn.functional},
-        "jax": lambda: {"jnp": module.numpy},
-        "keras": lambda: {"ops": module.ops},
-    }
-    return Library({name: module, **short[name]()}, adapter.session, adapter)
+    if name == "torch":
+        return Library({"torch": module, "F": module.nn.functional}, adapter.session, adapter)
+    if name == "jax":
+        return Library({"jax": module, "jnp": module.numpy}, adapter.session, adapter, module.jit)
+    tensorflow = import_module("tensorflow")
+    return Library({"keras": module, "ops": module.ops}, adapter.session, adapter, tensorflow.function)
 
 
 @cache

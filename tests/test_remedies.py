@@ -89,6 +89,63 @@ def test_a_remedy_is_right_where_methods_are_not(finding: Finding, name: str) ->
     assert any(each.verdict != "accurate" or (each.gradient and each.gradient.state in BAD) for each in found)
 
 
+@pytest.mark.frameworks
+@pytest.mark.parametrize("name", ["jax", "keras"])
+@with_remedy("from-logits", "small-loss", "rows-of-labels", "binary", "wider")
+def test_a_remedy_is_right_when_it_is_compiled(finding: Finding, name: str) -> None:
+    remedy, batch = remedy_of(finding), batch_of(finding)
+
+    with library(name).session():
+        arrays = {key: library(name).array(value) for key, value in inputs_of(batch).items()}
+        losses = compiled(remedy, name, "losses", arrays)
+
+        assert_right(remedy, losses, name, batch)
+
+
+def compiled(remedy: str, name: str, result: str, arrays: dict[str, Any], **constants: Any) -> Any:
+    """Return what the code of a remedy makes when it is compiled."""
+
+    def made(**arrays: Any) -> Any:
+        return execute(code_of(remedy, name), name, **arrays, **constants)[result]
+
+    return library(name).compiled(made)(**arrays)
+
+
+ROWS: dict[str, Any] = {
+    "logits": np.array([[0, -np.inf, 2], [-np.inf] * 3, [1, 2, 3]], np.float32),
+    "labels": np.arange(3),
+}
+TEXTS = {"logits": np.arange(24, dtype=np.float32).reshape(2, 4, 3), "labels": np.arange(8).reshape(2, 4) % 3}
+TILES = {"tile": ROWS["logits"], "maximum": np.full(3, -np.inf, np.float32), "total": np.zeros(3, np.float32)}
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("name", ["jax", "keras"])
+@pytest.mark.parametrize(
+    ("remedy", "result", "arrays", "constants"),
+    [
+        ("smoothing", "losses", ROWS, {"smoothing": 0.1}),
+        ("left-out-rows", "loss", ROWS, {"ignore_index": -100}),
+        ("one-tile", "maximum", TILES, {}),
+        ("one-tile", "total", TILES, {}),
+        ("first-end", "labels", {"labels": TEXTS["labels"]}, {"ignore_index": 2}),
+        ("shifted-logits", "stored", {"logits": ROWS["logits"][::2]}, {}),
+        ("shifted-labels", "x", TEXTS, {}),
+        ("shifted-labels", "k", TEXTS, {}),
+    ],
+)
+def test_a_remedy_that_is_compiled_makes_the_same(
+    remedy: str, result: str, arrays: dict[str, Any], constants: dict[str, Any], name: str
+) -> None:
+    with library(name).session():
+        taken = {key: library(name).array(value) for key, value in arrays.items()}
+        whole = compiled(remedy, name, result, taken, **constants)
+        eager = execute(code_of(remedy, name), name, **taken, **constants)[result]
+
+        # fused, a sum or an exp may round otherwise
+        np.testing.assert_allclose(np.asarray(whole), np.asarray(eager), rtol=4 * 2.0**-23)
+
+
 @in_every_library
 @pytest.mark.parametrize("remedy", ["from-logits", "small-loss", "wider"])
 def test_a_remedy_is_right_at_any_size_of_logits(remedy: str, name: str) -> None:
