@@ -16,9 +16,7 @@ from xentcli.judge.findings.finding import Finding
 from xentcli.model import Batch, Case
 from xentcli.show.pages import words
 
-# The adapter of each library's arrays: Keras has those of its TensorFlow backend.
-ADAPTERS = {"torch": "torch", "jax": "jax", "keras": "tensorflow"}
-FRAMEWORKS = [pytest.param(name, marks=pytest.mark.frameworks) for name in ADAPTERS]
+FRAMEWORKS = [pytest.param(name, marks=pytest.mark.frameworks) for name in ("torch", "jax", "keras")]
 in_every_library = pytest.mark.parametrize("name", ["numpy", *FRAMEWORKS])
 
 
@@ -26,13 +24,15 @@ in_every_library = pytest.mark.parametrize("name", ["numpy", *FRAMEWORKS])
 class Library:
     """The modules that code needs; ``adapter`` makes arrays and differentiates, None for NumPy.
 
-    ``compiled(function)`` returns the function compiled as a whole, as the library's users do.
+    ``compiled(function)`` returns the function compiled as a whole, where the library compiles losses.
+    ``backend`` is the library of the arrays, which is another one for Keras.
     """
 
     modules: dict[str, Any]
     session: Callable[[], AbstractContextManager[Any]] = nullcontext
     adapter: Any = None
     compiled: Any = None
+    backend: str = "numpy"
 
     def array(self, values: np.ndarray[Any, Any]) -> Any:
         """Make an array of the library, of the same dtype."""
@@ -53,14 +53,20 @@ class Library:
 def library(name: str) -> Library:
     if name == "numpy":
         return Library({"np": np})
+    if name == "keras":
+        keras = pytest.importorskip("xentcli.frameworks.keras").keras
+        backend = keras.backend.backend()  # TensorFlow unless KERAS_BACKEND names another
+        return of_backend(backend, {"keras": keras, "ops": keras.ops})
     module = pytest.importorskip(name)
-    adapter = import_module(f"xentcli.frameworks.{ADAPTERS[name]}")
-    if name == "torch":
-        return Library({"torch": module, "F": module.nn.functional}, adapter.session, adapter)
-    if name == "jax":
-        return Library({"jax": module, "jnp": module.numpy}, adapter.session, adapter, module.jit)
-    tensorflow = import_module("tensorflow")
-    return Library({"keras": module, "ops": module.ops}, adapter.session, adapter, tensorflow.function)
+    short = {"F": module.nn.functional} if name == "torch" else {"jnp": module.numpy}
+    return of_backend(name, {name: module, **short})
+
+
+def of_backend(name: str, modules: dict[str, Any]) -> Library:
+    arrays, adapter = import_module(name), import_module(f"xentcli.frameworks.{name}")
+    compiler = {"jax": "jit", "tensorflow": "function"}.get(name)
+    compiled = getattr(arrays, compiler) if compiler else lambda function: function
+    return Library(modules, adapter.session, adapter, compiled, name)
 
 
 @cache

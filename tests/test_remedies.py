@@ -64,6 +64,7 @@ def batch_of(finding: Finding) -> Batch:
 def assert_right(remedy: str, losses: Any, name: str, batch: Batch) -> None:
     """Hold losses against the truth, in the format that they are in."""
     values, dtype = library(name).to_numpy(losses)
+    assert remedy != "wider" or dtype == "float32"
     form = FORMATS[dtype]
     exact = compute_exact(batch, form.name, "none").losses
     assert len(values) == len(exact)
