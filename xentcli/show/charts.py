@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     Chart = alt.Chart | alt.LayerChart | alt.VConcatChart | alt.HConcatChart
 
 WIDTH: Final = 460  # pixels of a chart with its axes: text of 12 is 9 high where it is drawn 340 wide
-_HEIGHT: Final = 200
+HEIGHT: Final = 200
 _NAMES: Final = 60  # pixels that names of bins take below a histogram
 _FEW: Final = 50  # times the smallest bar: from here the axis is logarithmic, so that one row is seen
+_LONG: Final = 1e5  # a number with more digits before or after the point is written as a power of ten
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def histogram(
         else {"x": alt.X("name:N", title=axis, sort=None, axis=alt.Axis(labelAngle=-50))}
     )
     bars = alt.Chart(alt.Data(values=rows)).mark_bar(color=PALETTE["main"].light, stroke=None)
-    height = _HEIGHT if names is None else _HEIGHT + _NAMES
+    height = HEIGHT if names is None else HEIGHT + _NAMES
     return bars.encode(y=_rows_axis(counts), y2=alt.Y2Datum(0), **x).properties(width=WIDTH, height=height)
 
 
@@ -172,12 +173,12 @@ def lines(
     curves: Sequence[Line],
     axes: tuple[Axis, Axis],
     marks: Sequence[tuple[float, str]] = (),
-    size: tuple[int, int] = (WIDTH, _HEIGHT),
+    size: tuple[int, int] = (WIDTH, HEIGHT),
 ) -> "Chart":
     """Return the chart of curves over ``xs`` (n,), the first of which is the truth, wide and pale.
 
-    ``marks`` are values of x with a word each. A number that a logarithmic axis has no place for breaks its
-    curve. Equal curves are one line, with the names of all.
+    ``marks`` are values of x with a word each, which stand at the foot of a curve that falls. A number that
+    a logarithmic axis has no place for breaks its curve. Equal curves are one line, with the names of all.
     """
     alt = altair()
     equal: dict[tuple[str, ...], list[str]] = {}
@@ -185,9 +186,9 @@ def lines(
         equal.setdefault(tuple(map(repr, curve.ys)), []).append(curve.name)
     first = {curve.name: curve.ys for curve in curves}
     named = [(", ".join(names), first[names[0]]) for names in equal.values()]
-    x = alt.X("x:Q", title=axes[0].title, scale=_scale(axes[0], xs), axis=alt.Axis(format="~g", tickCount=7))
+    x = alt.X("x:Q", title=axes[0].title, scale=_scale(axes[0], xs), axis=_ticks(axes[0], xs))
     shown = [y for curve in curves for y in curve.ys if _has_place(axes[1], y)]
-    y = alt.Y("y:Q", title=axes[1].title, scale=_scale(axes[1], shown), axis=_ticks(axes[1]))
+    y = alt.Y("y:Q", title=axes[1].title, scale=_scale(axes[1], shown), axis=_ticks(axes[1], shown))
     names = [name for name, _ in named]
     signs = [sign for role, sign in PALETTE.items() if role not in _OF_PAGE]
     chosen = [signs[at % len(signs)] for at in range(len(names))]
@@ -205,11 +206,20 @@ def lines(
     if marks:
         data = alt.Data(values=[{"x": at, "word": word} for at, word in marks])
         layers.append(alt.Chart(data).mark_rule(color=PALETTE["quiet"].light, strokeDash=[2, 3]).encode(x=x))
+        falls = not axes[1].is_log and len(shown) > 0 and curves[0].ys[0] > curves[0].ys[-1]
         words = alt.Chart(data).mark_text(
-            color=PALETTE["text"].light, fontSize=11, align="right", baseline="bottom", angle=270, dy=-3
+            color=PALETTE["text"].light,
+            fontSize=11,
+            align="left" if falls else "right",
+            baseline="bottom",
+            angle=270,
+            dx=4 if falls else -4,
+            dy=-3,
         )
-        layers.append(words.encode(x=x, y=alt.value(0), text="word:N"))
-    return alt.layer(*layers).properties(width=size[0], height=size[1])
+        layers.append(words.encode(x=x, y=alt.value("height" if falls else 0), text="word:N"))
+    has_truth = any(map(math.isfinite, curves[0].ys))
+    title = alt.Title("the pale band is the true loss" if has_truth else "", **_SMALL_TITLE)
+    return alt.layer(*layers).properties(width=size[0], height=size[1], title=title)
 
 
 def together(charts: "Sequence[Chart]", *, beside: bool = False) -> "Chart":
@@ -218,6 +228,7 @@ def together(charts: "Sequence[Chart]", *, beside: bool = False) -> "Chart":
     return put(*charts).resolve_scale(color="independent", strokeDash="independent")
 
 
+_SMALL_TITLE: Final[dict[str, Any]] = {"fontSize": 11, "fontWeight": "normal", "anchor": "start"}
 _OF_PAGE: Final = frozenset({"text", "quiet", "grid"})  # roles that no curve has
 
 
@@ -236,8 +247,10 @@ def _scale(axis: Axis, values: Sequence[float]) -> Any:  # noqa: ANN401 - of a l
     return altair().Scale(type="log" if axis.is_log else "linear", domain=ends, nice=axis.is_log, zero=False)
 
 
-def _ticks(axis: Axis) -> Any:  # noqa: ANN401 - of a library without types
-    return altair().Axis(format=".0e" if axis.is_log else "~g", tickCount=5)
+def _ticks(axis: Axis, values: Sequence[float]) -> Any:  # noqa: ANN401 - of a library without types
+    """Return the ticks: numbers in full where they are short, else powers of ten."""
+    is_long = any(abs(value) >= _LONG or (axis.is_log and value < 1 / _LONG) for value in values)
+    return altair().Axis(tickCount=5, **({"format": ".0e"} if is_long else {}))
 
 
 _OFFLINE: Final[dict[str, Any]] = {"allowed_base_urls": []}
