@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 from xentcli import __version__
 from xentcli.errors import printable
 from xentcli.show.html import CLASSES, DARK, LIGHT
+from xentcli.show.junit import cleaned
 from xentcli.show.sheet import Cell, Sheet, Tone
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _css() -> str:
 
 def _text(text: str) -> str:
     """Return a text that is inert in HTML, between tags and in an attribute."""
-    return escape(printable(text))
+    return escape(cleaned(printable(text)))
 
 
 def _table_of_contents(sections: Sequence[Section]) -> "Iterator[str]":
