@@ -94,6 +94,15 @@ def test_anchors_are_letters_digits_and_hyphens_and_no_two_are_alike() -> None:
     assert all(set(anchor) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for anchor in found)
 
 
+def test_cases_whose_names_run_into_each_other_have_places_of_their_own(xent: Xent, tmp_path: Path) -> None:
+    for name in ("x", "x-1", "x-title", "x--1", "X", "x-2", "x 2"):
+        text_of = "title: t\nlogits: [[0, 1000]]\nlabels: [0]\n"
+        (tmp_path / f"{name}.yaml").write_text(text_of, encoding="utf-8")
+
+    for command in ("run", "compare"):
+        page(xent(command, tmp_path, "--format", "html").out)
+
+
 def test_a_hostile_case_is_text(xent: Xent, tmp_path: Path) -> None:
     path = tmp_path / f"{ATTRIBUTE}{SCRIPT.replace('/', '')}.yaml"
     path.write_text(
