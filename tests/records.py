@@ -1,8 +1,8 @@
 """Results on record: ``results/LIBRARY/VERSION.json`` says what a version of a library makes of the atlas.
 
-python tests/records.py [LIBRARY …] [--date 2026-11-27] writes a record of each, or of all that are installed, by the
-schema xent.record/1 (``results/record.schema.json``). Records of other versions stay. It needs xent and the library
-alone, so that it runs beside old versions too.
+python tests/records.py [LIBRARY …] [--date 2026-11-27] writes a record of each, or of all that are installed,
+by the schema xent.record/1 (``results/record.schema.json``). Records of other versions stay. It needs xent and
+the library alone, so that it runs beside old versions too.
 """
 
 import argparse
@@ -56,14 +56,17 @@ class Record:
 
     @property
     def library(self) -> str:
+        """The library, by its name in LIBRARIES."""
         return self.fields["library"]
 
     @property
     def version(self) -> str:
+        """Its version."""
         return self.fields["version"]
 
     @property
     def functions(self) -> tuple[str, ...]:
+        """The functions that the version has."""
         return tuple(self.fields["functions"])
 
     @cached_property
@@ -80,7 +83,7 @@ def main() -> None:
     options.add_argument("libraries", nargs="*", default=list(LIBRARIES))
     arguments = options.parse_args()
     for fields in take(arguments.libraries, arguments.date):
-        print(write(fields))
+        print(write(fields))  # noqa: T201 - this is a command
 
 
 def take(libraries: Sequence[str], date: str) -> list[Fields]:
@@ -196,15 +199,16 @@ class Threads:
 
     @classmethod
     def read(cls) -> "Threads":
+        """Read the bundled cases and the file."""
         known = tomllib.loads((RESULTS / "known.toml").read_text(encoding="utf-8"))["known"]
         return cls({entry.case.name: entry.case for entry in atlas.entries()}, known)
 
     def of(self, case: str, library: str, function: str) -> str | None:
         """Return the address of the thread about a cell, None where none is known."""
         for entry in self.known:
-            if entry["library"] == library and case in entry["cases"]:
-                if function in entry.get("functions", [function]):
-                    return str(entry["url"])
+            is_of = function in entry.get("functions", [function])
+            if entry["library"] == library and case in entry["cases"] and is_of:
+                return entry.get("url")
         about = self.cases[case].about
         names = {*LIBRARIES[library].distributions, library}
         if not names & {affected.library for affected in about.affects}:
