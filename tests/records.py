@@ -1,8 +1,8 @@
 """Results on record: ``results/LIBRARY/VERSION.json`` says what a version of a library makes of the atlas.
 
 python tests/records.py [LIBRARY …] [--date 2026-11-27] writes a record of each, or of all that are installed,
-by the schema xent.record/1 (``results/record.schema.json``). Records of other versions stay. It needs xent and
-the library alone, so that it runs beside old versions too.
+by the schema xent.record/1 (``results/record.schema.json``). Records of other versions stay. It needs xent
+and the library alone, so that it runs beside old versions too.
 """
 
 import argparse
@@ -89,24 +89,29 @@ def main() -> None:
 def take(libraries: Sequence[str], date: str) -> list[Fields]:
     """Run the functions of libraries, as far as they are installed, on the atlas; return a record of each."""
     cases = [entry.case for entry in atlas.entries() if entry.folder]
-    chosen = [method for method in FRAMEWORK_METHODS if method.library.name in libraries]
-    methods = [method for method in chosen if method.library.version and is_there(method)]
+    methods = [method for name in libraries for method in there(name)]
     ran = runner.run(cases, methods)
     results = [judge(case, outcomes, ()) for case, outcomes in zip(cases, ran, strict=True)]
     names = dict.fromkeys(method.library.name for method in methods)
     return [record(name, [m for m in methods if m.library.name == name], results, date) for name in names]
 
 
-def is_there(method: FrameworkMethod) -> bool:
-    """Say whether the library's version has the function; one of an old version may lack it."""
-    process = Process(WORKER)
+def there(library: str) -> list[FrameworkMethod]:
+    """Return the functions of a library that its version has; none where it is not installed."""
+    if LIBRARIES[library].version is None:
+        return []
+    process, found = Process(WORKER), []
     try:
-        response = process.request(address(method.target, None, method.convention), runner.SECONDS)
+        for method in FRAMEWORK_METHODS:
+            if method.library.name == library:
+                named = address(method.target, None, method.convention)
+                response = process.request(named, runner.SECONDS)
+                if "raised" in response:
+                    raise XentError(f"{method.target}: {response['raised']}")
+                found += [] if "refused" in response else [method]
     finally:
         process.stop()
-    if "raised" in response:
-        raise XentError(f"{method.target}: {response['raised']}")
-    return "refused" not in response
+    return found
 
 
 def record(library: str, methods: Sequence[FrameworkMethod], results: Iterable[Result], date: str) -> Fields:
