@@ -16,8 +16,8 @@ from xentcli.show import matrix
 COMPATIBILITY, TIMELINE = ROOT / "docs" / "compatibility.md", ROOT / "docs" / "timeline.md"
 LEGEND = """A cell says how the loss of a function stands to the true one: · right, and its gradient too;
 *nan* or *inf*; *0*, *cap* and *off*, wrong in silence; ∇ the loss right and its gradient not; × raised an
-error; blank where the function does not support the case. A wrong cell leads to the thread about it, where one
-is known. What the truth is, and why, is in [the atlas](../cases/README.md#the-atlas)."""
+error; blank where the function does not support the case. A wrong cell leads to the thread about it, where
+one is known. What the truth is, and why, is in [the atlas](../cases/README.md#the-atlas)."""
 _WIDTH = 115  # columns of a paragraph
 
 Key = tuple[str, str]  # a case and a function
