@@ -8,7 +8,8 @@ FRAMEWORKS := torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 scip
 
 # The tests that write what they compare, when they are asked to.
 GOLDEN := tests/test_show.py tests/test_compare.py tests/test_lookup.py tests/test_explain.py tests/test_identify.py tests/test_check_command.py \
-	tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py tests/test_python_page.py tests/test_compatibility.py
+	tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py tests/test_python_page.py tests/test_compatibility.py \
+	tests/test_accuracy.py
 
 .PHONY: check format lint types test frameworks fast compatibility fuzz coverage mutants golden upgrade help
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from records import RESULTS, Record, Threads, on_record
 
 from xentcli import atlas
 from xentcli.frameworks import LIBRARIES, not_installed
+from xentcli.model import Outcome
+from xentcli.run import evaluate
 
 FILES = sorted(RESULTS.glob("*/*.json"))
 VALIDATOR = jsonschema.Draft202012Validator(
@@ -22,10 +25,8 @@ VALIDATOR = jsonschema.Draft202012Validator(
 )
 # Keras' softmax of [8, 0] in float16 is 1 or 1 - 2^-11, as the processor's exp rounds.
 BY_PROCESSOR = {("softmax-collapse", "keras.categorical_crossentropy")}
-ADDRESSES = {source.url for entry in atlas.entries() for source in entry.case.about.sources}
 THREADS = Threads.read()
-
-Cells = dict[str, dict[str, dict[str, Any]]]
+CASES = {entry.case.name: entry.case for entry in atlas.entries()}
 
 
 def record(version: str = "1.0", library: str = "optax", cells: Mapping[str, str] | None = None) -> Record:
@@ -99,6 +100,31 @@ def test_a_record_that_differs_by_its_day_alone_stays(
     assert json.loads(path.read_text(encoding="utf-8"))["date"] == "2026-03-03"
 
 
+@pytest.mark.parametrize(
+    ("raised", "word"),
+    [
+        ("raised ValueError: x: is wrong", "ValueError"),
+        ("no answer within 120 s", "no answer within 120 s"),
+        ("raised KeyError", "KeyError"),
+    ],
+)
+def test_a_cell_names_the_class_that_was_raised(raised: str, word: str) -> None:
+    outcome = Outcome("f", "float32", (), None, None, (), raised=raised)
+
+    assert records.cell(CASES["tail-collapse"], outcome, None) == {"raised": word, "mark": "×"}
+
+
+def test_a_cell_has_the_losses_only_where_the_case_does_not_reduce_them() -> None:
+    reduced, others = (
+        records.cells_of(evaluate(replace(CASES["tail-collapse"], reduction=reduction)), {"dense"})["dense"]
+        for reduction in ("mean", "none")
+    )
+
+    assert ("loss" in reduced, "losses" in reduced) == (True, False)
+    assert (others["losses"], "loss" in others) == ([1.1920929e-07, 0.0], False)
+    assert (others["verdict"], others["mark"]) == ("collapsed", "0")
+
+
 # Threads
 
 
@@ -111,7 +137,8 @@ def test_a_record_that_differs_by_its_day_alone_stays(
         ("negative-offset", "optax.dense", None),
         ("keras-cap", "keras.categorical_crossentropy", "https://github.com/keras-team/keras/issues/7563"),
         ("keras-cap", "keras.categorical_crossentropy_logits", None),
-        ("tail-collapse", "tensorflow.sparse", None),
+        ("tail-collapse", "tensorflow.sparse", "https://github.com/tensorflow/tensorflow/issues/62400"),
+        ("offset-of-a-million", "tensorflow.sparse", None),
         ("rounded-logits", "torch.cross_entropy", None),
     ],
 )
