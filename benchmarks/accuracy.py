@@ -262,10 +262,16 @@ def numbers(dtype: str) -> Any:
 
 
 @cache
+def of_gaps(dtype: str) -> Decimals:
+    """Return log(1 + exp g) of every finite number g: the loss of a label that is g behind."""
+    g = numbers(dtype)
+    return Rows.of(np.stack([0 * g, g], axis=1), np.zeros(len(g), np.int64), dtype).truth
+
+
+@cache
 def every_row(dtype: str, *, binary: bool) -> Rows:
     """Return the rows (0, g) of every finite g with both labels, or of every binary logit with both."""
-    g = numbers(dtype)
-    once = Rows.of(np.stack([0 * g, g], axis=1), np.zeros(len(g), np.int64), dtype).truth  # log(1 + exp g)
+    g, once = numbers(dtype), of_gaps(dtype)
     # The label's logit is 0, and the gap g; then it is g, and the gap -g. A binary label of 1 has the gap -x.
     truth = Decimals(*(np.concatenate([part, part[::-1]]) for part in (once.numbers, once.near, once.side)))
     x, labels = np.concatenate([g, g]), np.repeat([0, 1], len(g))
