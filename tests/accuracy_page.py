@@ -31,15 +31,13 @@ def written(page: str, file: Fields) -> str:
 def text(file: Fields) -> str:
     """Write the answer, a table for each measure, the table of all rows of two classes, and the rows."""
     domain, found, every = file["domain"], file["searched"], file["exhaustive"]
-    rows = f"""Rows of {domain["classes"][0]} to {domain["classes"][-1]} classes, logits of at most
-        {domain["largest"]:g} in size, one label. {file["rows"]:,} rows per function and dtype were tried,
-        by a
-        search with the seed {file["seed"]} that climbs from the worst rows; `benchmarks/accuracy.py` on
-        {file["date"]}, {file["machine"]}, NumPy {numpy(found)}. Errors are in ulps of the true loss,
-        rounded up
-        to three digits; *nan* and *inf*: the loss is not finite, and the true one is. Blank: the library
-        has no
-        such dtype. A larger error may exist."""
+    classes, largest = domain["classes"], domain["largest"]
+    rows = f"""Rows of {classes[0]} to {classes[-1]} classes, logits of at most {largest:g} in size, one
+        label. Per function and dtype {file["rows"]:,} rows were tried, by a search with the seed {file["seed"]} that
+        climbs from the worst rows: `benchmarks/accuracy.py` on {file["date"]}, {file["machine"]}, NumPy
+        {numpy(found)}, old versions of libraries with a NumPy of their time. Errors are in ulps of the true
+        loss, rounded up to three digits; *nan* and *inf*: the loss is not finite, and the true one is. Blank:
+        the library has no such dtype. A larger error may exist."""
     return f"""
 {paragraph(answer(found, every))}
 
@@ -66,21 +64,20 @@ All rows, small losses too:
 
 
 def numpy(found: Sequence[Fields]) -> str:
-    return ", ".join(sorted({each["numpy"] for each in found}))
+    """Return the version of NumPy that the methods of xent ran with."""
+    (version,) = {each["numpy"] for each in found if each["function"] == "log1p"}
+    return version
 
 
 def answer(found: Sequence[Fields], every: Sequence[Fields]) -> str:
     """Say what the tables come to."""
-    return f"""`log1p` is within {most(found, "log1p", "ordinary")} ulps on every row with a loss of at
-        least 1 that was
-        tried, and within {most(found, "log1p", "any")} on all; what error there is comes from rounding x -
-        m. With
-        two classes in float16 and bfloat16 it is within {most(every, "log1p", "any")} on every row with an
-        exact
-        difference: all were tried. `dense` is within {most(found, "dense", "ordinary")} where the loss is at
-        least 1, and loses all digits of a small one, as do PyTorch, TensorFlow, Optax and SciPy.
-        `xentcli.losses`
-        is within {most(found, "xentcli.losses", "any")}."""
+    return f"""`log1p` is within {most(found, "log1p", "ordinary")} ulps on every row that was tried with a loss
+        of at least 1, and within {most(found, "log1p", "any")} on all: what error there is comes from
+        rounding x - m. With two classes in float16 and bfloat16 it is within {most(every, "log1p", "any")}
+        wherever that difference is exact; every such row was tried. `dense` is within
+        {most(found, "dense", "ordinary")} where the loss is at least 1, and loses all digits of a small one,
+        as PyTorch, TensorFlow, Optax, SciPy and ONNX Runtime do in float32. `xentcli.losses` is within
+        {most(found, "xentcli.losses", "any")}."""
 
 
 def most(found: Sequence[Fields], function: str, measure: str) -> str:
@@ -114,12 +111,10 @@ def about_every_row(every: Sequence[Fields]) -> str:
     counts = {each["dtype"]: each["rows"] for each in every if each["measure"] == "any"}
     numbers = " and ".join(f"{rows:,} in {dtype}" for dtype, rows in counts.items())
     return f"""Every row (0, g) with each label, g all finite numbers of the dtype: {numbers}. Of the
-        functions whose
-        names begin with `bce`, and of `torch.bce_with_logits`, these are all logits, with the labels 0 and
-        1. The
-        errors are maxima: no row has a larger one. The row is that of any loss: g or the logit, and the
-        label;
-        *not finite* counts rows whose loss is nan or infinite, which have no error in ulps."""
+        functions whose names begin with `bce`, and of `torch.bce_with_logits`, these are all logits, with the labels 0
+        and 1. The errors are maxima: none of these rows has a larger one. The row shown is that of any loss:
+        g or the logit, and the label. *Not finite* counts rows whose loss is nan or infinite, which has no
+        error in ulps."""
 
 
 def exhaustive(every: Sequence[Fields]) -> str:
