@@ -33,8 +33,9 @@ def text(file: Fields) -> str:
     domain, found, every = file["domain"], file["searched"], file["exhaustive"]
     classes, largest = domain["classes"], domain["largest"]
     rows = f"""Rows of {classes[0]} to {classes[-1]} classes, logits of at most {largest:g} in size, one
-        label. Per function and dtype {file["rows"]:,} rows were tried, by a search with the seed {file["seed"]} that
-        climbs from the worst rows: `benchmarks/accuracy.py` on {file["date"]}, {file["machine"]}, NumPy
+        label. Per function and dtype {file["rows"]:,} rows were tried, by a search with the seed
+        {file["seed"]} that climbs from the worst rows: `benchmarks/accuracy.py` on {file["date"]},
+        {file["machine"]}, NumPy
         {numpy(found)}, old versions of libraries with a NumPy of their time. Errors are in ulps of the true
         loss, rounded up to three digits; *nan* and *inf*: the loss is not finite, and the true one is. Blank:
         the library has no such dtype. A larger error may exist."""
@@ -71,8 +72,8 @@ def numpy(found: Sequence[Fields]) -> str:
 
 def answer(found: Sequence[Fields], every: Sequence[Fields]) -> str:
     """Say what the tables come to."""
-    return f"""`log1p` is within {most(found, "log1p", "ordinary")} ulps on every row that was tried with a loss
-        of at least 1, and within {most(found, "log1p", "any")} on all: what error there is comes from
+    return f"""`log1p` is within {most(found, "log1p", "ordinary")} ulps on every row that was tried with a
+        loss of at least 1, and within {most(found, "log1p", "any")} on all: what error there is comes from
         rounding x - m. With two classes in float16 and bfloat16 it is within {most(every, "log1p", "any")}
         wherever that difference is exact; every such row was tried. `dense` is within
         {most(found, "dense", "ordinary")} where the loss is at least 1, and loses all digits of a small one,
@@ -111,8 +112,8 @@ def about_every_row(every: Sequence[Fields]) -> str:
     counts = {each["dtype"]: each["rows"] for each in every if each["measure"] == "any"}
     numbers = " and ".join(f"{rows:,} in {dtype}" for dtype, rows in counts.items())
     return f"""Every row (0, g) with each label, g all finite numbers of the dtype: {numbers}. Of the
-        functions whose names begin with `bce`, and of `torch.bce_with_logits`, these are all logits, with the labels 0
-        and 1. The errors are maxima: none of these rows has a larger one. The row shown is that of any loss:
+        functions whose names begin with `bce`, and of `torch.bce_with_logits`, these are all logits,
+        with the labels 0 and 1. The errors are maxima: none of these rows has a larger one. The row shown is that of any loss:
         g or the logit, and the label. *Not finite* counts rows whose loss is nan or infinite, which has no
         error in ulps."""
 
