@@ -113,9 +113,9 @@ def about_every_row(every: Sequence[Fields]) -> str:
     numbers = " and ".join(f"{rows:,} in {dtype}" for dtype, rows in counts.items())
     return f"""Every row (0, g) with each label, g all finite numbers of the dtype: {numbers}. Of the
         functions whose names begin with `bce`, and of `torch.bce_with_logits`, these are all logits,
-        with the labels 0 and 1. The errors are maxima: none of these rows has a larger one. The row shown is that of any loss:
-        g or the logit, and the label. *Not finite* counts rows whose loss is nan or infinite, which has no
-        error in ulps."""
+        with the labels 0 and 1. The errors are maxima: none of these rows has a larger one. The row
+        shown is that of any loss: g or the logit, and the label. *Not finite* counts rows whose loss is
+        nan or infinite, which has no error in ulps."""
 
 
 def exhaustive(every: Sequence[Fields]) -> str:
