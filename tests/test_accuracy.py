@@ -145,6 +145,13 @@ def test_no_row_of_two_classes_in_float16_has_a_larger_error(name: str) -> None:
         assert (int(counts.sum()), found["not finite"]) == (found["rows"], 0)
 
 
+def test_every_row_was_tried_of_every_function() -> None:
+    for found in FILE["exhaustive"]:
+        numbers = len(accuracy.numbers(found["dtype"]))
+        assert found["measure"] != "any" or found["rows"] == 2 * numbers
+        assert 0 <= found["not finite"] < found["rows"] <= 2 * numbers
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", ["dense", "xentcli.losses", "bce_naive"])
