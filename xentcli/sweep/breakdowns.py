@@ -7,6 +7,7 @@ at too, where a sum rounds to steps twice as large. Formats of 16 bits hide noth
 is looked at. Of the others a state that lies between the values looked at is not seen.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -123,10 +124,15 @@ class _Search:
         yield from (change.inner + (far - change.inner) * part // _BETWEEN for part in range(1, _BETWEEN))
 
     def near_powers(self) -> Iterator[int]:
-        """Yield the last places before each power of two from 1 on, of both signs."""
-        if self._evaluator.quantity.is_shape or self._evaluator.quantity.is_integer:
+        """Yield the last places before each power of two from 1 on, of both signs, of a plain example.
+
+        From 2^p on numbers are further apart than 1, and nothing is left of a loss beside them.
+        """
+        quantity, is_plain = self._evaluator.quantity, self._evaluator.example.settings is not None
+        if quantity.is_shape or quantity.is_integer or not is_plain:
             return
-        for exponent in range(self._form.emax):
+        largest = max(abs(self.value(self.low)), abs(self.value(self.high)))
+        for exponent in range(min(math.frexp(largest)[1], self._form.precision + 1)):
             place = ordinal(2.0**exponent, self._form)
             yield from range(place - _BEFORE, place + 1)
             yield from range(-place, -place + _BEFORE)
