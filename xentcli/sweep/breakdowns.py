@@ -74,7 +74,6 @@ class _Search:
         self.states = np.stack([track.states for track in points.tracks])
         self.low, self.high = int(self.places[0]), int(self.places[-1])  # float64's differ by more than 2^63
         self.is_small = self.high - self.low < _EVERY and not evaluator.quantity.is_shape
-        self._anchors = [self._nearest_right(row) for row in self.states]
 
     def value(self, place: int) -> float:
         """Return the value at a place."""
@@ -95,8 +94,8 @@ class _Search:
 
     def changes(self) -> Iterator[tuple[int, _Change]]:
         """Yield each change of each method, which is named by its number."""
-        for method, (states, anchor) in enumerate(zip(self.states, self._anchors, strict=True)):
-            if anchor is None:
+        for method, states in enumerate(self.states):
+            if (anchor := self._nearest_right(states)) is None:
                 yield from ((method, change) for change in self._outwards(states, 0, 1, set()))
                 continue
             at = int(np.searchsorted(self.places, anchor))
