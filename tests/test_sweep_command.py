@@ -200,6 +200,7 @@ def test_a_framework_collapses_where_log_of_1_does(xent: Xent) -> None:
         (("abnormal", "--classes", "2:9"), "leave out CASE"),
         (("abnormal", "--gap", "1:2", "--scale", "3"), "with CASE give one quantity"),
         (("clamp-leaps", "--offset", "1:2"), "this case is binary"),
+        (("ignored-row-of-masks", "--offset", "1:2"), "needs an example that is not ignored"),
         (("label-out-of-range", "--gap", "1:2"), "needs a valid label"),
         (("labels-sum-to-two", "--gap", "1:2"), "needs a label of one class"),
         (("nowhere.yaml",), "no such file"),

@@ -251,7 +251,7 @@ def _scale(axis: Axis, values: Sequence[float]) -> Any:  # noqa: ANN401 - of a l
 def _ticks(axis: Axis, values: Sequence[float]) -> Any:  # noqa: ANN401 - of a library without types
     """Return the ticks: numbers in full where they are short, else powers of ten."""
     is_long = any(abs(value) >= _LONG or (axis.is_log and value < 1 / _LONG) for value in values)
-    return altair().Axis(tickCount=5, **({"format": ".0e"} if is_long else {}))
+    return altair().Axis(tickCount=5, **({"format": ".2~e"} if is_long else {}))
 
 
 _OFFLINE: Final[dict[str, Any]] = {"allowed_base_urls": []}

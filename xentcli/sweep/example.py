@@ -69,6 +69,14 @@ class Example:
         is_one_hot = (self.label == 1).sum() == 1 and (self.label != 0).sum() == 1
         return int(self.label.argmax()) if is_one_hot else None
 
+    @property
+    def gap(self) -> float:
+        """The logit of the label's class less the largest other; of a binary example that for its label."""
+        if self.is_binary:
+            return float(self.logits[0]) * (1 if self.label == 1 else -1)
+        *others, own = (float(x) for x in np.roll(self.logits, -1 - (self.label_class or 0)))
+        return own - max(others, default=0.0)
+
     def batches(self, quantity: "Quantity", values: "Sequence[float]") -> "Iterator[Batch]":
         """Yield batches that together have a row per value, in order."""
         if not quantity.is_shape:
@@ -165,6 +173,7 @@ def _why_fixed(example: Example, quantity: "Quantity") -> str | None:
     case, name, is_binary = example.case, quantity.name, example.is_binary
     needs_class = name in {"gap", "label-rank"} and not is_binary
     reasons = {
+        "needs an example that is not ignored": case and case.batch.is_ignored(example.row),
         "needs a valid label": case and case.batch.is_invalid(example.row),
         "is for the plain example: leave out CASE": name == "classes",
         "is for rows of logits, and this case is binary": is_binary and name not in {"gap", "scale", "logit"},
