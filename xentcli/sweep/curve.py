@@ -74,8 +74,11 @@ def around(case: "Case", row: int, methods: "Sequence[Method]") -> "tuple[Curve,
             low = -high
         number = _POINTS if len(example.logits) < _MANY else _POINTS // 4
         span = Range(low, high, number, is_log=quantity.name == "scale")
-        points = Evaluator(example, quantity, methods).points(span.values(quantity, form))
-        return Curve(example, quantity, span, points, Breakdowns((), (), are_exhaustive=False), ()), value
+        values = sorted({*span.values(quantity, form), quantity.rounded(value, form)})
+        points = Evaluator(example, quantity, methods).points(values)
+        return Curve(
+            example, quantity, span, points, Breakdowns((), (), are_exhaustive=False), ()
+        ), quantity.rounded(value, form)
     return None
 
 
