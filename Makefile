@@ -11,7 +11,7 @@ GOLDEN := tests/test_show.py tests/test_compare.py tests/test_lookup.py tests/te
 	tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py tests/test_python_page.py tests/test_compatibility.py \
 	tests/test_accuracy.py
 
-.PHONY: check format lint types test frameworks fast compatibility fuzz coverage mutants golden upgrade help
+.PHONY: check format lint types test frameworks fast compatibility pictures fuzz coverage mutants golden upgrade help
 
 check: format lint types test  ## the four that need no framework
 
@@ -47,6 +47,9 @@ fast: .venv-frameworks/.done  ## the tests of large arrays, by the compiled kern
 compatibility: .venv-frameworks/.done  ## put on record what the installed frameworks do, and rewrite docs/compatibility.md and docs/timeline.md
 	.venv-frameworks/bin/python tests/records.py
 	UPDATE_GOLDEN=1 .venv-frameworks/bin/python -m pytest --quiet -n 0 tests/test_compatibility.py
+
+pictures: .venv/.dev  ## rewrite README's picture
+	$(BIN)/python docs/pictures.py
 
 fuzz: .venv/.dev  ## 20,000 cases and 5,000 dumps, most of which load: does any end, last or take what it must not?
 	$(BIN)/python tests/fuzz.py

@@ -63,7 +63,8 @@ def test_each_format_has_a_curve_of_its_own(xent: Xent) -> None:
 def test_without_a_range_the_gap_is_varied_as_far_as_the_format_reaches(xent: Xent) -> None:
     told = document(xent, "sweep", "--points", "5", "--methods", "log1p")
 
-    assert (told["quantity"], told["low"], told["high"]) == ("gap", -110, 110)
+    (curve,) = told["curves"]
+    assert (told["quantity"], curve["low"], curve["high"]) == ("gap", -110, 110)
 
 
 def test_json_has_the_losses_that_run_prints(xent: Xent) -> None:

@@ -42,6 +42,7 @@ class Sign:
 
 # The colours of Okabe and Ito, darker or lighter where the page asks for it: https://jfly.uni-koeln.de/color/
 PALETTE: Final = {
+    "page": Sign("#ffffff", "#0d1117"),
     "text": Sign("#1f2328", "#e6edf3"),
     "quiet": Sign("#57606a", "#9198a1"),
     "grid": Sign("#d8dee4", "#30363d"),
@@ -54,10 +55,11 @@ PALETTE: Final = {
 }
 
 
-def svg(chart: "Chart", label: str) -> str:
+def svg(chart: "Chart", label: str, *, on_page: bool = False) -> str:
     """Return a chart as an SVG document that takes the width it has; ``label`` says what it shows.
 
-    Raises XentError where xent[report] is not installed.
+    With ``on_page`` it brings the page that its colours are for, to be readable on any other. Raises
+    XentError where xent[report] is not installed.
     """
     drawn = _converter().vegalite_to_svg(_spec(chart), **_OFFLINE)
     size = re.search(r'viewBox="0 0 (\S+) (\S+)"', drawn)
@@ -67,9 +69,10 @@ def svg(chart: "Chart", label: str) -> str:
     inner = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', inner)
     inner = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", inner)
     said = escape(cleaned(printable(label)))
+    page = f'<rect width="100%" height="100%" fill="{PALETTE["page"].light}"/>' if on_page else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{said}" class="chart" '
-        f'width="100%" viewBox="0 0 {size[1]} {size[2]}"><style>{_style()}</style>{inner}\n'
+        f'width="100%" viewBox="0 0 {size[1]} {size[2]}"><style>{_style()}</style>{page}{inner}\n'
     )
 
 
@@ -230,7 +233,7 @@ def together(charts: "Sequence[Chart]", *, beside: bool = False) -> "Chart":
 
 
 _SMALL_TITLE: Final[dict[str, Any]] = {"fontSize": 11, "fontWeight": "normal", "anchor": "start"}
-_OF_PAGE: Final = frozenset({"text", "quiet", "grid"})  # roles that no curve has
+_OF_PAGE: Final = frozenset({"page", "text", "quiet", "grid"})  # roles that no curve has
 
 
 def _rows(xs: Sequence[float], ys: Sequence[float], axis: Axis, name: str) -> list[dict[str, Any]]:

@@ -248,8 +248,6 @@ def as_json(curves: "Sequence[Curve]") -> str:
             "quantity": first.quantity.name,
             "case": None if first.example.case is None else first.example.case.name,
             "example": first.example.row,
-            "low": first.range.low,
-            "high": first.range.high,
             "spacing": "log" if first.range.is_log else "linear",
             "curves": [_curve_fields(curve) for curve in curves],
         }
@@ -263,6 +261,8 @@ def _curve_fields(curve: "Curve") -> dict[str, Any]:
     return {
         "dtype": curve.dtype,
         "answer": answer(curve),
+        "low": curve.range.low,
+        "high": curve.range.high,
         "exhaustive": curve.breakdowns.are_exhaustive,
         "values": [json_number(value, unit) for value in points.values],
         "exact": [json_number(nearest(loss, FORMATS[dtype]), dtype) for loss in points.exact],
