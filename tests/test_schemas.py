@@ -1,0 +1,332 @@
+"""The documents that xent writes are those that the JSON Schemas in ``schemas`` describe, key by key."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from conftest import ROOT, Xent
+from test_dumps import poisoned
+from top_k_dumps import cut, saved
+
+from xentcli.bridge.options import BadLossWarning
+from xentcli.bridge.watch import watch
+from xentcli.check.report import SEVERITIES
+from xentcli.diagnose.rules import Severity
+from xentcli.judge.verdicts import STATES as GRADIENT_STATES
+from xentcli.judge.verdicts import VERDICTS
+from xentcli.show.report import _STATUSES
+from xentcli.sweep import QUANTITIES, STATES
+from xentcli.words import DTYPES, REDUCTIONS
+
+FOLDER = ROOT / "schemas"
+FILES = sorted(FOLDER.iterdir())
+RIGHT, RUDE, WRONG = (f"tests/losses/{name}.py" for name in ("right", "rude", "wrong"))
+PRIVATE = {"xent.finished/1"}  # lines of a file of --resume, which nothing but xent reads
+FROM_CLUSTERS = {"notes"}  # which only workers of other versions leave
+Document = dict[str, Any]
+
+# The commands that write each kind of document; files are those of ``dumps``.
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "run": (
+        f"run abnormal weighted-mean affected.yaml finfo-min-mask --methods all,{RUDE}:writes_and_raises",
+        "run cases",
+        "run abnormal --dtype float64 --reduction none",
+        "run large.yaml",
+        "compare cases/binary abnormal masked-label",
+    ),
+    "explain": ("explain abnormal", "explain normal-3x3 --method sparse", "explain keras-cap --method log1p"),
+    "check": (
+        f"check {WRONG}:unshifted --only overflow --only translation --only search "
+        f"--skip shape=mine --beside {WRONG}:maximum_in_the_sum",
+        f"check {RIGHT}:log1p --only low-precision",
+    ),
+    "diagnose": (
+        "diagnose logits.npy --labels labels.npy",
+        "diagnose logits.npy",
+        "diagnose binary.npz --binary",
+        "diagnose soft.npz",
+        "diagnose bits.npz",
+        "diagnose soft.npz bits.npz damaged.npz --keep-going",
+        "diagnose gaps.npz --method naive",
+        f"diagnose gaps.npz --loss {WRONG}:unshifted",
+        "diagnose empty.npz",
+        "diagnose xent-000812.npz",
+    ),
+    "diagnose-top-k": (
+        "diagnose top-k.npz",
+        "diagnose bounds.npz",
+        "diagnose broken.npz damaged.npz --keep-going",
+    ),
+    "identify": ("identify 16.118", "identify 0.34657", "identify 0.123456", "identify 3.14 --true 1.57"),
+    "sweep": (
+        "sweep --points 5 --dtype float16,float32",
+        "sweep --offset 1:1e9 --points 5 --methods unshifted,dense",
+        "sweep --scale 1:100 --points 5",
+        "sweep --classes 2:100 --points 5 --spacing linear",
+        "sweep --smoothing 0:1 --points 5",
+        "sweep --label-rank 1:9 --points 5",
+        "sweep abnormal --logit 0,3=0:1e32 --points 5 --methods dense,naive",
+        f"sweep --points 5 --dtype float16 --methods sparse,{RUDE}:writes_and_raises",
+    ),
+    "batch": (),  # what ``watch`` writes
+}
+
+
+def schema_of(name: str) -> Document:
+    """Return the schema of a kind of document, by its name without a version."""
+    (path,) = FOLDER.glob(f"xent.{name}-[0-9].schema.json")
+    return read(path)
+
+
+@cache
+def read(path: Path) -> Document:
+    document: Document = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
+def dumps(folder: Path) -> None:
+    """Write a dump of each kind, a case of which examples are sampled, and one that names versions."""
+    random = np.random.default_rng(0)
+    x, k = random.normal(scale=2, size=(60, 10)).astype(np.float32), np.arange(60) % 10
+    wide = x.astype(np.float64)
+    loss = np.log(np.exp(wide).sum(axis=1)) - wide[np.arange(60), k]
+    poisoned(folder, rows=2000)
+    np.savez(folder / "bits.npz", logits=x, labels=k, losses=(loss / np.log(2)).astype(np.float32))
+    np.savez(folder / "soft.npz", logits=x, labels=np.full((60, 10), 0.1, np.float32))
+    np.savez(folder / "binary.npz", logits=x[:, 0], labels=np.full(60, 0.25))
+    gaps = x.copy()
+    gaps[:3, 1], gaps[3:, 1] = 200, 50
+    np.savez(folder / "gaps.npz", logits=gaps, labels=np.zeros(60, np.int64))
+    np.savez(folder / "empty.npz", logits=x[:0], labels=k[:0])
+    (folder / "damaged.npz").write_bytes(b"no file of arrays")
+    arrays, _ = cut()
+    saved(folder / "top-k.npz", arrays)
+    saved(folder / "bounds.npz", {name: arrays[name] for name in ("values", "indices", "labels")})
+    arrays["values"][3] = np.nan
+    saved(folder / "broken.npz", {name: arrays[name] for name in ("values", "indices")})
+    shutil.copy(folder / "broken.npz", folder / "other.npz")
+    (folder / "large.yaml").write_text(f"logits: {x[:1].tolist() * 3000}\nlabels: [0 x 3000]\n")
+    (folder / "affected.yaml").write_text(
+        "logits: [[1, 2]]\nlabels: [0]\naccumulate: [float64, sequential]\nflush_subnormals: true\n"
+        "source: [{url: u, title: t, date: 2018}]\naffects: [{library: l, versions: v, state: open}]\n"
+        "prints: [{library: l, version: v, call: c, text: t}]\nlabel_smoothing: 0.1\nignore_index: -1\n"
+    )
+    x[12, 7] = np.inf
+    with pytest.warns(BadLossWarning):
+        watch(np.array(np.nan), x, k, step=812, dir=str(folder), on="warn")
+
+
+WRITTEN: dict[str, list[Document]] = {}
+
+
+@pytest.fixture
+def written(
+    xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], list[Document]]:
+    """Return what writes the documents of a kind, once."""
+
+    def write(name: str) -> list[Document]:
+        if name not in WRITTEN:
+            monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+            dumps(tmp_path)
+            WRITTEN[name] = [document for line in COMMANDS[name] for document in documents(line)]
+        if name == "batch":
+            with np.load(tmp_path / "xent-000812.npz") as file:
+                WRITTEN[name] = [json.loads(str(file["meta"]))]
+        return json.loads(json.dumps(WRITTEN[name]))  # type: ignore[no-any-return]  # a copy, to be changed
+
+    def documents(line: str) -> Iterator[Document]:
+        here = {path.name: str(path) for path in tmp_path.iterdir()}
+        run = xent(*(here.get(word, word) for word in line.split()), "--format", "json")
+        assert run.code < 2, run.err
+        yield from [json.loads(run.out)]
+
+    return write
+
+
+def strictly(schema: Document) -> Document:
+    """Return the schema that refuses what it does not describe."""
+    text = json.dumps(schema).replace('"additionalProperties": true', '"additionalProperties": false')
+    strict: Document = json.loads(text)
+    return strict
+
+
+def properties_of(schema: Any) -> Iterator[tuple[str, Document]]:
+    """Yield every property that is described anywhere in a schema."""
+    for value in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from properties_of(value)
+    if isinstance(schema, dict) and isinstance(schema.get("properties"), dict):
+        yield from schema["properties"].items()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_schema_is_valid_and_named_by_its_file(path: Path) -> None:
+    schema = read(path)
+    kind, version = path.name.removesuffix(".schema.json").rsplit("-", 1)
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert (schema["$id"], schema["properties"]["schema"]["const"]) == (path.name, f"{kind}/{version}")
+    assert path.read_text(encoding="utf-8") == json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_property_of_a_schema_says_what_it_is(path: Path) -> None:
+    silent = [name for name, about in properties_of(read(path)) if not about.get("description")]
+
+    assert silent == []
+
+
+def test_a_definition_is_the_same_in_every_schema_that_has_it() -> None:
+    shared = {"count", "dtype", "number", "numbers", "rows", "texts", "ulps", "verdict", "quantiles"}
+    every = [read(path).get("$defs", {}) for path in FILES]
+
+    for name in shared:
+        texts = {json.dumps(definitions[name]) for definitions in every if name in definitions}
+        assert len(texts) == 1, name
+
+
+def test_every_schema_that_the_code_names_is_there_and_on_the_page_for_programs() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "xentcli").rglob("*.py"))
+    named = set(re.findall(r'"(xent\.[a-z-]+/\d+)"', sources)) - PRIVATE
+    page = (ROOT / "docs" / "programs.md").read_text(encoding="utf-8")
+
+    assert {path.name for path in FILES} == {f"{name.replace('/', '-')}.schema.json" for name in named}
+    for name in named:
+        file = f"{name.replace('/', '-')}.schema.json"
+        assert re.search(rf"\| `{name}` \| .+ \| \[{file}\]\(\.\./schemas/{file}\) \|", page), name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_schema_accepts_what_is_written_and_describes_each_key(
+    name: str, written: Callable[[str], list[Document]]
+) -> None:
+    schema = schema_of(name)
+
+    for document in written(name):
+        jsonschema.validate(document, strictly(schema))
+        jsonschema.validate({**document, "added later": 1}, schema)
+
+
+@pytest.mark.slow
+def test_the_schema_of_run_accepts_every_method_on_every_case(xent: Xent) -> None:
+    document = json.loads(xent("run", "cases", "--methods", "all", "--format", "json").out)
+
+    jsonschema.validate(document, strictly(schema_of("run")))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_key_is_described_that_nothing_writes(
+    name: str, written: Callable[[str], list[Document]]
+) -> None:
+    seen: set[str] = set()
+    known = jsonschema.Draft202012Validator.VALIDATORS["properties"]
+
+    def properties(validator: Any, described: Document, instance: Any, schema: Document) -> Iterator[Any]:
+        seen.update(described[key]["description"] for key in described if key in instance)
+        yield from known(validator, described, instance, schema)
+
+    looking = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"properties": properties})
+    for document in written(name):
+        assert looking(schema_of(name)).is_valid(document)
+
+    described = {about["description"]: key for key, about in properties_of(schema_of(name))}
+    assert {key for words, key in described.items() if words not in seen} <= FROM_CLUSTERS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_document_without_a_key_that_is_required_is_refused(
+    name: str, written: Callable[[str], list[Document]]
+) -> None:
+    schema, document = schema_of(name), written(name)[0]
+    assert set(schema["required"]) >= {"schema"}
+
+    for key in schema["required"]:
+        less = {other: value for other, value in document.items() if other != key}
+        assert not jsonschema.Draft202012Validator(schema).is_valid(less), key
+
+
+TWINS: tuple[tuple[str, str, Any, Any], ...] = (
+    ("run", "schema", "xent.run/1", "xent.run/2"),
+    ("run", "cases 0 exact loss", "nan", "NaN"),
+    ("run", "cases 0 exact loss", -1.5e300, True),
+    ("run", "cases 0 exact losses", ["-inf"], ["-Infinity"]),
+    ("run", "cases 0 exact gradient", [[0.5]], [0.5]),
+    ("run", "cases 0 dtype", "bfloat16", "float8"),
+    ("run", "cases 0 shape", [3], []),
+    ("run", "cases 0 methods 0 ulps", "1.00000000000000000e+400", "inf"),
+    ("run", "cases 0 methods 0 ulps", None, -1),
+    ("run", "cases 0 methods 0 verdict", "capped", "clipped"),
+    ("run", "cases 0 methods 0", {"method": "m", "loss": None, "losses": [], "raised": "r"}, {"method": "m"}),
+    ("run", "cases 0 methods 0", {"method": "m", "loss": None, "losses": [], "inapplicable": "i"}, {}),
+    ("run", "cases 0 expectations 0 got", [[1.0, "nan"]], [[[1.0]]]),
+    ("run", "summary cases", 0, -1),
+    ("explain", "explanations 0 gradient", None, ""),
+    ("explain", "explanations 0 steps 0 values", ["inf"], "inf"),
+    ("check", "checks 0 status", "not reached", "late"),
+    ("check", "checks 0 severity", None, "bad"),
+    ("check", "passed", False, 0),
+    ("check", "summary not_reached", 1, 1.5),
+    ("diagnose", "worst 0 row_in_step", None, 0.5),
+    ("diagnose", "worst 0 label", 0.25, "0.25"),
+    ("diagnose", "findings 0 clip", [0.1, 1], [0.1]),
+    ("diagnose", "losses", None, 0.5),
+    ("diagnose", "losses quantiles", [[0.5, 1.25]], [[1.25, 0.5, 0.5]]),
+    ("diagnose", "offset", "nan", None),
+    ("diagnose-top-k", "logsumexp", None, "int64"),
+    ("diagnose-top-k", "inside mean", None, "none"),
+    ("identify", "candidates 0 share", "1/2", "0.5"),
+    ("sweep", "quantity", "label-rank", "label_rank"),
+    ("sweep", "curves 0 breakdowns 0 last_before", None, "none"),
+    ("sweep", "curves 0 methods 0 verdicts 0", "", None),
+    ("batch", "loss", ["nan"], [1.0]),
+    ("batch", "versions xent", "", 1),
+)
+
+
+@pytest.mark.parametrize(("name", "place", "right", "wrong"), TWINS)
+def test_of_twins_the_schema_accepts_the_right_one_alone(
+    name: str, place: str, right: Any, wrong: Any, written: Callable[[str], list[Document]]
+) -> None:
+    document: Any = written(name)[0]
+    *way, last = (int(word) if word.isdigit() else word for word in place.split())
+    inner = document
+    for key in way:
+        inner = inner[key]
+
+    verdicts = []
+    for value in (right, wrong):
+        assert inner[last] is not ...
+        inner[last] = value
+        verdicts.append(jsonschema.Draft202012Validator(schema_of(name)).is_valid(document))
+
+    assert verdicts == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "words"),
+    [
+        ("run", "$defs verdict", VERDICTS),
+        ("run", "$defs gradient_state", GRADIENT_STATES),
+        ("run", "$defs dtype", DTYPES),
+        ("run", "$defs case properties reduction", REDUCTIONS),
+        ("check", "$defs severity", SEVERITIES),
+        ("check", "$defs check properties status", _STATUSES),
+        ("diagnose", "$defs finding properties severity", [each.value for each in Severity]),
+        ("sweep", "$defs state", STATES),
+        ("sweep", "properties quantity", QUANTITIES),
+    ],
+)
+def test_the_words_of_a_schema_are_those_of_the_code(name: str, place: str, words: Any) -> None:
+    part = schema_of(name)
+    for key in place.split():
+        part = part[key]
+
+    assert sorted(part["enum"]) == sorted(words)
