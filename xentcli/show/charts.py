@@ -42,7 +42,6 @@ class Sign:
 
 # The colours of Okabe and Ito, darker or lighter where the page asks for it: https://jfly.uni-koeln.de/color/
 PALETTE: Final = {
-    "page": Sign("#ffffff", "#0d1117"),
     "text": Sign("#1f2328", "#e6edf3"),
     "quiet": Sign("#57606a", "#9198a1"),
     "grid": Sign("#d8dee4", "#30363d"),
@@ -53,6 +52,9 @@ PALETTE: Final = {
     "fifth": Sign("#7a6a00", "#e5d432", (1, 3), "cross"),
     "sixth": Sign("#333a41", "#c9d1d9", (10, 4), "triangle-down"),
 }
+
+
+_PAGE: Final = Sign("#ffffff", "#0d1117")
 
 
 def svg(chart: "Chart", label: str, *, on_page: bool = False) -> str:
@@ -69,7 +71,7 @@ def svg(chart: "Chart", label: str, *, on_page: bool = False) -> str:
     inner = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', inner)
     inner = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", inner)
     said = escape(cleaned(printable(label)))
-    page = f'<rect width="100%" height="100%" fill="{PALETTE["page"].light}"/>' if on_page else ""
+    page = f'<rect width="100%" height="100%" fill="{_PAGE.light}"/>' if on_page else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{said}" class="chart" '
         f'width="100%" viewBox="0 0 {size[1]} {size[2]}"><style>{_style()}</style>{page}{inner}\n'
@@ -233,7 +235,7 @@ def together(charts: "Sequence[Chart]", *, beside: bool = False) -> "Chart":
 
 
 _SMALL_TITLE: Final[dict[str, Any]] = {"fontSize": 11, "fontWeight": "normal", "anchor": "start"}
-_OF_PAGE: Final = frozenset({"page", "text", "quiet", "grid"})  # roles that no curve has
+_OF_PAGE: Final = frozenset({"text", "quiet", "grid"})  # roles that no curve has
 
 
 def _rows(xs: Sequence[float], ys: Sequence[float], axis: Axis, name: str) -> list[dict[str, Any]]:
@@ -315,7 +317,7 @@ def _style() -> str:
     """Return the colours of dark pages: each of the palette by the one that it takes the place of."""
     rules = [
         f'.chart [{part}="{sign.light}"]{{{part}:{sign.dark}}}'
-        for sign in PALETTE.values()
+        for sign in (_PAGE, *PALETTE.values())
         for part in ("fill", "stroke")
     ]
     return f"@media screen and (prefers-color-scheme:dark){{{''.join(rules)}}}"
