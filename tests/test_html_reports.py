@@ -70,6 +70,7 @@ def test_the_same_call_gives_the_same_bytes(xent: Xent, words: tuple[str, ...]) 
     assert first.out.endswith("</html>\n")
 
 
+@pytest.mark.slow
 def test_a_dump_gives_the_same_bytes_whatever_the_seed_of_hashes(dump: Path) -> None:
     words = [sys.executable, "-m", "xentcli", "diagnose", str(dump), "--format", "html"]
     started = [

@@ -242,7 +242,10 @@ def test_the_document_has_a_table_beside_each_picture_and_nothing_that_runs(xent
     assert all(not (attrs.get("src") or "").startswith("http") for _, attrs in page.tags)
 
 
-@pytest.mark.parametrize("suffix", ["svg", "html", "png", "csv", "json"])
+@pytest.mark.parametrize(
+    "suffix",
+    ["svg", "csv", "json", *(pytest.param(name, marks=pytest.mark.slow) for name in ("html", "png"))],
+)
 def test_the_suffix_chooses_the_format_and_the_bytes_are_the_same(
     xent: Xent, tmp_path: Path, suffix: str
 ) -> None:

@@ -111,7 +111,7 @@ def xent(verbose: bool) -> None:
       xent run mine.yaml --format json       a case of your own, for a program
       xent compare --methods all             every method on every bundled case
       xent explain abnormal                  why it went nan, step by step
-      xent sweep --gap 0:120                 from which gap on each method is wrong
+      xent sweep --gap 0:120                 from which gap on a method is wrong
       xent check mine.py:loss                your own loss, against all of it
       xent diagnose logits.npy               a dump of logits: which rows go wrong
       xent identify 16.118                   what a stuck loss means
