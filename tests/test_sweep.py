@@ -45,7 +45,7 @@ def down(name: str) -> Curve:
 def breakdown(of: Curve, method: str, state: str, *, is_upwards: bool = True) -> Breakdown:
     (found,) = [
         each
-        for each in of.breakdowns.found
+        for each in of.breakdowns.rows
         if (each.method, each.state, each.is_upwards) == (method, state, is_upwards)
     ]
     return found
@@ -175,9 +175,9 @@ def test_unshifted_is_off_from_the_first_offset_of_float32() -> None:
 
 @in_every_format
 def test_theory_and_measurement_are_the_same_number(name: str) -> None:
-    told = [(b, p) for b, p in curve("gap", name).told() if p is not None]
-    told += [(b, p) for b, p in down(name).told() if p is not None]
-    told += [(b, p) for b, p in curve("offset", name, "unshifted", 1, 1000).told() if p is not None]
+    told = [(b, p) for b, p in curve("gap", name).with_theory() if p is not None]
+    told += [(b, p) for b, p in down(name).with_theory() if p is not None]
+    told += [(b, p) for b, p in curve("offset", name, "unshifted", 1, 1000).with_theory() if p is not None]
 
     assert [prediction.apart for _, prediction in told] == [0] * len(told)
     assert {b.method for b, _ in told} >= {"naive", "dense", "sparse", "textbook"}
@@ -188,7 +188,7 @@ def test_a_law_that_does_not_hold_is_apart() -> None:
     example = standard_example(dict(DEFAULTS), Numerics("float32", "eigen"))
     found = sweep(example, QUANTITIES["gap"], Range(0, 120, 61, is_log=False), select("dense"))
 
-    assert found.breakdowns.found
+    assert found.breakdowns.rows
     assert set(found.predictions) == {None}
 
 
@@ -200,7 +200,7 @@ def test_log1p_is_right_throughout(name: str) -> None:
     low, high = QUANTITIES["gap"].default_range(FORMATS[name])
     found = curve("gap", name, "log1p", low, high)
 
-    states = {each.state for each in found.breakdowns.found}
+    states = {each.state for each in found.breakdowns.rows}
     assert states <= {"gradient wrong"}  # of bfloat16, whose rounding is 1 % of a number
     assert name == "bfloat16" or found.breakdowns.right == ("log1p",)
 
@@ -234,7 +234,7 @@ def test_a_breakdown_does_not_depend_on_the_range(low: float, high: float) -> No
     for method, state in (("dense", "0"), ("naive", "nan")):
         expected = breakdown(wide, method, state)
         inside = [
-            b for b in narrow.breakdowns.found if (b.method, b.state, b.is_upwards) == (method, state, True)
+            b for b in narrow.breakdowns.rows if (b.method, b.state, b.is_upwards) == (method, state, True)
         ]
         is_inside = low <= expected.first <= high and low <= (expected.last or 0) <= high
         assert [(b.first, b.last) for b in inside if b.last is not None] == (

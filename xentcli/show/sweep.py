@@ -56,7 +56,7 @@ def parts(curves: "Sequence[Curve]", width: int, form: str, *, verbose: bool) ->
         shown.append(Lines(tuple(_about(curve, width))))
         if form in {"table", "plain"}:
             shown.append(draw(curve, width))
-        if curve.breakdowns.found:
+        if curve.breakdowns.rows:
             shown.append(breakdown_sheet(curve))
         notes = _notes(curve, width)
         shown += [Lines(tuple(notes))] if notes else []
@@ -67,7 +67,7 @@ def answer(curve: "Curve") -> str:
     """Say where each method breaks down, and which are right throughout."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for track in curve.points.tracks:
-        for breakdown in told(curve, track.method):
+        for breakdown in main_breakdowns(curve, track.method):
             groups.setdefault(_where(curve, breakdown), []).append(track.method)
     clauses: dict[str, list[str]] = {}
     for (what, way, place), names in sorted(groups.items(), key=lambda item: -len(item[1])):
@@ -81,9 +81,9 @@ def answer(curve: "Curve") -> str:
     return f"{curve.dtype}: {'; '.join(said) or 'no method supports it'}."
 
 
-def told(curve: "Curve", method: str) -> "list[Breakdown]":
+def main_breakdowns(curve: "Curve", method: str) -> "list[Breakdown]":
     """Return the breakdowns of a method that a sentence tells: the worst, and what begins long before."""
-    own = [b for b in curve.breakdowns.found if b.method == method]
+    own = [b for b in curve.breakdowns.rows if b.method == method]
     kind = next((kind for kind in _TOLD if any(b.state in kind for b in own)), ())
     told = [b for b in own if b.state in kind]
     early = [
@@ -98,7 +98,7 @@ def told(curve: "Curve", method: str) -> "list[Breakdown]":
 def _where(curve: "Curve", breakdown: "Breakdown") -> tuple[str, str, str]:
     """Return what a loss is, and from or up to which value; the value is empty where it is so everywhere."""
     what = _IS.get(breakdown.state, breakdown.state)
-    others = [b for b in curve.breakdowns.found if b.method == breakdown.method]
+    others = [b for b in curve.breakdowns.rows if b.method == breakdown.method]
     if breakdown.last is None and len(others) == 1:
         return what, "everywhere", ""
     return what, _way(breakdown.is_upwards), value_text(curve, breakdown.first)
@@ -135,7 +135,7 @@ def about(curve: "Curve") -> str:
 def breakdown_sheet(curve: "Curve") -> Sheet:
     """Return a row per state and value: its neighbour, what theory says, and the methods."""
     rows: dict[tuple[str, bool, float], list[tuple[Breakdown, Any]]] = {}
-    for breakdown, prediction in curve.told():
+    for breakdown, prediction in curve.with_theory():
         key = breakdown.state, breakdown.is_upwards, breakdown.first
         rows.setdefault(key, []).append((breakdown, prediction))
     cells = []
@@ -284,7 +284,7 @@ def _curve_fields(curve: "Curve") -> dict[str, Any]:
                     "apart": prediction.apart,
                 },
             }
-            for breakdown, prediction in curve.told()
+            for breakdown, prediction in curve.with_theory()
         ],
         "right": list(curve.breakdowns.right),
     }

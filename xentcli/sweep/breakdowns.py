@@ -47,9 +47,9 @@ class Breakdown:
 
 @dataclass(frozen=True, slots=True)
 class Breakdowns:
-    """The breakdowns, the methods that have none, and whether every value of the range was looked at."""
+    """A row per breakdown, the methods that have none, and whether every value of the range was looked at."""
 
-    found: tuple[Breakdown, ...]
+    rows: tuple[Breakdown, ...]
     right: tuple[str, ...]
     are_exhaustive: bool
 
@@ -163,7 +163,7 @@ def find_breakdowns(
             break
     supported = [any(STATES[state] != "none" for state in track.states) for track in points.tracks]
     names = [track.method for track in points.tracks]
-    found = tuple(
+    rows = tuple(
         Breakdown(
             names[method],
             STATES[change.state],
@@ -174,8 +174,8 @@ def find_breakdowns(
         for method, change in search.changes()
         if supported[method]
     )
-    broken = {breakdown.method for breakdown in found}
+    broken = {breakdown.method for breakdown in rows}
     right = (
         name for name, has_losses in zip(names, supported, strict=True) if has_losses and name not in broken
     )
-    return Breakdowns(found, tuple(right), search.is_small)
+    return Breakdowns(rows, tuple(right), search.is_small)

@@ -42,9 +42,9 @@ class Curve:
         """The format of logits and losses."""
         return self.example.numerics.dtype
 
-    def told(self) -> "list[tuple[Breakdown, Prediction | None]]":
+    def with_theory(self) -> "list[tuple[Breakdown, Prediction | None]]":
         """Return each breakdown with what theory says of it."""
-        return list(zip(self.breakdowns.found, self.predictions, strict=True))
+        return list(zip(self.breakdowns.rows, self.predictions, strict=True))
 
 
 _POINTS: Final = 121  # of the curve around a case, and of one of many classes, which take seconds, a quarter
@@ -101,5 +101,5 @@ def sweep(  # noqa: PLR0913, PLR0917 - what is varied, how, and by what it is ev
     evaluator = Evaluator(example, quantity, methods, others)
     points = evaluator.points(span.values(quantity, FORMATS[example.numerics.dtype]))
     breakdowns = find_breakdowns(evaluator, points, show)
-    predictions = tuple(predict(example, quantity, breakdown) for breakdown in breakdowns.found)
+    predictions = tuple(predict(example, quantity, breakdown) for breakdown in breakdowns.rows)
     return Curve(example, quantity, span, points, breakdowns, predictions)

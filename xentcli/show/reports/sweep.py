@@ -16,7 +16,7 @@ from xentcli.show.charts import Axis, Line
 from xentcli.show.document import Content, Document, Picture, Prose, Section, render
 from xentcli.show.plot import value_text
 from xentcli.show.sheet import Cell, Sheet, Tone, number_cell
-from xentcli.show.sweep import about, answer, breakdown_sheet, told, words_of_theory
+from xentcli.show.sweep import about, answer, breakdown_sheet, main_breakdowns, words_of_theory
 from xentcli.sweep import around
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def report(curves: "Sequence[Curve]", command: str) -> str:
 
 def _contents(curve: "Curve") -> "Iterator[Content]":
     yield Prose((Cell(about(curve), Tone.CONTEXT),))
-    if curve.breakdowns.found:
+    if curve.breakdowns.rows:
         yield breakdown_sheet(curve)
     for words in words_of_theory(curve):
         yield Prose((Cell(words, Tone.CONTEXT),))
@@ -166,7 +166,7 @@ def _chart(
     marks = {
         each.first: f"{each.state} {'from' if each.is_upwards else 'up to'} {each.first:.5g}"
         for track in curve.points.tracks
-        for each in told(curve, track.method)
+        for each in main_breakdowns(curve, track.method)
         if values[0] <= each.first <= values[-1] and each.last is not None
     }
     marks |= {at: word for at, word in places if values[0] <= at <= values[-1]}
