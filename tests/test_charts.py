@@ -1,5 +1,6 @@
 """Pictures: for light and dark pages, of any numbers, the same bytes each time; texts are data."""
 
+import math
 import re
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -127,3 +128,23 @@ def test_a_picture_loads_nothing() -> None:
 
     with pytest.raises(ValueError, match="example"):
         charts.svg(chart, "l")
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+def test_a_curve_is_broken_where_an_axis_has_no_place(is_log: bool) -> None:
+    curves = [
+        charts.Line("exact", [1.0, 2.0, 3.0, 4.0]),
+        charts.Line("mine", [0.0, math.nan, math.inf, -1.0]),
+    ]
+    spec = charts.lines([1, 2, 3, 4], curves, (charts.Axis("x"), charts.Axis("y", is_log))).to_dict()
+    rows = [row for layer in spec["layer"] for row in layer["data"]["values"] if row.get("line") == "mine"]
+
+    assert [row["y"] for row in rows] == ([None] * 4 if is_log else [0, None, None, -1])
+
+
+def test_equal_curves_are_one_line_with_all_names() -> None:
+    curves = [charts.Line(name, [1.0, math.nan]) for name in ("exact", "one", "two")]
+    spec = charts.lines([1, 2], curves, (charts.Axis("x"), charts.Axis("y"))).to_dict()
+    names = {row["line"] for layer in spec["layer"] for row in layer["data"]["values"] if "line" in row}
+
+    assert names == {"exact", "one, two"}

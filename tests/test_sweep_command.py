@@ -109,6 +109,31 @@ def test_classes_that_are_equal_have_the_logarithm_of_their_number(xent: Xent) -
     assert curve["exact"] == [float(str(np.float32(np.log(c)))) for c in curve["values"]]
 
 
+def test_each_value_is_there_once(xent: Xent) -> None:
+    (curve,) = document(xent, "sweep", "--classes", "2:5", "--points", "50")["curves"]
+
+    assert curve["values"] == [2, 3, 4, 5]
+
+
+def test_a_gap_is_that_to_the_largest_other_class(xent: Xent, tmp_path: Path) -> None:
+    case = tmp_path / "c.yaml"
+    case.write_text("dtype: float64\nlogits: [[7, -5, 2]]\nlabels: [1]\n", encoding="utf-8")
+    (curve,) = document(xent, "sweep", case, "--gap", "-1:1", "--points", "3")["curves"]
+
+    with mpmath.workprec(200):
+        expected = [mpmath.log(1 + mpmath.exp(-gap) + mpmath.exp(-5 - gap)) for gap in (-1, 0, 1)]
+    assert curve["exact"] == [float(loss) for loss in expected]
+
+
+def test_a_strip_shows_the_worst_state_of_a_column(xent: Xent) -> None:
+    arguments = ("--gap", "-104:104", "--methods", "naive", "--points", "500")
+    lines = xent("sweep", *arguments).out.splitlines()
+    (strip,) = [line.removeprefix("    n naive  ") for line in lines if line.startswith("    n naive  ")]
+
+    # -104 and 104 alone are beyond 103.97, and a column has seven values.
+    assert (strip[0], strip[-1], strip[33]) == ("I", "N", "·")
+
+
 def test_smoothing_mixes_the_losses_of_all_classes(xent: Xent) -> None:
     told = document(xent, "sweep", "--smoothing", "0:1", "--gap", "2", "--dtype", "float64", "--points", "3")
     (curve,) = told["curves"]
@@ -162,6 +187,18 @@ def test_a_loss_of_ones_own_breaks_down_where_it_does(xent: Xent, tmp_path: Path
         exps = np.exp(np.array([found["last_before"], found["first"]], np.float32))
     assert np.isinf(exps).tolist() == [False, True]
     assert np.nextafter(np.float32(found["last_before"]), np.float32(200)) == np.float32(found["first"])
+
+
+def test_a_loss_of_ones_own_that_returns_a_mean_is_called_for_each_value(xent: Xent, tmp_path: Path) -> None:
+    (tmp_path / "mean.py").write_text(
+        "import numpy as np\n"
+        "def loss(logits, labels):\n"
+        "    return (np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]).mean()\n"
+    )
+    target = f"{tmp_path / 'mean.py'}:loss"
+    (curve,) = document(xent, "sweep", "--gap", "1:3", "--points", "3", "--methods", target)["curves"]
+
+    assert curve["methods"][0]["states"] == ["right"] * 3
 
 
 @pytest.mark.frameworks

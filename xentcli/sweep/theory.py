@@ -39,10 +39,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class _Law:
-    """Which breakdowns it is of, its formula and why, and its value in a format with a clip's lower bound.
-
-    ``is_open``: at the value itself, if it is a number of the format, the state does not hold yet.
-    """
+    """Which breakdowns it is of, its formula and why, and its value in a format with a clip's lower bound."""
 
     quantity: str
     state: str
@@ -51,7 +48,6 @@ class _Law:
     formula: str
     why: str
     value: "Callable[[Format, float], Decimal]"
-    is_open: bool = False
 
 
 def _powers_of_two(power: "Callable[[Format], int]") -> "Callable[[Format, float], Decimal]":
@@ -150,7 +146,6 @@ _LAWS: Final = (
         formula="ln((1 - c) / c)",
         why="the probability falls below the bound c of the clip",
         value=_clip_level,
-        is_open=True,
     ),
     _Law(
         quantity="gap",
@@ -183,7 +178,7 @@ def predict(example: "Example", quantity: "Quantity", breakdown: "Breakdown") ->
     form = FORMATS[example.numerics.dtype]
     clip = example.options.get("clip", (1e-36, 1.0))[0]
     value = law.value(form, nearest(Decimal(clip), form))
-    first = _first_from(value, form, is_open=law.is_open)
+    first = _first_from(value, form)
     signed = first if breakdown.is_upwards or quantity.name != "gap" else -first
     apart = abs(ordinal(signed, form) - ordinal(breakdown.first, form))
     return Prediction(law.formula, law.why, value if signed == first else -value, signed, apart)
@@ -202,8 +197,7 @@ def _is_plain(example: "Example", quantity: "Quantity") -> bool:
     return all(settings[name] == value for name, value in needed.items() if name != quantity.name)
 
 
-def _first_from(value: Decimal, form: "Format", *, is_open: bool) -> float:
-    """Return the first number of the format that is not below a positive value, or above it."""
+def _first_from(value: Decimal, form: "Format") -> float:
+    """Return the first number of the format that is not below a positive value."""
     number = nearest(value, form)
-    is_before = Decimal(number) <= value if is_open else Decimal(number) < value
-    return number_at(ordinal(number, form) + 1, form) if is_before else number
+    return number_at(ordinal(number, form) + 1, form) if Decimal(number) < value else number
