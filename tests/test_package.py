@@ -39,7 +39,7 @@ FLOORS = (
     {"check", "diagnose", "explain", "identify", "atlas", "new"},
     {"load", "run", "judge"},
     {"methods", "frameworks", "bulk"},
-    {"model", "formats", "digits", "words", "errors", "arrays", "process", "threads", "streams"},
+    {"model", "formats", "digits", "words", "errors", "arrays", "process", "threads", "streams", "identifiers"},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 GRAPH = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xentcli.digits import format_number
 from xentcli.formats import FORMATS, nearest
 from xentcli.frameworks import FrameworkMethod
+from xentcli.identifiers import identifier
 from xentcli.show.cells import numerics
 from xentcli.show.listings import labels_supported
 from xentcli.show.page import Code, Command, Facts, Page
@@ -48,6 +49,7 @@ def finding_page(finding: "Finding", result: "Result", cases: Sequence[str]) -> 
         "no fault": advice["no_fault"],
     }
     context: Facts = {
+        "identifier": identifier("finding", finding.name),
         "case": f"{finding.case}: {result.case.title}",
         "also in": ", ".join(name for name in cases if name != finding.case),
         "found with": ", ".join(name for name in beside if name != finding.name),
@@ -132,6 +134,7 @@ def case_page(result: "Result", folder: str) -> Page:
         ),
     }
     context: Facts = {
+        "identifier": identifier("case", case.name),
         "folder": folder,
         "affects": tuple(f"{each.library} {each.versions} ({each.state})" for each in about.affects),
         "prints": tuple(f"{each.library} {each.version}: {each.call} → {each.text}" for each in about.prints),
