@@ -29,5 +29,7 @@ html_show_sourcelink = False
 html_show_sphinx = False
 html_show_copyright = False
 html_show_search_summary = False  # it fetches pages, which a browser refuses for files
-html_theme_options = {"top_of_page_buttons": []}  # they link to the sources, which are not copied
+html_theme_options: dict[str, list[str]] = {
+    "top_of_page_buttons": []
+}  # they link to the sources, which are not copied
 html_baseurl = ""

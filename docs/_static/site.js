@@ -32,15 +32,21 @@ function atlas(form) {
   const filters = [...form.querySelectorAll("select")];
   const count = document.getElementById("atlas-count");
 
+  const constants = document.getElementById("number-1").closest(".atlas");
+
   function show() {
     const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const item of items) {
       const fits = filters.every((f) => !f.value || (item.dataset[f.name] || "").split(" ").includes(f.value));
       item.hidden = !(fits && words.every((word) => matches(item, word)));
     }
+    // A number is first of all what 'xent identify' knows.
+    if (words.some(typed)) sections[0].before(constants);
+    else sections[sections.length - 1].after(constants);
     for (const section of sections) section.hidden = !section.querySelector("li:not([hidden])");
     const shown = items.filter((item) => !item.hidden).length;
-    count.textContent = shown === items.length ? `${shown} entries` : `${shown} of ${items.length} entries`;
+    const more = shown || !words.some(typed) ? "" : `: 'xent identify ${words.join(" ")}' knows more numbers`;
+    count.textContent = shown === items.length ? `${shown} entries` : `${shown} of ${items.length} entries${more}`;
   }
 
   function first() {

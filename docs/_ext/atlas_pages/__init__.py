@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from atlas_pages import cases, findings, index, links, schemas
-from atlas_pages.html import name_columns
+from atlas_pages.html import complete
 from atlas_pages.known import cases as known_cases
 from atlas_pages.known import page_of_finding
 from atlas_pages.text import code, escaped, table
@@ -23,10 +23,10 @@ _INDEX: Final = ("<!-- the index, generated: make golden -->", "<!-- the end of 
 
 
 def setup(app: "Sphinx") -> dict[str, Any]:
-    """Connect to Sphinx: pages are written before it reads, links changed while it does, columns named at the end."""
+    """Connect to Sphinx: write pages before it reads, change links while it does, complete HTML at the end."""
     app.connect("builder-inited", lambda app: write(Path(app.srcdir)))
     app.connect("source-read", _rewrite)
-    app.connect("build-finished", name_columns)
+    app.connect("build-finished", complete)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -55,9 +55,7 @@ def _atlas() -> dict[str, str]:
 
 
 def _list_of_findings() -> str:
-    rows = [
-        (f"[{f.name}]({page_of_finding(f.name)})", escaped(f.cause), escaped(f.remedy)) for f in FINDINGS
-    ]
+    rows = [(f"[{f.name}]({page_of_finding(f.name)})", escaped(f.cause), escaped(f.remedy)) for f in FINDINGS]
     tree = "\n".join(f"{f.name} <{page_of_finding(f.name)}>" for f in FINDINGS)
     about = "The named causes of a wrong loss, in every command and in JSON.\n"
     return f"# Findings\n\n{about}\n{table(('finding', 'cause', 'remedy'), rows)}\n{_toctree(tree)}"

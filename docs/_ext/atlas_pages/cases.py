@@ -119,7 +119,7 @@ def _cause(finding: Finding) -> str:
     no_fault = words()["findings"][finding.name]["no_fault"]
     return (
         f"### {escaped(finding.name)}\n\n{escaped(finding.cause)}\n\n"
-        f"- **Remedy:** {escaped(finding.remedy)} The [page of {escaped(finding.name)}]({target}) has the code.\n"
+        f"- **Remedy:** {escaped(finding.remedy)} Code: [{escaped(finding.name)}]({target}).\n"
         f"- **No fault:** {escaped(no_fault)}\n"
     )
 
@@ -129,7 +129,9 @@ def _libraries(known: Known) -> str:
     about = known.entry.case.about
     parts = []
     if about.affects:
-        rows = [(escaped(each.library), escaped(each.versions), escaped(each.state)) for each in about.affects]
+        rows = [
+            (escaped(each.library), escaped(each.versions), escaped(each.state)) for each in about.affects
+        ]
         parts.append(table(("library", "versions that have it", "state"), rows))
     if about.prints:
         printed = [(escaped(f"{e.library} {e.version}"), code(e.call), code(e.text)) for e in about.prints]

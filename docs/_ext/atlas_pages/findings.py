@@ -66,9 +66,7 @@ def _code(finding: Finding) -> str:
     right = words()["remedies"][advice["remedy"]]
     wrong = words().get("mistakes", {}).get(advice.get("mistake", finding.name), {})
     note = f" {escaped(right['note'])}" if "note" in right else ""
-    takes = (
-        f"It takes {escaped(right['takes'])}. `F` is `torch.nn.functional`, `jnp` is `jax.numpy`.{note}\n"
-    )
+    takes = f"It takes {escaped(right['takes'])}. `F` is `torch.nn.functional`, `jnp` is `jax.numpy`.{note}\n"
     parts = [f"## Wrong and right code\n\n{takes}" if wrong else f"## Right code\n\n{takes}"]
     for key, name in LIBRARIES.items():
         if key not in right and key not in wrong:
@@ -83,7 +81,9 @@ def _code(finding: Finding) -> str:
 
 def _cases(finding: Finding, shown: Known, having: Sequence[Known]) -> str:
     """Return the cases that have it, and the findings that come with it."""
-    beside = {name for _, j in judged(shown.result) if finding.name in j.all_findings for name in j.all_findings}
+    beside = {
+        name for _, j in judged(shown.result) if finding.name in j.all_findings for name in j.all_findings
+    }
     others = [other for other in FINDINGS if other.name in beside and other is not finding]
     lines = "".join(listed([shown, *(known for known in having if known is not shown)]))
     text = f"## Cases\n\n{lines}"

@@ -1,4 +1,4 @@
-"""What the theme's pages lack for readers who hear them: names of the two columns beside the text."""
+"""What the pages of the theme lack for readers who hear them: names of columns, levels of headings."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-_NAMES: Final = {
-    '<aside class="sidebar-drawer"': ' aria-label="the site"',
-    '<aside class="toc-drawer': ' aria-label="this page"',
+_MISSING: Final = {
+    '<aside class="sidebar-drawer': '<aside aria-label="the site" class="sidebar-drawer',
+    '<aside class="toc-drawer': '<aside aria-label="this page" class="toc-drawer',
+    '<p class="caption" role="heading">': '<p class="caption" role="heading" aria-level="2">',
 }
 
 
-def name_columns(app: "Sphinx", failure: Exception | None) -> None:
-    """Name both columns of every page that was written."""
+def complete(app: "Sphinx", failure: Exception | None) -> None:
+    """Put what is missing into every page that was written."""
     if failure is not None:
         return
     for path in Path(app.outdir).rglob("*.html"):
         text = path.read_text(encoding="utf-8")
-        for start, name in _NAMES.items():
-            if start in text and f"<aside{name}" not in text:
-                text = text.replace(start, start.replace("<aside", f"<aside{name}"))
+        for without, whole in _MISSING.items():
+            text = text.replace(without, whole)
         path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the pages are made of, computed once: every bundled case with the results of all methods, every finding."""
+"""What the pages are made of, computed once: every bundled case with what all methods make of it."""
 
 from dataclasses import dataclass
 from functools import cache

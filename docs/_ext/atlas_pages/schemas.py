@@ -11,7 +11,9 @@ from atlas_pages.text import code, escaped, table
 def page(root: Path) -> str:
     """Return the page of the JSON Schemas of a repository, which stand beside what they describe."""
     files = sorted(root.glob("*/*.schema.json"))
-    intro = "An editor completes and checks a file by its JSON Schema (draft 2020-12), and a program can too.\n"
+    intro = (
+        "An editor completes and checks a file by its JSON Schema (draft 2020-12), and a program can too.\n"
+    )
     return f"# JSON Schemas\n\n{intro}\n" + "\n".join(_section(path, root) for path in files)
 
 
@@ -21,7 +23,8 @@ def _section(path: Path, root: Path) -> str:
     title = escaped(schema.get("title", path.name))
     parts = "\n".join(f"### {key}\n\n{_keys(about)}" for key, about in schema.get("$defs", {}).items())
     file = f"```{{literalinclude}} ../../{name}\n:language: json\n```\n"
-    return f"## {title}\n\nThe file: {{download}}`{name} <../../{name}>`\n\n{_keys(schema)}\n{parts}\n### The file\n\n{file}"
+    head = f"## {title}\n\nThe file: {{download}}`{name} <../../{name}>`\n\n{_keys(schema)}"
+    return f"{head}\n{parts}\n### The file\n\n{file}"
 
 
 def _keys(schema: dict[str, Any]) -> str:

@@ -51,7 +51,9 @@ def link(text: str, target: str) -> str:
     shown = escaped(text)
     if target.startswith(_HTTP):
         return f"[{shown}](<{re.sub('[<>]', '', printable(target))}>)"
-    return f"[{shown}]({target})" if target.endswith(".md") or "#" in target else f"{shown} ({escaped(target)})"
+    return (
+        f"[{shown}]({target})" if target.endswith(".md") or "#" in target else f"{shown} ({escaped(target)})"
+    )
 
 
 def short(url: str) -> str:
