@@ -21,6 +21,7 @@ myst_enable_extensions = ["attrs_inline", "attrs_block", "fieldlist"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_static_path = ["_static"]
+html_favicon = "_static/icon.svg"
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
 templates_path = ["_templates"]

@@ -29,7 +29,10 @@ WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 KINDS = [name for name in PAGES if not name.startswith("atlas/XE")] + [
     f"atlas/{key}.html" for key in ("XE0101", "XE0109", "XE1001", "XE1025", "XE1064")
 ]
-SAMPLE = [f"{name}.html" for name in ("index", "search", "atlas/index", "atlas/XE0101", "atlas/XE1001", "project/schemas")]
+SAMPLE = [
+    f"{name}.html"
+    for name in ("index", "search", "atlas/index", "atlas/XE0101", "atlas/XE1001", "project/schemas")
+]
 WIDE, NARROW = 1400, 360
 
 pytestmark = [
@@ -91,7 +94,10 @@ def visit(tab: Any, home: str, pages: list[str], *, with_axe: list[str]) -> Visi
     seen, at, axe = Visit(), "", AXE.read_text(encoding="utf-8")
     tab.on("console", lambda message: seen.said.append(f"{at}: {message.text}"))
     tab.on("pageerror", lambda error: seen.said.append(f"{at}: {error}"))
-    tab.on("request", lambda request: request.url.startswith(home) or seen.elsewhere.append(f"{at}: {request.url}"))
+    tab.on(
+        "request",
+        lambda request: request.url.startswith(home) or seen.elsewhere.append(f"{at}: {request.url}"),
+    )
     tab.on("requestfailed", lambda request: seen.said.append(f"{at}: {request.url} failed"))
     for at in pages:
         tab.goto(f"{home}/{at}")
@@ -169,7 +175,9 @@ def focus_by_tab(tab: Any, selector: str) -> None:
     ("number", "case"), [("16.118", "keras-cap"), ("82.89", "abnormal"), ("103.28", "naive-ends-at-103")]
 )
 @pytest.mark.parametrize("start", ["index.html", "atlas/index.html"])
-def test_a_number_finds_its_case_by_the_keyboard_alone(browser: Any, start: str, number: str, case: str) -> None:
+def test_a_number_finds_its_case_by_the_keyboard_alone(
+    browser: Any, start: str, number: str, case: str
+) -> None:
     with opened(browser) as tab:
         tab.goto(f"{DISK}/{start}")
         focus_by_tab(tab, "article input[type=search]")
@@ -217,7 +225,9 @@ def test_a_number_is_called_what_identify_calls_it(browser: Any, typed: str) -> 
         tab.goto(f"{DISK}/atlas/index.html")
         tab.fill("#atlas-q", typed)
 
-        assert f"{identify(typed)[0].constant.definition}:" in tab.inner_text(".atlas li:not([hidden]) >> nth=0")
+        assert f"{identify(typed)[0].constant.definition}:" in tab.inner_text(
+            ".atlas li:not([hidden]) >> nth=0"
+        )
 
 
 @pytest.mark.parametrize("typed", ["16.119", "16.117", "-16.118", "82.88", "zebra"])

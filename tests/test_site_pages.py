@@ -80,7 +80,9 @@ def test_no_page_loads_anything_of_another_host() -> None:
     styles = [path.read_text(encoding="utf-8") for path in SITE.rglob("*.css")]
 
     assert {load for load in loads if urlsplit(load).netloc} == set()
-    assert [found for style in styles for found in re.findall(r"(?:url\(|@import\s+)[\"']?(?:https?:)?//", style)] == []
+    assert [
+        found for style in styles for found in re.findall(r"(?:url\(|@import\s+)[\"']?(?:https?:)?//", style)
+    ] == []
 
 
 def test_links_to_other_hosts_are_encrypted() -> None:
@@ -91,8 +93,13 @@ def test_links_to_other_hosts_are_encrypted() -> None:
 
 
 def test_every_recorded_identifier_has_its_page() -> None:
-    recorded = [line.split() for line in (GOLDEN / "identifiers.txt").read_text(encoding="utf-8").splitlines()]
-    titles = {key: re.search("<title>(.*?)</title>", (SITE / "atlas" / f"{key}.html").read_text()) for key, _ in recorded}
+    recorded = [
+        line.split() for line in (GOLDEN / "identifiers.txt").read_text(encoding="utf-8").splitlines()
+    ]
+    titles = {
+        key: re.search("<title>(.*?)</title>", (SITE / "atlas" / f"{key}.html").read_text())
+        for key, _ in recorded
+    }
 
     for key, name in recorded:
         title = titles[key]

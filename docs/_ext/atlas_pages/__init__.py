@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from atlas_pages import cases, findings, index, links, schemas
+from atlas_pages import cases, commands, findings, index, links, schemas
 from atlas_pages.html import complete
 from atlas_pages.known import cases as known_cases
 from atlas_pages.known import page_of_finding
@@ -23,10 +23,11 @@ _INDEX: Final = ("<!-- the index, generated: make golden -->", "<!-- the end of 
 
 
 def setup(app: "Sphinx") -> dict[str, Any]:
-    """Connect to Sphinx: write pages before it reads, change links while it does, complete HTML at the end."""
+    """Connect to Sphinx: write pages before it reads, change links as it does, complete HTML at the end."""
     app.connect("builder-inited", lambda app: write(Path(app.srcdir)))
     app.connect("source-read", _rewrite)
     app.connect("build-finished", complete)
+    commands.connect(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 

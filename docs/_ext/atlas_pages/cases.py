@@ -106,7 +106,7 @@ def _methods(known: Known) -> str:
         numbers = (format_number(nearest(loss, form), form.name) for loss in exact.losses)
         how = "The true losses are" if exact.loss is None else f"exact is the {result.case.reduction} of"
         losses = f"\n{how} {escaped(', '.join(numbers))}.\n"
-    return _section("What is true, and what each method gives", table(head, rows, " r r") + losses)
+    return _section("What each method gives", table(head, rows, " r r") + losses)
 
 
 def _why(known: Known) -> str:

@@ -46,7 +46,7 @@ def _seen(finding: Finding, shown: Known) -> str:
         )
         for outcome, judgement in pairs
     ]
-    case = f"In the case [{escaped(shown.name)}]({shown.page}), {escaped(shown.entry.case.title)}:"
+    case = f"In the case [{escaped(shown.name)}]({shown.page}): {escaped(shown.entry.case.title)}."
     methods = table(("method", "loss", "verdict", "gradient"), rows, " r")
     commands = block(f"$ xent run {shown.name}\n$ xent explain {shown.name}", "console")
     return f"## What one sees\n\n{case}\n\n{methods}\n{commands}"
@@ -75,7 +75,8 @@ def _code(finding: Finding) -> str:
         if key in wrong:
             parts.append(f"[Wrong]{{.silent}}:\n\n{block(wrong[key].strip(), 'python')}")
         if key in right:
-            parts.append(f"[Right]{{.right}}:\n\n{block(right[key].strip(), 'python')}")
+            label = "[Right]{.right}:\n\n" if key in wrong else ""
+            parts.append(label + block(right[key].strip(), "python"))
     return "\n".join(parts)
 
 
