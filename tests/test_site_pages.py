@@ -36,6 +36,7 @@ class Reader(HTMLParser):
         self.anchors: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the anchor of an element, and where it leads or what it loads."""
         values = {name: value or "" for name, value in attrs}
         self.anchors += [values["id"]] if values.get("id") else []
         if tag == "a" and "href" in values:

@@ -46,7 +46,7 @@ def page() -> str:
     folders: dict[str, list[Known]] = {}
     for known in cases():
         folders.setdefault(folder(known), []).append(known)
-    sections = [("Cases: " + name, f"{name}.html", map(_of_case, some)) for name, some in folders.items()]
+    sections = [("Cases: " + name, f"{name}.html", map(of_case, some)) for name, some in folders.items()]
     html = [
         _form(list(folders)),
         _section("Findings", "findings.html", map(_of_finding, FINDINGS), "finding"),
@@ -95,11 +95,12 @@ def _form(folders: Iterable[str]) -> str:
 
 def _section(title: str, href: str, items: Iterable[Item], kind: str, of_folder: str = "") -> str:
     heading = f'<a href="{href}">{escape(title)}</a>' if href else escape(title)
-    lines = "".join(_line(item, kind, of_folder) for item in items)
+    lines = "".join(line(item, kind, of_folder) for item in items)
     return f'<section class="atlas">\n<h2>{heading}</h2>\n<ul>\n{lines}</ul>\n</section>\n'
 
 
-def _line(item: Item, kind: str, of_folder: str) -> str:
+def line(item: Item, kind: str, of_folder: str) -> str:
+    """Return an item in HTML, every text of it escaped."""
     data = {
         "numbers": " ".join(item.numbers),
         "words": f"{item.name} {item.text} {item.also}".casefold(),
@@ -114,7 +115,8 @@ def _line(item: Item, kind: str, of_folder: str) -> str:
     return f'<li id="{kind}-{escape(item.anchor)}"{attributes}>{name} {escape(printable(item.text))}</li>\n'
 
 
-def _of_case(known: Known) -> Item:
+def of_case(known: Known) -> Item:
+    """Return the line of a case."""
     case, about = known.entry.case, known.entry.case.about
     key = identifier("case", case.name)
     verdicts = dict.fromkeys(judgement.verdict for _, judgement in judged(known.result))
