@@ -33,6 +33,7 @@ SAMPLE = [
     f"{name}.html"
     for name in ("index", "search", "atlas/index", "atlas/XE0101", "atlas/XE1001", "project/schemas")
 ]
+RUN_AXE = "wcag => axe.run({preload: false, runOnly: wcag, resultTypes: ['violations']})"
 WIDE, NARROW = 1400, 360
 
 pytestmark = [
@@ -85,6 +86,7 @@ class Visit:
 
     said: list[str] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    answers: list[tuple[int, str]] = field(default_factory=list)
     too_wide: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
@@ -95,7 +97,7 @@ def visit(tab: Any, home: str, pages: list[str], *, with_axe: list[str]) -> Visi
     tab.on("console", lambda message: seen.said.append(f"{at}: {message.text}"))
     tab.on("pageerror", lambda error: seen.said.append(f"{at}: {error}"))
     tab.on("request", lambda request: seen.asked.append((at, request.url)))
-    tab.on("requestfailed", lambda request: seen.said.append(f"{at}: {request.url} failed"))
+    tab.on("response", lambda response: seen.answers.append((response.status, response.url)))
     for at in pages:
         tab.goto(f"{home}/{at}")
         if tab.evaluate("document.documentElement.scrollWidth > innerWidth"):
@@ -103,7 +105,7 @@ def visit(tab: Any, home: str, pages: list[str], *, with_axe: list[str]) -> Visi
         if at in with_axe:
             tab.evaluate(axe)
             # preload would fetch the stylesheets anew, which a browser refuses for files
-            found = tab.evaluate("wcag => axe.run({preload: false, runOnly: wcag})", WCAG)["violations"]
+            found = tab.evaluate(RUN_AXE, WCAG)["violations"]
             seen.violations += [
                 f"{at}: {each['id']}: {node['html'][:80]}" for each in found for node in each["nodes"][:2]
             ]
@@ -132,6 +134,7 @@ def test_pages_opened_from_disk_ask_no_other_host(from_disk: Visit) -> None:
 
 def test_pages_that_are_served_have_no_errors(from_a_server: Visit) -> None:
     assert from_a_server.said == []
+    assert {status for status, _ in from_a_server.answers} <= {200, 304}
 
 
 def test_pages_that_are_served_ask_no_other_host(from_a_server: Visit, served: str) -> None:
