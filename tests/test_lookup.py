@@ -49,6 +49,7 @@ def test_every_finding_method_function_and_case_has_a_page() -> None:
 def test_every_word_of_a_page_belongs_to_something() -> None:
     assert list(words()["findings"]) == [finding.name for finding in FINDINGS]
     assert {advice["remedy"] for advice in words()["findings"].values()} == words()["remedies"].keys()
+    assert {advice["mistake"] for advice in words()["findings"].values()} == words()["mistakes"].keys()
     assert list(words()["methods"]) == list(METHOD_NAMES)
     functions = {name for about in words()["methods"].values() for name in about.get("frameworks", ())}
     assert functions <= {method.name for method in FRAMEWORK_METHODS}
@@ -93,6 +94,39 @@ def test_colours_say_what_can_be_typed_and_what_is_context() -> None:
     assert "\x1b" not in render([page], "plain", Screen(80, is_terminal=True, colour=True))
 
 
+def test_a_finding_shows_wrong_code_of_numpy_and_right_code_of_all(xent: Xent) -> None:
+    wrong, right = (words()[kind][name] for kind, name in (("mistakes", "clip"), ("remedies", "from-logits")))
+    code = {name: wrong[name].splitlines()[1] for name in ("numpy", "torch", "jax", "keras")}
+
+    brief = xent("findings", "clip-active").out
+
+    assert code["numpy"] in brief
+    assert not any(code[name] in brief for name in ("torch", "jax", "keras"))
+    assert all(right[name].strip().splitlines()[0] in brief for name in code)
+    assert brief.endswith("  with -v     torch, wrong; JAX, wrong; Keras, wrong\n")
+
+
+@pytest.mark.parametrize("options", [["-v"], ["--format", "markdown"], ["--format", "json"]])
+def test_all_of_a_finding_has_the_wrong_code_of_every_library_before_the_right_code(
+    xent: Xent, options: list[str]
+) -> None:
+    page = xent("findings", "clip-active", *options).out
+
+    keys = re.findall(r"(NumPy|torch|JAX|Keras), (wrong|right)", page)
+    assert keys == [(name, how) for name in ("NumPy", "torch", "JAX", "Keras") for how in ("wrong", "right")]
+    assert all(
+        words()["mistakes"]["clip"][name].splitlines()[1] in page for name in ("numpy", "jax", "keras")
+    )
+
+
+def test_a_library_that_is_right_by_itself_has_no_wrong_code_and_a_reason(xent: Xent) -> None:
+    page = xent("findings", "wrong-gradient", "-v").out
+
+    assert "JAX, wrong" not in page
+    assert "JAX, right" in page
+    assert "JAX and Keras differentiate" in page
+
+
 @pytest.mark.parametrize(
     ("kind", "name"), [("finding", "log-of-zero"), ("method", "naive"), ("case", "abnormal")]
 )
@@ -112,7 +146,7 @@ def test_several_names_are_several_pages_and_json_has_an_object_for_each(xent: X
         "off: by_hand",
         "collapsed, gradient wrong: unshifted",
     ]
-    assert "np.logaddexp" in first["NumPy"]
+    assert "np.logaddexp" in first["NumPy, right"]
     assert "no fault" in second
     assert [p["method"] for p in json.loads(xent("methods", "torch", "optax", "--format", "json").out)] == [
         *("torch.cross_entropy", "torch.cross_entropy_soft", "torch.bce_with_logits"),

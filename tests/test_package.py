@@ -36,7 +36,7 @@ FLOORS = (
     {"__main__"},
     {"cli", "testing", "api", "bridge"},  # testing shows a report as the terminal does
     {"show"},
-    {"check", "diagnose", "explain", "identify", "atlas", "new"},
+    {"check", "diagnose", "explain", "identify", "atlas", "new", "sweep"},
     {"load", "run", "judge"},
     {"methods", "frameworks", "bulk"},
     {

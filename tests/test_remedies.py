@@ -1,21 +1,28 @@
 """The code on the pages is run: remedies on the case of each finding, methods beside their kernels.
 
-The remedies of torch and JAX are marked; .ci/run installs those into an environment of their own.
+The remedies of torch, JAX and Keras are marked; .ci/run installs those into an environment of their own.
 """
 
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pytest
+from page_code import (
+    advice_of,
+    cases,
+    execute,
+    gradient_of,
+    in_every_library,
+    inputs_of,
+    library,
+    of_findings,
+    with_indices,
+)
 
-from xentcli import atlas, load
+from xentcli import load
 from xentcli.formats import FORMATS, ulps
 from xentcli.judge.exact import compute_exact
 from xentcli.judge.findings import FINDINGS
@@ -36,70 +43,16 @@ GRADIENTS = {"dead-gradient", "nan-gradient", "wrong-gradient", "labels-not-norm
 RIGHT_TO_1 = {"from-logits"}
 
 
-@dataclass(frozen=True)
-class Library:
-    """The modules that code needs; ``adapter`` makes arrays and differentiates, None for NumPy."""
-
-    modules: dict[str, Any]
-    session: Callable[[], AbstractContextManager[Any]] = nullcontext
-    adapter: Any = None
-
-    def array(self, values: np.ndarray[Any, Any]) -> Any:
-        """Make an array of the library, of the same dtype."""
-        if self.adapter is None:
-            return values
-        return self.adapter.array(
-            values.astype(np.float64 if values.dtype.kind == "f" else np.int64), str(values.dtype)
-        )
-
-
-@cache
-def library(name: str) -> Library:
-    if name == "numpy":
-        return Library({"np": np})
-    module = pytest.importorskip(name)
-    adapter = import_module(f"xentcli.frameworks.{name}")
-    short = {"F": module.nn.functional} if name == "torch" else {"jnp": module.numpy}
-    return Library({name: module, **short}, adapter.session, adapter)
-
-
-LIBRARIES = ["numpy", *(pytest.param(name, marks=pytest.mark.frameworks) for name in ("torch", "jax"))]
-in_every_library = pytest.mark.parametrize("name", LIBRARIES)
-
-
-@cache
-def cases() -> dict[str, Case]:
-    return {entry.case.name: entry.case for entry in atlas.entries()}
-
-
 def remedy_of(finding: Finding) -> str:
-    return str(words()["findings"][finding.name]["remedy"])
+    return advice_of(finding)["remedy"]
+
+
+def code_of(remedy: str, name: str) -> str:
+    return str(words()["remedies"][remedy][name])
 
 
 def with_remedy(*remedies: str) -> pytest.MarkDecorator:
-    findings = [finding for finding in FINDINGS if remedy_of(finding) in remedies]
-    return pytest.mark.parametrize("finding", findings, ids=lambda finding: finding.name)
-
-
-def execute(remedy: str, name: str, **inputs: Any) -> dict[str, Any]:
-    """Run the code of a remedy on arrays of its library; return what it made."""
-    taken = {
-        key: library(name).array(value) if isinstance(value, np.ndarray) else value
-        for key, value in inputs.items()
-    }
-    namespace = {**library(name).modules, **taken}
-    with np.errstate(all="ignore"):
-        exec(words()["remedies"][remedy][name], namespace)  # noqa: S102 - what a page shows, to be copied
-    return namespace
-
-
-def with_indices(batch: Batch) -> Batch:
-    """Return the batch with class indices for labels: of rows of labels the largest."""
-    if batch.class_labels is not None or batch.binary:
-        return batch
-    classes = batch.labels.argmax(axis=1)
-    rows = np.eye(batch.labels.shape[1], dtype=batch.labels.dtype)[classes]
-    return replace(batch, labels=rows, indices=classes, class_labels=classes, label_rows=False)
+    return of_findings("remedy", *remedies)
 
 
 def batch_of(finding: Finding) -> Batch:
@@ -108,16 +61,11 @@ def batch_of(finding: Finding) -> Batch:
     return batch if remedy_of(finding) == "rows-of-labels" else with_indices(batch)
 
 
-def inputs_of(batch: Batch) -> dict[str, Any]:
-    labels = batch.labels if batch.class_labels is None else batch.class_labels
-    logits = batch.logits[:, 0] if batch.binary else batch.logits
-    return {"logits": logits, "labels": labels[:, 0] if batch.binary else labels}
-
-
 def assert_right(remedy: str, losses: Any, name: str, batch: Batch) -> None:
     """Hold losses against the truth, in the format that they are in."""
-    values, dtype = (losses, str(losses.dtype)) if name == "numpy" else library(name).adapter.to_numpy(losses)
-    form = FORMATS[dtype.removeprefix("torch.")]
+    values, dtype = library(name).to_numpy(losses)
+    assert remedy != "wider" or dtype == "float32"
+    form = FORMATS[dtype]
     exact = compute_exact(batch, form.name, "none").losses
     assert len(values) == len(exact)
     for loss, true in zip(values.tolist(), exact, strict=True):
@@ -127,31 +75,76 @@ def assert_right(remedy: str, losses: Any, name: str, batch: Batch) -> None:
         assert error <= ACCURATE or is_small, (loss, true)
 
 
-def gradient_of(remedy: str, name: str, result: str, **inputs: Any) -> np.ndarray[Any, Any]:
-    """Return the gradient that NumPy's code made, or that of autodiff."""
-    if name == "numpy":
-        return np.asarray(execute(remedy, name, **inputs)["gradient"], np.float64)
-    logits = inputs.pop("logits")
-
-    def loss(x: Any) -> Any:
-        return execute(remedy, name, logits=x, **inputs)[result]
-
-    return np.asarray(library(name).adapter.gradient(loss, library(name).array(logits)))
-
-
 @in_every_library
 @with_remedy("from-logits", "small-loss", "rows-of-labels", "binary", "wider")
 def test_a_remedy_is_right_where_methods_are_not(finding: Finding, name: str) -> None:
     remedy, batch = remedy_of(finding), batch_of(finding)
 
     with library(name).session():
-        losses = execute(remedy, name, **inputs_of(batch))["losses"]
+        losses = execute(code_of(remedy, name), name, **inputs_of(batch))["losses"]
 
         assert_right(remedy, losses, name, batch)
     case = replace(cases()[finding.case], batch=batch)
     judgements = evaluate(case, methods_of(case, METHODS)).judgements
     found = [each for each in judgements if each is not None and finding.name in each.all_findings]
     assert any(each.verdict != "accurate" or (each.gradient and each.gradient.state in BAD) for each in found)
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("name", ["jax", "keras"])
+@with_remedy("from-logits", "small-loss", "rows-of-labels", "binary", "wider")
+def test_a_remedy_is_right_when_it_is_compiled(finding: Finding, name: str) -> None:
+    remedy, batch = remedy_of(finding), batch_of(finding)
+
+    with library(name).session():
+        arrays = {key: library(name).array(value) for key, value in inputs_of(batch).items()}
+        losses = compiled(remedy, name, "losses", arrays)
+
+        assert_right(remedy, losses, name, batch)
+
+
+def compiled(remedy: str, name: str, result: str, arrays: dict[str, Any], **constants: Any) -> Any:
+    """Return what the code of a remedy makes when it is compiled."""
+
+    def made(**arrays: Any) -> Any:
+        return execute(code_of(remedy, name), name, **arrays, **constants)[result]
+
+    return library(name).compiled(made)(**arrays)
+
+
+ROWS: dict[str, Any] = {
+    "logits": np.array([[0, -np.inf, 2], [-np.inf] * 3, [1, 2, 3]], np.float32),
+    "labels": np.arange(3),
+}
+TEXTS = {"logits": np.arange(24, dtype=np.float32).reshape(2, 4, 3), "labels": np.arange(8).reshape(2, 4) % 3}
+TILES = {"tile": ROWS["logits"], "maximum": np.full(3, -np.inf, np.float32), "total": np.zeros(3, np.float32)}
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("name", ["jax", "keras"])
+@pytest.mark.parametrize(
+    ("remedy", "result", "arrays", "constants"),
+    [
+        ("smoothing", "losses", ROWS, {"smoothing": 0.1}),
+        ("left-out-rows", "loss", ROWS, {"ignore_index": -100}),
+        ("one-tile", "maximum", TILES, {}),
+        ("one-tile", "total", TILES, {}),
+        ("first-end", "labels", {"labels": TEXTS["labels"]}, {"ignore_index": 2}),
+        ("shifted-logits", "stored", {"logits": ROWS["logits"][::2]}, {}),
+        ("shifted-labels", "x", TEXTS, {}),
+        ("shifted-labels", "k", TEXTS, {}),
+    ],
+)
+def test_a_remedy_that_is_compiled_makes_the_same(
+    remedy: str, result: str, arrays: dict[str, Any], constants: dict[str, Any], name: str
+) -> None:
+    with library(name).session():
+        taken = {key: library(name).array(value) for key, value in arrays.items()}
+        whole = compiled(remedy, name, result, taken, **constants)
+        eager = execute(code_of(remedy, name), name, **taken, **constants)[result]
+
+        # fused, a sum or an exp may round otherwise
+        np.testing.assert_allclose(np.asarray(whole), np.asarray(eager), rtol=4 * 2.0**-23)
 
 
 @in_every_library
@@ -163,9 +156,9 @@ def test_a_remedy_is_right_at_any_size_of_logits(remedy: str, name: str) -> None
     batch = load.load(Source("case.yaml", "case", text.encode())).batch
 
     with library(name).session():
-        losses = execute(remedy, name, **inputs_of(batch))["losses"]
+        losses = execute(code_of(remedy, name), name, **inputs_of(batch))["losses"]
 
-        assert str(losses.dtype).endswith("float32")
+        assert library(name).to_numpy(losses)[1] == "float32"
         assert_right(remedy, losses, name, batch)
 
 
@@ -177,7 +170,7 @@ def test_the_gradient_of_a_remedy_is_right(finding: Finding, name: str) -> None:
     batch, remedy = batch_of(finding), remedy_of(finding)
 
     with library(name).session():
-        gradient = gradient_of(remedy, name, "losses", **inputs_of(batch))
+        gradient = gradient_of(code_of(remedy, name), name, "losses", **inputs_of(batch))
 
     exact = compute_exact(batch, str(batch.logits.dtype), "none")
     judged = judge_gradient(gradient.reshape(batch.logits.shape), exact, binary=batch.binary)
@@ -195,11 +188,13 @@ def test_smoothing_leaves_masked_classes_out(name: str) -> None:
     truth = replace(batch, labels=rows, indices=None, class_labels=None, weighting=weighting)
 
     with library(name).session():
-        losses = execute("smoothing", name, **inputs_of(batch), smoothing=smoothing)["losses"]
+        losses = execute(code_of("smoothing", name), name, **inputs_of(batch), smoothing=smoothing)["losses"]
 
         assert_right("smoothing", losses, name, truth)
         if name != "numpy":
-            gradient = gradient_of("smoothing", name, "losses", **inputs_of(batch), smoothing=smoothing)
+            gradient = gradient_of(
+                code_of("smoothing", name), name, "losses", **inputs_of(batch), smoothing=smoothing
+            )
             assert np.isfinite(gradient).all()
 
 
@@ -215,7 +210,7 @@ def test_tiles_of_minus_infinity_add_nothing(case_name: str, name: str) -> None:
     with library(name).session():
         state = {key: library(name).array(value) for key, value in state.items()}
         for tile in np.split(logits, range(2, logits.shape[1], 2), axis=1):
-            made = execute("one-tile", name, tile=tile, **state)
+            made = execute(code_of("one-tile", name), name, tile=tile, **state)
             state = {key: made[key] for key in state}
         maximum, total = (np.asarray(value) for value in state.values())
 
@@ -239,9 +234,11 @@ def test_rows_that_are_left_out_reach_neither_the_mean_nor_the_gradient(finding:
     )
     kept = batch.logits[~ignored & ~np.isneginf(batch.logits).all(axis=1)]
     with library(name).session():
-        means = [float(execute(remedy, name, **inputs)["loss"]) for inputs in (alone, together)]
+        means = [
+            float(execute(code_of(remedy, name), name, **inputs)["loss"]) for inputs in (alone, together)
+        ]
         if name != "numpy":
-            gradient = gradient_of(remedy, name, "loss", **together)
+            gradient = gradient_of(code_of(remedy, name), name, "loss", **together)
             assert np.isfinite(gradient).all()
             assert not gradient[0].any()
 
@@ -255,7 +252,7 @@ def test_a_nan_is_not_left_out(name: str) -> None:
     inputs = {"logits": np.array([[np.nan, 0], [1, 2]], np.float32), "labels": np.array([0, 1])}
 
     with library(name).session():
-        assert np.isnan(float(execute(MEANS, name, **inputs, ignore_index=-100)["loss"]))
+        assert np.isnan(float(execute(code_of(MEANS, name), name, **inputs, ignore_index=-100)["loss"]))
 
 
 def plain_mean(x: np.ndarray[Any, Any]) -> float:
@@ -270,9 +267,9 @@ def test_a_check_names_the_rows_of_the_case_and_lets_healthy_ones_pass(finding: 
     healthy = {"logits": np.array([[-np.inf, 1, 0], [5, 6, 7]], np.float32), "labels": np.array([1, -100])}
 
     with library(name).session():
-        execute(remedy, name, **healthy, ignore_index=-100)
+        execute(code_of(remedy, name), name, **healthy, ignore_index=-100)
         with pytest.raises(AssertionError, match=r"in rows (tensor\()?\[0\]"):
-            execute(remedy, name, **inputs, ignore_index=-100)
+            execute(code_of(remedy, name), name, **inputs, ignore_index=-100)
 
 
 @in_every_library
@@ -280,7 +277,7 @@ def test_the_first_end_of_a_text_counts_and_padding_does_not(name: str) -> None:
     labels = np.array([[5, 6, 2, 2, 2], [7, 2, 2, 2, 2], [3, 4, 5, 6, 7]])
 
     with library(name).session():
-        kept = np.asarray(execute("first-end", name, labels=labels, ignore_index=2)["labels"])
+        kept = np.asarray(execute(code_of("first-end", name), name, labels=labels, ignore_index=2)["labels"])
 
     assert kept.tolist() == [[5, 6, 2, -100, -100], [7, 2, -100, -100, -100], [3, 4, 5, 6, 7]]
 
@@ -290,7 +287,7 @@ def test_a_position_is_judged_with_the_next_label(name: str) -> None:
     logits, labels = np.arange(24, dtype=np.float32).reshape(2, 4, 3), np.arange(8).reshape(2, 4)
 
     with library(name).session():
-        made = execute("shifted-labels", name, logits=logits, labels=labels)
+        made = execute(code_of("shifted-labels", name), name, logits=logits, labels=labels)
         x, k = (np.asarray(made[key]).tolist() for key in "xk")
 
     assert k == [1, 2, 3, 5, 6, 7]
@@ -302,7 +299,7 @@ def test_logits_without_their_offset_survive_rounding(name: str) -> None:
     logits = np.array([[1000.2, 1000], [-3000.5, -3000]], np.float32)
 
     with library(name).session():
-        stored = np.asarray(execute("shifted-logits", name, logits=logits)["stored"])
+        stored = np.asarray(execute(code_of("shifted-logits", name), name, logits=logits)["stored"])
 
     assert stored.dtype == np.float16
     losses = [-float(np.log(np.exp(row) / np.exp(row).sum())[0]) for row in stored.astype(np.float64)]

@@ -149,6 +149,23 @@ def nearest(z: Decimal | Fraction, form: Format) -> float:
     return round_float(near, form, (z > near) - (z < near))
 
 
+def ordinal(x: float, form: Format) -> int:
+    """Return the place of a finite number of the format among all: 0 of 0, and 1 more for the next larger."""
+    exponent = max(math.frexp(x)[1] - 1, form.emin)
+    count = int(math.ldexp(abs(x), form.precision - 1 - exponent))
+    place = ((exponent - form.emin) << (form.precision - 1)) + count
+    return -place if x < 0 else place
+
+
+def number_at(place: int, form: Format) -> float:
+    """Return the number of the format that is at a place, as ``ordinal`` counts."""
+    block, count = divmod(abs(place), 1 << (form.precision - 1))
+    exponent = max(block - 1, 0) + form.emin
+    if block:
+        count += 1 << (form.precision - 1)
+    return math.copysign(math.ldexp(count, exponent - form.precision + 1), place)
+
+
 def agreed(low: float, high: float, form: Format) -> float | None:
     """Return what all numbers round to that float64 rounds to ``low``, ``high`` or between; None: to several.
 

@@ -9,6 +9,6 @@ ARITHMETICS = ("numpy", "eigen", "eigen-avx")
 
 SHEET_FORMATS = ("table", "plain", "csv", "markdown")
 LISTING_FORMATS = (*SHEET_FORMATS, "json")
-FORMATS = ("table", "plain", "json", "csv", "markdown", "junit")
+FORMATS = ("table", "plain", "json", "csv", "markdown", "junit", "html")
 IGNORE_INDEX = -100  # what PyTorch ignores unless told otherwise
 MOST_ROWS = 100  # that a diagnosis shows: all methods are tried on each, some ten milliseconds a row

@@ -20,6 +20,7 @@ from xentcli.cli.new import new
 from xentcli.cli.options import EPILOG
 from xentcli.cli.run import run
 from xentcli.cli.screen import width
+from xentcli.cli.sweep import sweep
 from xentcli.errors import XentError, printable_lines
 
 # What a person wants to do → the commands for it, each with the line that help has of it.
@@ -29,7 +30,10 @@ _TASKS = {
         compare: "Put methods side by side, on one case or on all.",
         new: "Write a case file to start from.",
     },
-    "Explain": {explain: "Follow a method step by step to where its nan starts."},
+    "Explain": {
+        explain: "Follow a method step by step to where its nan starts.",
+        sweep: "Vary one quantity: from which value on is each method wrong?",
+    },
     "My loss": {check: "Test a loss function of your own, or of a library."},
     "My dump": {diagnose: "Find the rows of a dump of logits that break a loss."},
     "Look up": {
@@ -107,6 +111,7 @@ def xent(verbose: bool) -> None:
       xent run mine.yaml --format json       a case of your own, for a program
       xent compare --methods all             every method on every bundled case
       xent explain abnormal                  why it went nan, step by step
+      xent sweep --gap 0:120                 from which gap on each method is wrong
       xent check mine.py:loss                your own loss, against all of it
       xent diagnose logits.npy               a dump of logits: which rows go wrong
       xent identify 16.118                   what a stuck loss means

@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xentcli.cli.options import complete_case, force_option, format_option, note, option, output_option
+from xentcli.cli.options import (
+    command_line,
+    complete_case,
+    force_option,
+    format_option,
+    note,
+    option,
+    output_option,
+)
 from xentcli.cli.screen import screen
 from xentcli.errors import XentError, count
 
@@ -74,7 +82,7 @@ def complete_conventions(_: click.Context, __: click.Parameter, incomplete: str)
 @force_option
 @click.option("--list", "lists", is_flag=True, help="List the conventions and the checks.")
 @option("--verbose", "-v", is_flag=True, help="Show every check that failed, and each kind of finding in it.")
-@format_option("table", "plain", "json", "junit", variable="XENT_CHECK_FORMAT")
+@format_option("table", "plain", "json", "junit", "html", variable="XENT_CHECK_FORMAT")
 @output_option
 def check(  # noqa: PLR0913, PLR0917 - click hands over every option
     target: str | None,
@@ -115,10 +123,16 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
     from xentcli.cli import output as outputs
     from xentcli.show.checked import verdict
     from xentcli.show.report import render, render_list
+    from xentcli.show.reports import check as reports
 
     if lists:
+        listed = convention or "numpy"
         with outputs.opened(output) as write:
-            write(render_list(convention or "numpy", form, screen(output)))
+            write(
+                reports.listing(listed, command_line())
+                if form == "html"
+                else render_list(listed, form, screen(output))
+            )
         return 0
     if target is None:
         raise click.UsageError("name a loss: module:function or path/to/file.py:function (or --list)")
@@ -139,7 +153,11 @@ def check(  # noqa: PLR0913, PLR0917 - click hands over every option
         if beside is not None:
             other = _checked(*_named(beside), options, budget)
             report = replace(report, beside=replace(other, target=beside))
-        write(render(report, form, screen(output), verbose=verbose))
+        write(
+            reports.report(report, command_line())
+            if form == "html"
+            else render(report, form, screen(output), verbose=verbose)
+        )
     if save_failures is not None:
         _save(report.counterexamples, save_failures, target)
     if output not in {None, "-"}:

@@ -7,6 +7,7 @@ import click
 from xentcli.cli.options import (
     EPILOG,
     cases_argument,
+    command_line,
     format_option,
     output_option,
     override_options,
@@ -42,6 +43,10 @@ def compare(
     """
 
     def render(results: "Sequence[Result]") -> str:
+        if form == "html":
+            from xentcli.show.reports.compare import report
+
+            return report(results, command_line())
         from xentcli.show.compare import render_compare
 
         return render_compare(results, form, screen(output), verbose=verbose)

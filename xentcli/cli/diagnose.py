@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 import click
 
 from xentcli.cli.check import complete_conventions
-from xentcli.cli.options import complete_methods, force_option, format_option, note, option, output_option
+from xentcli.cli.options import (
+    command_line,
+    complete_methods,
+    force_option,
+    format_option,
+    note,
+    option,
+    output_option,
+)
 from xentcli.cli.progress import waiting
 from xentcli.cli.scale import Scale, counting, exit_code, scale_options
 from xentcli.cli.screen import screen
@@ -86,7 +94,7 @@ Ctrl-C, or until a file changed, is shown."""
 )
 @top_k_options
 @scale_options
-@format_option("table", "plain", "json", variable="XENT_DIAGNOSE_FORMAT")
+@format_option("table", "plain", "json", "html", variable="XENT_DIAGNOSE_FORMAT")
 @output_option
 def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     files: tuple[str, ...],
@@ -130,7 +138,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     """
     from contextlib import ExitStack
 
-    from xentcli import frameworks, show
+    from xentcli import frameworks
     from xentcli.cli import output as outputs
     from xentcli.cli import signals
     from xentcli.diagnose.answer import failing_method, is_wrong
@@ -183,14 +191,23 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         )
         engine = scale.engine()
         finished = stack.enter_context(
-            scale.finished(layout, asked, ignore_index=ignore_index, clip=clip, rows=most)
+            scale.finished(
+                layout,
+                asked,
+                ignore_index=ignore_index,
+                clip=clip,
+                rows=most,
+                **({"format": form} if form == "html" else {}),  # whose summaries know more of each row
+            )
         )
         signals.listen()  # what was read until Ctrl-C is shown, unless it comes again
-        survey = _surveyed(shards, ignore_index, clip, most, asked, engine, finished, scale)
+        survey = _surveyed(
+            shards, ignore_index, clip, most, asked, engine, finished, scale, is_profiled=form == "html"
+        )
         signals.heard()
         diagnosis = diagnosis_of(survey)
         after = _after(extract, failing_method(diagnosis, observed) if method is None else method)
-        write(show.diagnose(diagnosis, form, screen(output), observed, after))
+        write(_shown(diagnosis, form, output, observed, after))
         if keep is not None and diagnosis.rows:
             keep(extracted(diagnosis))
     if extract is not None:
@@ -202,6 +219,17 @@ def _opening(files: "Sequence[str]") -> AbstractContextManager[None]:
     """Say what takes long where torch reads a file, its import alone takes seconds."""
     is_slow = any(path.endswith((".pt", ".pth")) for path in files)
     return waiting("reading tensors with torch") if is_slow else nullcontext()
+
+
+def _shown(diagnosis: "Diagnosis", form: str, output: str | None, observed: str | None, after: str) -> str:
+    """Return what is said of the dump, in a format; ``after`` is what to type next."""
+    if form == "html":
+        from xentcli.show.reports import diagnose as reports
+
+        return reports.report(diagnosis, observed, after, command_line())
+    from xentcli import show
+
+    return show.diagnose(diagnosis, form, screen(output), observed, after)
 
 
 def _note_extract(diagnosis: "Diagnosis", extract: str, after: str) -> None:
@@ -297,6 +325,8 @@ def _surveyed(  # noqa: PLR0913, PLR0917 - a dump, all that is asked of it, and 
     engine: "Engine | None",
     finished: "Finished | None",
     scale: Scale,
+    *,
+    is_profiled: bool,
 ) -> "Survey":
     """Go through the dump, and show how far it is."""
     from dataclasses import replace
@@ -317,5 +347,6 @@ def _surveyed(  # noqa: PLR0913, PLR0917 - a dump, all that is asked of it, and 
             engine=engine,
             finished=finished,
             keep_going=scale.keep_going,
+            is_profiled=is_profiled,
         )
     return replace(found, left_out=(*scale.left_out, *found.left_out), notes=tuple(scale.notes))

@@ -24,12 +24,12 @@ def names_argument(kind: str) -> "Callable[[Any], Any]":
     return click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete)
 
 
-def show_pages(kind: str, names: tuple[str, ...], form: str) -> None:
-    """Print the page of each name; raises XentError as ``pages`` does."""
+def show_pages(kind: str, names: tuple[str, ...], form: str, *, verbose: bool = True) -> None:
+    """Print the page of each name, without its details unless verbose; raises XentError as ``pages`` does."""
     from xentcli.cli.output import to_stdout
     from xentcli.show.page import render
 
-    to_stdout(render(pages(kind, names), form, screen(None)))
+    to_stdout(render(pages(kind, names), form, screen(None), verbose=verbose))
 
 
 def pages(kind: str, names: "Sequence[str]") -> "list[Page]":

@@ -1,10 +1,11 @@
 """The options and arguments that commands share; each option is a variable XENT_… too."""
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from xentcli.errors import count, printable_lines
+from xentcli.errors import count, printable, printable_lines
 from xentcli.words import ARITHMETICS, DTYPES, FORMATS, REDUCTIONS
 
 if TYPE_CHECKING:
@@ -17,7 +18,17 @@ Exit codes: 0 all that was expected was reproduced, 1 something was not,
 2 bad usage or bad input, 130 interrupted. Each option can be set as a
 variable: XENT_METHODS is --methods."""
 _QUIET = "xent.quiet"
-_FORMAT_OF = {".json": "json", ".csv": "csv", ".md": "markdown", ".xml": "junit"}  # by the suffix of -o
+# By the suffix of -o.
+_FORMAT_OF = {
+    ".json": "json",
+    ".csv": "csv",
+    ".md": "markdown",
+    ".xml": "junit",
+    ".html": "html",
+    ".htm": "html",
+    ".svg": "svg",
+    ".png": "png",
+}
 
 
 def complete_case(_: click.Context, __: click.Parameter, incomplete: str) -> "list[CompletionItem]":
@@ -44,6 +55,13 @@ def note(sentence: str) -> None:
     """Print a sentence beside the results, on standard error; --quiet silences it."""
     if not is_quiet():
         click.echo(printable_lines(sentence), err=True)
+
+
+def command_line() -> str:
+    """Return what was typed, as a shell takes it, on one line."""
+    import shlex
+
+    return printable(shlex.join(["xent", *sys.argv[1:]]))
 
 
 def is_quiet() -> bool:

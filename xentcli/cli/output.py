@@ -10,12 +10,12 @@ from pathlib import Path
 
 from xentcli.errors import XentError, printable
 
-Write = Callable[[str], None]
+Write = Callable[[str | bytes], None]  # a text is written as UTF-8
 
 
 @contextmanager
 def opened(path: str | None) -> Iterator[Write]:
-    """Yield what writes a text to the path (None or ``-``: standard output).
+    """Yield what writes a text, or bytes, to the path (None or ``-``: standard output).
 
     The path is tried at once, before any work; raises XentError where it cannot be written. A file gets
     its content in one step when the block ends, and nothing if the block fails
@@ -76,12 +76,16 @@ def _identity(path: str) -> object:
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
-def to_stdout(text: str) -> None:
+def to_stdout(content: str | bytes) -> None:
     """Write to standard output."""
     if sys.stdout is None:  # closed by who started this: nobody listens
         return
     try:
-        sys.stdout.write(text)
+        if isinstance(content, bytes):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+        else:
+            sys.stdout.write(content)
         sys.stdout.flush()
     except OSError as error:
         raise XentError(f"standard output: cannot be written: {error.strerror}") from error
@@ -93,8 +97,8 @@ def _file(path: Path) -> Iterator[Write]:
         yield to_stdout
         return
     if path.exists() and (not path.is_file() or _is_descriptor(path)):  # there is nothing to replace
-        with path.open("a", encoding="utf-8", errors="backslashreplace") as device:
-            yield lambda text: _discard(device.write(text))
+        with path.open("ab") as device:
+            yield lambda content: _discard(device.write(_encoded(content)))
         return
     path = Path(os.path.realpath(path))  # a link stays a link; what it points to is replaced
     if path.exists() and not os.access(path, os.W_OK):
@@ -104,8 +108,8 @@ def _file(path: Path) -> Iterator[Write]:
     name = path.parent / f".{path.name[:100]}.{os.urandom(8).hex()}"
     try:
         handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:  # noqa: PTH123 - a descriptor, not a path
-            yield lambda text: _discard(file.write(text))
+        with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+            yield lambda content: _discard(file.write(_encoded(content)))
             is_written = file.tell() > 0
         if is_written:
             name.chmod(mode)
@@ -128,6 +132,10 @@ def _is_standard_output(path: Path) -> bool:
 def _is_descriptor(path: Path) -> bool:
     """Whether a path names an open file, such as /dev/fd/3."""
     return str(path).startswith(("/dev/", "/proc/"))
+
+
+def _encoded(content: str | bytes) -> bytes:
+    return content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
 
 
 def _discard(_: int) -> None:

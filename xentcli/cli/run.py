@@ -7,6 +7,7 @@ import click
 from xentcli.cli.options import (
     EPILOG,
     cases_argument,
+    command_line,
     format_option,
     output_option,
     override_options,
@@ -56,6 +57,10 @@ def run(  # noqa: PLR0913, PLR0917 - click hands over every option
         raise click.UsageError("name a case: a file, a folder, a bundled case (see 'xent cases'), or -")
 
     def render(results: "Sequence[Result]") -> str:
+        if form == "html":
+            from xentcli.show.reports.run import report
+
+            return report(results, command_line())
         from xentcli.show.run import render_run
 
         return render_run(results, form, screen(output), verbose=verbose)

@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from xentcli.cli import signals
-from xentcli.cli.options import option
+from xentcli.cli.options import command_line, option
 from xentcli.cli.scale import Scale, counting, exit_code
 from xentcli.errors import XentError, printable
 from xentcli.words import IGNORE_INDEX
@@ -109,7 +109,12 @@ def diagnose_top_k(  # noqa: PLR0913, PLR0917 - a dump, what is asked of it, and
         signals.heard()
     left_out = (*scale.left_out, *found.left_out)
     found = replace(found, left_out=left_out, notes=tuple(scale.notes))
-    write(show.diagnose_top_k(found, form, screen))
+    if form == "html":
+        from xentcli.show.reports import top_k
+
+        write(top_k.report(found, command_line()))
+    else:
+        write(show.diagnose_top_k(found, form, screen))
     return exit_code(found, is_wrong=found.is_wrong)
 
 

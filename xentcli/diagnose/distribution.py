@@ -97,6 +97,20 @@ class Distribution:
         found = np.where(asked == 0, self.smallest, np.where(asked == 1, self.largest, found))
         return tuple(np.clip(found, self.smallest, self.largest).tolist())
 
+    def histogram(self, edges: tuple[float, ...]) -> list[int]:
+        """Return how many numbers are from each edge up to the next, the last one included.
+
+        Of counted numbers each is taken for the middle of its cell.
+        """
+        if not self.number:
+            return [0] * (len(edges) - 1)
+        if not self.is_counted:
+            values, weights = np.concatenate(self.values).astype(np.float64), None
+        else:
+            cells, weights = _counted(self)
+            values = np.clip(_middles(cells), self.smallest, self.largest)
+        return [int(count) for count in np.histogram(values, edges, weights=weights)[0]]
+
 
 def _counted(numbers: Distribution) -> "Counted":
     """Return how many numbers there are of each top 20 bits."""

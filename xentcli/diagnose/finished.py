@@ -20,9 +20,11 @@ from typing import IO, TYPE_CHECKING, Any, Final, Self
 import numpy as np
 
 from xentcli.diagnose.distribution import Distribution
+from xentcli.diagnose.labels import Labels
+from xentcli.diagnose.profile import Places, Profile
 from xentcli.diagnose.recorded import Shared
 from xentcli.diagnose.rules import Severity
-from xentcli.diagnose.summary import Labels, Responses, Row, Tally
+from xentcli.diagnose.summary import Responses, Row, Tally
 from xentcli.diagnose.top_k import BrokenRow
 from xentcli.errors import XentError, printable
 
@@ -215,6 +217,14 @@ def _shared(plain: Any) -> Shared:  # noqa: ANN401 - of JSON
     return Shared(plain["rows"], ratio, offset, smoothing, _array(plain["weights"]))
 
 
+def _profile(plain: Any) -> Profile:  # noqa: ANN401 - of JSON
+    places = {
+        name: Places(each["first"], each["last"], _array(each["counts"]))
+        for name, each in plain["places"].items()
+    }
+    return Profile(_distribution(plain["gaps"]), places)
+
+
 # How each field of a summary is read that is no number.
 _READ: Final[dict[str, Callable[[Any], Any]]] = {
     "losses": _distribution,
@@ -228,6 +238,7 @@ _READ: Final[dict[str, Callable[[Any], Any]]] = {
         **{**plain, "states": _tallies(plain["states"]), "shared": _shared(plain["shared"])}
     ),
     "sample": _rows,
+    "profile": _profile,
     "inside": _distribution,
     "outside": _distribution,
     "broken": lambda plain: tuple(BrokenRow(*row) for row in plain),

@@ -15,6 +15,8 @@ import numpy as np
 from xentcli.diagnose.columns import columns_of
 from xentcli.diagnose.distribution import NO_NUMBERS, Distribution, distribution_of, exact_sum
 from xentcli.diagnose.evaluated import is_wrong, visible
+from xentcli.diagnose.labels import NO_LABELS, Labels, labels_of
+from xentcli.diagnose.profile import NO_PROFILE, Profile, gaps_of, profile_of
 from xentcli.diagnose.recorded import NOTHING, Shared, shared_by
 from xentcli.diagnose.rules import RowRule, Severity
 from xentcli.formats import FORMATS
@@ -54,13 +56,15 @@ class Asked(Protocol):
 class Question:
     """What is asked of each row: rules, and how a loss goes wrong in it, if one is given.
 
-    ``most`` is how many of the worst rows are to be shown.
+    ``most`` is how many of the worst rows are to be shown. Where ``profiled``, the number of rows of the
+    dump, is not 0, gaps and where findings lie are asked for too.
     """
 
     rules: tuple[RowRule, ...]
     ignore_index: int
     most: int
     loss: "Loss | None" = None
+    profiled: int = 0
 
     @property
     def kept(self) -> int:
@@ -109,31 +113,6 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
-    """Of class indices: the smallest and largest, of all labels and of the invalid ones.
-
-    ``counts`` (C,) says how many there are of each class; None where no class is ignored.
-    """
-
-    smallest: float = math.inf
-    largest: float = -math.inf
-    smallest_invalid: float = math.inf
-    largest_invalid: float = -math.inf
-    counts: "IntArray | None" = None
-
-    def merge(self, other: "Labels") -> "Labels":
-        """Return what is known of the labels of both."""
-        counts = [each.counts for each in (self, other) if each.counts is not None]
-        return Labels(
-            min(self.smallest, other.smallest),
-            max(self.largest, other.largest),
-            min(self.smallest_invalid, other.smallest_invalid),
-            max(self.largest_invalid, other.largest_invalid),
-            sum(counts[1:], counts[0]) if counts else None,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Responses:
     """What the loss in question gives: the rows of each of ``STATES``, the finite values' sum, the extremes.
 
@@ -168,7 +147,7 @@ class Summary:
     is the sum of ``losses``, the finite ones of rows that are not ignored. Sums are in units of 2^-1126.
     ``rules`` has the rows of each rule by its name, or, where a loss is in question, those that explain it;
     ``harmed`` those that a rule does harm to, and ``severities`` how many rows suffer each harm. ``sample``
-    has rows drawn by chance, and ``kept`` is as in ``Question``.
+    has rows drawn by chance, ``kept`` is as in ``Question``, and ``profile`` is empty unless asked for.
     """
 
     kept: int
@@ -183,9 +162,10 @@ class Summary:
     rules: Mapping[str, Tally] = field(default_factory=dict)
     harmed: Mapping[str, Tally] = field(default_factory=dict)
     severities: Mapping[Severity, int] = field(default_factory=dict)
-    labels: Labels = Labels()
+    labels: Labels = NO_LABELS
     responses: Responses = Responses()
     sample: tuple[Row, ...] = ()
+    profile: Profile = NO_PROFILE
 
     def merge(self, other: "Summary") -> "Summary":
         """Return the summary of the rows of both."""
@@ -226,6 +206,7 @@ def merge(one: Summary, other: Summary) -> Summary:
         one.labels.merge(other.labels),
         one.responses.merge(other.responses, most),
         _worst(one.sample, other.sample, SAMPLED),
+        one.profile.merge(other.profile),
     )
 
 
@@ -239,11 +220,6 @@ def _worst(one: tuple[Row, ...], other: tuple[Row, ...], most: int) -> tuple[Row
     return one or other if not (one and other) else tuple(sorted(one + other)[:most])
 
 
-def _limits(labels: "NDArray[Any]") -> tuple[float, float]:
-    """Return the smallest and largest label, as Python's integers: those of uint64 are no float64."""
-    return (int(labels.min()), int(labels.max())) if len(labels) else (math.inf, -math.inf)
-
-
 class _Part:
     """Rows that were read together: which of them are the worst, and what a loss makes of them."""
 
@@ -255,17 +231,19 @@ class _Part:
         logits: "FloatArray",
         labels: "NDArray[Any] | None",
     ) -> None:
-        self.shard, self.first, self.question = shard, first, question
+        self.shard, self.first, self.question, self.rows = shard, first, question, (logits, labels)
         self.columns = columns_of(logits, labels, question.rules, question.ignore_index, shard.kind)
         loss = self.columns.loss
         self.order: FloatArray = np.where(np.isfinite(loss), -loss, 0)  # the largest loss first
         self.response: FloatArray = np.full(len(loss), np.nan)
         self.state = np.full(len(loss), -1)
-        self.responses, self.labels = Responses(), Labels()
+        self.responses, self.labels = Responses(), NO_LABELS
+        self.explained: dict[str, IntArray] = {}
         if labels is not None and question.loss is not None:
             self.responses = self._ask(question.loss, logits, labels)
         if labels is not None and shard.kind == "indices":
-            self.labels = self._labels(labels, logits.shape[1])
+            invalid = labels[self.columns.invalid(question.rules)]
+            self.labels = labels_of(labels, invalid, logits.shape[1], question.ignore_index)
 
     def summary(self) -> Summary:
         """Sum them up."""
@@ -286,7 +264,15 @@ class _Part:
             self.labels,
             self.responses,
             self._worst(sampled, self._chance(), SAMPLED),
+            self._profile(),
         )
+
+    def _profile(self) -> Profile:
+        """Return the gaps of rows and where those of each rule lie, if that is asked for."""
+        if not self.question.profiled:
+            return NO_PROFILE
+        gaps = gaps_of(*self.rows, self.columns.ignored, self.shard.kind)
+        return profile_of(gaps, self.explained, self.first, len(self.order), self.question.profiled)
 
     def _ask(self, loss: "Loss", logits: "FloatArray", labels: "NDArray[Any]") -> Responses:
         """Have a loss respond to the rows whose labels it can take, and sum up what it says."""
@@ -325,16 +311,6 @@ class _Part:
         eps = max(FORMATS[dtype].eps for dtype in dtypes)
         return shared_by(logits[count], classes, self.columns.loss[count], self.response[count], eps)
 
-    def _labels(self, labels: "NDArray[Any]", classes: int) -> Labels:
-        """Sum up class indices (n,)."""
-        counts = None
-        if 0 <= self.question.ignore_index < classes:
-            valid = labels[(labels >= 0) & (labels < classes)]
-            counts = np.bincount(valid.astype(np.int64), minlength=classes)
-        invalid = labels[self.columns.invalid(self.question.rules)]
-        (low, high), (low_invalid, high_invalid) = map(_limits, (labels, invalid))
-        return Labels(low, high, low_invalid, high_invalid, counts)
-
     def _tally(self, rows: "IntArray", order: "FloatArray") -> Tally:
         """Count some rows, and name the worst by an order (N,)."""
         return Tally(len(rows), self._worst(rows, order, self.question.kept))
@@ -370,7 +346,7 @@ class _Part:
                 continue
             rows = np.flatnonzero(self.columns.applies(at))
             if len(explaining := self._explaining(rule, rows)):
-                rules[rule.name] = self._tally(explaining, self.order)
+                rules[rule.name], self.explained[rule.name] = self._tally(explaining, self.order), explaining
             if len(suffer := self._harmed(rule, rows)):
                 harmed[rule.name] = self._tally(suffer, self.order)
                 suffering.setdefault(rule.severity, np.zeros(len(self.order), bool))[suffer] = True

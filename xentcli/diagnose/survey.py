@@ -219,16 +219,19 @@ def survey(  # noqa: PLR0913 - a dump, what is asked of it, and how
     engine: Engine | None = None,
     finished: "Finished | None" = None,
     keep_going: bool = False,
+    is_profiled: bool = False,
 ) -> Survey:
     """Go through all rows of shards once; interrupted, return what was read until then.
 
-    ``rules`` are those for the dtype unless given; ``most`` and ``loss`` are as in ``Question``, the rest as
-    in ``go_through``. Raises what the loss raises, too.
+    ``rules`` are those for the dtype unless given; ``most`` and ``loss`` are as in ``Question``, and with
+    ``is_profiled`` the summary has gaps, and where findings lie, too. The rest is as in ``go_through``.
+    Raises what the loss raises, too.
     """
     if rules is None:
         kind = shards[0].kind
         rules = rules_for(shards[0].format) if kind == "indices" else rules_of(kind)
-    question = Question(rules, ignore_index, most, loss)
+    total = sum(len(shard.logits) for shard in shards)
+    question = Question(rules, ignore_index, most, loss, total if is_profiled else 0)
     return go_through(
         Survey, shards, question, progress, engine=engine, finished=finished, keep_going=keep_going
     )

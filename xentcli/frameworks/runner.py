@@ -1,9 +1,9 @@
 """Case × framework method → Outcome, each library in a process of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -26,34 +26,65 @@ def run(
     seconds: float = SECONDS,
     show: Callable[[float], None] = lambda _: None,
 ) -> list[tuple[Outcome, ...]]:
-    """Run the methods on every case, library by library; the outcomes of each case in the order of methods.
+    """Run the methods on every case; see ``Session.run``."""
+    with Session(methods, seconds) as session:
+        return session.run(cases, show)
 
-    A binary case runs the binary functions alone, another case the others. ``show`` takes the share that
-    is done.
-    """
-    outcomes: list[list[Outcome]] = [[] for _ in cases]
-    same_library = groupby(methods, key=lambda method: (method.is_target, method.library))
-    groups = [(Process(WORKER), list(group)) for _, group in same_library]
-    calls, done = len(cases) * len(methods), 0
-    try:
-        for process, (first, *_) in groups:  # they import their libraries at the same time
-            process.send(address(first.target, None, first.convention))
-        for process, group in groups:
-            described = process.receive(seconds)
-            for each in group:
-                if each.is_target and each is not group[0]:
-                    described = process.request(address(each.target, None, each.convention), seconds)
-                method = _described(process, each, described, seconds) if each.is_target else each
+
+class Session:
+    """The processes of methods, a library in each; open from ``with`` on, until it ends."""
+
+    def __init__(self, methods: "Sequence[FrameworkMethod]", seconds: float = SECONDS) -> None:
+        same_library = groupby(methods, key=lambda method: (method.is_target, method.library))
+        self._groups = [(Process(WORKER), list(group)) for _, group in same_library]
+        self._described: dict[str, FrameworkMethod] = {}
+        self._seconds = seconds
+
+    def __enter__(self) -> Self:
+        """Have the libraries imported, all at the same time."""
+        try:
+            for process, (first, *_) in self._groups:
+                process.send(address(first.target, None, first.convention))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the processes."""
+        for process, _methods in self._groups:
+            process.stop()
+
+    def run(
+        self, cases: Sequence[Case], show: Callable[[float], None] = lambda _: None
+    ) -> list[tuple[Outcome, ...]]:
+        """Run the methods on every case, library by library; the outcomes of each case in their order.
+
+        A binary case runs the binary functions alone, another case the others. ``show`` takes the share that
+        is done.
+        """
+        outcomes: list[list[Outcome]] = [[] for _ in cases]
+        calls, done = len(cases) * sum(len(group) for _, group in self._groups), 0
+        for process, group in self._groups:
+            for method in self._ready(process, group):
                 for case, ran in zip(cases, outcomes, strict=True):
                     if method.convention.binary == case.batch.binary:
-                        ran.append(_outcome(process, case, method, seconds))
+                        ran.append(_outcome(process, case, method, self._seconds))
                     done += 1
                     show(done / calls)
-            process.stop()
-    finally:
-        for process, _ in groups:
-            process.stop()
-    return [tuple(ran) for ran in outcomes]
+        return [tuple(ran) for ran in outcomes]
+
+    def _ready(self, process: Process, group: "Sequence[FrameworkMethod]") -> "Iterator[FrameworkMethod]":
+        """Yield the methods of a process, somebody's functions with what they support, once it responds."""
+        for each in group:
+            if each.name not in self._described:
+                is_first = each is group[0]
+                if each.is_target and not is_first:
+                    process.send(address(each.target, None, each.convention))
+                response = process.receive(self._seconds) if each.is_target or is_first else {}
+                ready = _described(process, each, response, self._seconds) if each.is_target else each
+                self._described[each.name] = ready
+            yield self._described[each.name]
 
 
 def _described(

@@ -58,11 +58,7 @@ def parts(report: "Report", width: int, *, verbose: bool = False) -> list[Part]:
     Of a loss that is wrong on ordinary logits the first cause is enough: much else fails because of it.
     """
     lines = paragraph(verdict(report), width, Tone.HEADING)
-    numbers = ((word, _number(report, word)) for word in ("passed", "failed", "skipped", "not reached"))
-    counts = ", ".join(f"{number} {word}" for word, number in numbers if number)
-    allowed = f"{report.max_ulps:g} ulps allowed besides rounding"
-    about = filter(None, (f"convention {report.convention}", report.versions, allowed, counts))
-    lines += paragraph(" · ".join(about), width, Tone.CONTEXT, indent=2)
+    lines += paragraph(about(report), width, Tone.CONTEXT, indent=2)
     found: list[Part] = [Lines(tuple(lines))]
     shown = report.causes
     if report.beside is not None:
@@ -75,7 +71,7 @@ def parts(report: "Report", width: int, *, verbose: bool = False) -> list[Part]:
         others = ", ".join(f"{cause.name} {len(cause.checks)}" for cause in shown[1:])
         first = f"mend this first: other checks fail too, which may come from it ({others}); -v shows them"
         found.append(Lines(tuple(paragraph(first, width, indent=2))))
-    if (command := _baseline(report)) is not None:
+    if (command := baseline(report)) is not None:
         line = ("  ", Cell("next    ", Tone.CONTEXT), Cell(command, Tone.COMMAND))
         found.append(Lines((line,)))
     rest = [
@@ -90,7 +86,15 @@ def parts(report: "Report", width: int, *, verbose: bool = False) -> list[Part]:
     return [*found, Lines(tuple(rest))] if rest else found
 
 
-def _baseline(report: "Report") -> str | None:
+def about(report: "Report") -> str:
+    """Say how the loss was called, what was allowed, and how many checks it passed and failed."""
+    numbers = ((word, _number(report, word)) for word in ("passed", "failed", "skipped", "not reached"))
+    counts = ", ".join(f"{number} {word}" for word, number in numbers if number)
+    allowed = f"{report.max_ulps:g} ulps allowed besides rounding"
+    return " · ".join(filter(None, (f"convention {report.convention}", report.versions, allowed, counts)))
+
+
+def baseline(report: "Report") -> str | None:
     """Return what to type to see beside it what PyTorch's own loss fails, where that can be compared."""
     is_theirs = report.target.startswith("torch.") or report.beside is not None
     if is_theirs or not report.causes or report.ordinary is not None or report.convention != "torch":
@@ -107,30 +111,39 @@ def _beside(report: "Report", other: "Report", width: int) -> Lines:
     return Lines(tuple(line for lines in lists for line in lines))
 
 
-def _cause(cause: "Cause", width: int) -> Lines:
-    """Return one cause: its name, its words, the smallest input that fails, the checks, what to type."""
+def severity_cell(cause: "Cause") -> Cell:
+    """Return how bad a cause is, in the colour of what one sees of it."""
     tone = Tone.PLAIN
     if cause.severity != "contract":
         kind = cause.example.name
         tone = Tone.ALOUD if kind in _ALOUD else Tone.GRADIENT if kind.startswith("gradient") else Tone.SILENT
+    return Cell(cause.severity, tone)
+
+
+def alike(cause: "Cause") -> str:
+    """Return the command that explains the method of xent's that returns the same; nothing without one."""
+    return "" if cause.method is None else f"xent explain {cause.case} --method {cause.method}"
+
+
+def _cause(cause: "Cause", width: int) -> Lines:
+    """Return one cause: its name, its words, the smallest input that fails, the checks, what to type."""
     name = Cell(cause.name, Tone.COMMAND if cause.is_finding else Tone.HEADING)
     where = Cell(
         f" · {_names(cause.checks) if len(cause.checks) == 1 else count(len(cause.checks), 'check')}",
         Tone.CONTEXT,
     )
-    lines: list[tuple[str, ...]] = [("  ", name, "  ", Cell(cause.severity, tone), where)]
+    lines: list[tuple[str, ...]] = [("  ", name, "  ", severity_cell(cause), where)]
     lines += paragraph(cause.cause, width, indent=4)
     lines += labelled("remedy", cause.remedy, width)
-    lines += labelled("input", printable(_example(cause.example)), width)
+    lines += labelled("input", printable(example(cause.example)), width)
     if len(cause.checks) > 1:
         lines += labelled("checks", _names(cause.checks), width)
-    if cause.method is not None:
-        command = f"xent explain {cause.case} --method {cause.method}"
+    if command := alike(cause):
         lines += [("  ", Cell("alike   ", Tone.CONTEXT), Cell(command, Tone.COMMAND))]
     return Lines(tuple(lines))
 
 
-def _example(finding: "CheckFinding") -> str:
+def example(finding: "CheckFinding") -> str:
     """Write the input, what the loss returned and what is true."""
     place = finding.place
     if (

@@ -14,7 +14,7 @@ from xentcli.show.sheet import Cell, Lines, Part, Sheet, Tone, labelled, paragra
 from xentcli.show.verdict import remedy, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from xentcli.diagnose.diagnosis import WorstRow
     from xentcli.diagnose.saved import SavedStep
@@ -31,22 +31,35 @@ def parts(diagnosis: Diagnosis, observed: str | None, after: str, width: int) ->
     """
     found: list[Part] = [Lines(tuple(paragraph(verdict(diagnosis, observed), width, Tone.HEADING)))]
     if rows := diagnosis.harmful_rows:
-        found.append(_worst_rows(diagnosis, rows))
-    shown = {
-        rule: rows for rule, rows in diagnosis.rules.items() if _rank(diagnosis, rule) is not Severity.NOTE
-    }
+        found.append(worst_rows(diagnosis, rows))
+    found += findings(diagnosis)
+    if mended := remedies(diagnosis):
+        lines = [line for sentence in mended for line in labelled("remedy", sentence, width)]
+        if diagnosis.rows and diagnosis.survey.labelled:  # a command stays on one line, to be copied
+            lines.append(("  ", Cell("next    ", Tone.CONTEXT), Cell(after, Tone.COMMAND)))
+        found.append(Lines(tuple(lines)))
+    about = (*notes(diagnosis), *facts(diagnosis))
+    lines = [line for fact in about for line in paragraph(fact, width, Tone.CONTEXT, indent=2)]
+    return [*found, Lines(tuple(lines))]
+
+
+def findings(diagnosis: Diagnosis) -> list[Sheet]:
+    """Return a sheet of findings, their rows and how they show, for each harm that they do."""
+    sheets = []
     for severity, tone in _TONES.items():
-        cells = [
-            _finding(rule, rows, tone) for rule, rows in shown.items() if _rank(diagnosis, rule) is severity
-        ]
-        if cells:
-            found.append(Sheet(severity.value, ("finding", "rows", "how"), tuple(cells)))
-    if shown:
-        found.append(Lines(tuple(_remedies(diagnosis, shown, after, width))))
-    return [*found, Lines((*_notes(diagnosis, width), *_facts(diagnosis, width)))]
+        rules = [(rule, rows) for rule, rows in diagnosis.rules.items() if rank(diagnosis, rule) is severity]
+        cells = tuple(_finding(rule, rows, tone) for rule, rows in rules)
+        sheets += [Sheet(severity.value, ("finding", "rows", "how"), cells)] if cells else []
+    return sheets
 
 
-def _rank(diagnosis: Diagnosis, rule: RowRule) -> Severity:
+def remedies(diagnosis: Diagnosis) -> list[str]:
+    """Return what to do about the findings that do harm, each remedy once."""
+    harmful = (rule for rule in diagnosis.rules if rank(diagnosis, rule) is not Severity.NOTE)
+    return list(dict.fromkeys(remedy(rule.finding) for rule in harmful))
+
+
+def rank(diagnosis: Diagnosis, rule: RowRule) -> Severity:
     """Return the harm that a rule does; where it explains a loss that is wrong, what it always does."""
     if diagnosis.response is not None:
         return Severity.OFF if rule.severity is Severity.NOTE else rule.severity
@@ -57,55 +70,45 @@ def _finding(rule: RowRule, rows: int, tone: Tone) -> tuple[str, ...]:
     return Cell(rule.finding, Tone.COMMAND), Cell(str(rows), is_number=True), Cell(rule.says, tone)
 
 
-def _remedies(
-    diagnosis: Diagnosis, rules: "Iterable[RowRule]", after: str, width: int
-) -> "Iterator[tuple[str, ...]]":
-    """Return each remedy once, and what to type next; a command stays on one line, to be copied."""
-    for sentence in dict.fromkeys(remedy(rule.finding) for rule in rules):
-        yield from labelled("remedy", sentence, width)
-    if diagnosis.rows and diagnosis.survey.labelled:
-        yield "  ", Cell("next    ", Tone.CONTEXT), Cell(after, Tone.COMMAND)
-
-
-def _notes(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
-    """Return a line per finding that does no harm in most training: which formats, bounds or methods."""
+def notes(diagnosis: Diagnosis) -> "Iterator[str]":
+    """Yield a sentence per finding that does no harm in most training: which formats, bounds or methods."""
     if diagnosis.response is not None:
         return
-    notes: dict[str, list[str]] = {}
+    noted: dict[str, list[str]] = {}
     for rule, rows in diagnosis.rules.items():
-        if _rank(diagnosis, rule) is Severity.NOTE:
-            notes.setdefault(rule.finding, []).append(f"{rule.name} in {count(rows, 'row')}")
-    for name, each in notes.items():
-        yield from paragraph(f"note: {name}, {', '.join(each)}", width, Tone.CONTEXT, indent=2)
+        if rank(diagnosis, rule) is Severity.NOTE:
+            noted.setdefault(rule.finding, []).append(f"{rule.name} in {count(rows, 'row')}")
+    for name, each in noted.items():
+        yield f"note: {name}, {', '.join(each)}"
 
 
-def _facts(diagnosis: Diagnosis, width: int) -> "Iterator[tuple[str, ...]]":
-    """Return what is in the dump."""
+def facts(diagnosis: Diagnosis) -> "Iterator[str]":
+    """Yield what is in the dump."""
     survey, summary, loss = diagnosis.survey, diagnosis.survey.summary, diagnosis.losses
     files = f" in {len(survey.shards)} files" if len(survey.shards) > 1 else ""
     shape = f"{diagnosis.total} × {diagnosis.classes} {diagnosis.dtype}{files}"
     shape += f" · {survey.shards[0].names}" if survey.shards[0].names else ""
     shape += "".join(f" · {step}" for step in diagnosis.steps[:_STEPS])
     shape += " · …" if len(diagnosis.steps) > _STEPS else ""
-    facts = [f"{shape} · no finite logit" if survey.rows or survey.complete else shape]
+    said = [f"{shape} · no finite logit" if survey.rows or survey.complete else shape]
     if summary.smallest <= summary.largest:
         offset = f"offset {diagnosis.offset:.6g}, spread {diagnosis.spread:.6g} (medians over rows)"
-        facts = [f"{shape} · finite logits {summary.smallest:.6g} to {summary.largest:.6g}", offset]
+        said = [f"{shape} · finite logits {summary.smallest:.6g} to {summary.largest:.6g}", offset]
     if summary.ignored:
-        facts[-1] += f" · {count(summary.ignored, 'label')} ignored ({survey.ignore_index})"
+        said[-1] += f" · {count(summary.ignored, 'label')} ignored ({survey.ignore_index})"
     if loss is not None:
         quantiles = " ".join(f"{value:.6g}" for value in loss.quantiles)
         shares = " ".join(f"{100 * share:g}" for share in QUANTILES)
-        facts += [f"mean loss {loss.mean:.6g} of {count(loss.number, 'row')}"]
+        said += [f"mean loss {loss.mean:.6g} of {count(loss.number, 'row')}"]
         if loss.sampled:
-            facts[-1] += f" · to {format_ulps(loss.ulps)} ulps in {count(loss.sampled, 'row')} sampled"
+            said[-1] += f" · to {format_ulps(loss.ulps)} ulps in {count(loss.sampled, 'row')} sampled"
         error = f" (each to {100 * COUNTED_ERROR:.1g} %)" if loss.are_counted else ""
-        facts += [f"percentiles {shares}: {quantiles}{error}"]
-    for fact in (*facts, *(f"note: {note}" for note in survey.notes)):
-        yield from paragraph(fact, width, Tone.CONTEXT, indent=2)
+        said += [f"percentiles {shares}: {quantiles}{error}"]
+    yield from said
+    yield from (f"note: {note}" for note in survey.notes)
 
 
-def _worst_rows(diagnosis: Diagnosis, rows: "Sequence[WorstRow]") -> Sheet:
+def worst_rows(diagnosis: Diagnosis, rows: "Sequence[WorstRow]") -> Sheet:
     """Return the worst rows: their files where there are several, and what the loss in question gives."""
     response = diagnosis.response
     columns = ["file"] * (len(diagnosis.survey.shards) > 1) + ["row", "label", "loss"]
@@ -115,7 +118,7 @@ def _worst_rows(diagnosis: Diagnosis, rows: "Sequence[WorstRow]") -> Sheet:
 
 def _worst_row(diagnosis: Diagnosis, row: "WorstRow", columns: "Sequence[str]") -> tuple[str, ...]:
     rules = [rule for rule in row.rules if rule in diagnosis.rules]
-    harmful = [rule.finding for rule in rules if _rank(diagnosis, rule) is not Severity.NOTE]
+    harmful = [rule.finding for rule in rules if rank(diagnosis, rule) is not Severity.NOTE]
     cells = {
         "file": printable(row.path),
         "row": Cell(str(row.number), is_number=True),
@@ -217,7 +220,7 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
                     "says": rule.says,
                     "clip": rule.clip and list(rule.clip),
                     "invalid": rule.is_invalid,
-                    "severity": _rank(diagnosis, rule).value,
+                    "severity": rank(diagnosis, rule).value,
                     "methods": list(rule.methods),
                 }
                 for rule, rows in diagnosis.rules.items()

@@ -6,8 +6,15 @@ from typing import Final
 
 from xentcli.show.sheet import Cell, Lines, Part, Sheet, Tone, grids
 
-_CLASSES: Final[dict[Tone, str]] = {tone: tone.name.lower() for tone in Tone if tone is not Tone.PLAIN}
-_STYLE: Final = """<style>
+CLASSES: Final[dict[Tone, str]] = {tone: tone.name.lower() for tone in Tone if tone is not Tone.PLAIN}
+# The colours of tones, each at 4.5:1 or more on its background, by WCAG 2.
+LIGHT: Final = """\
+.xent .right{color:#1a7f37}.xent .aloud{color:#8a5d00}.xent .silent{color:#cf222e}
+.xent .gradient{color:#8250df}.xent .command{color:#0969da}.xent .context{color:#57606a}"""
+DARK: Final = """\
+.xent thead th,.xent .context{color:#9198a1}.xent .right{color:#3fb950}.xent .aloud{color:#d29922}
+.xent .silent{color:#ff7b72}.xent .gradient{color:#bc8cff}.xent .command{color:#58a6ff}"""
+_LAYOUT: Final = """\
 .xent{color-scheme:light;color:#1f2328;background:#fff;padding:.5em;font:13px/1.45 monospace;overflow-x:auto}
 .xent table{border-collapse:collapse;margin:.6em 0;color:inherit;font:inherit}
 .xent tr,.xent td,.xent th{background:none;border:0;color:inherit;font:inherit}
@@ -15,12 +22,11 @@ _STYLE: Final = """<style>
 .xent thead th{border-bottom:1px solid #8888;color:#57606a}
 .xent .number{text-align:right;white-space:pre}
 .xent .heading,.xent .title{font-weight:bold}
-.xent .right{color:#1a7f37}.xent .aloud{color:#8a5d00}.xent .silent{color:#cf222e}
-.xent .gradient{color:#8250df}.xent .command{color:#0969da}.xent .context{color:#57606a}
-@media(prefers-color-scheme:dark){.xent{color-scheme:dark;color:#e6edf3;background:#0d1117}
-.xent thead th,.xent .context{color:#9198a1}.xent .right{color:#3fb950}.xent .aloud{color:#d29922}
-.xent .silent{color:#ff7b72}.xent .gradient{color:#bc8cff}.xent .command{color:#58a6ff}}
-</style>"""
+"""
+_DARK_PAGE: Final = ".xent{color-scheme:dark;color:#e6edf3;background:#0d1117}\n"
+_STYLE: Final = (
+    f"<style>\n{_LAYOUT}{LIGHT}\n@media(prefers-color-scheme:dark){{{_DARK_PAGE}{DARK}}}\n</style>"
+)
 
 
 def render(parts: Sequence[Part]) -> str:
@@ -43,7 +49,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _span(cell: str) -> str:
-    name = _CLASSES.get(cell.tone) if isinstance(cell, Cell) else None
+    name = CLASSES.get(cell.tone) if isinstance(cell, Cell) else None
     text = escape(cell).replace("  ", "&nbsp; ")
     return f'<span class="{name}">{text}</span>' if name else text
 

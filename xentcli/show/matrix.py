@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xentcli.judge import Result
 
 _CELL: Final = 4  # columns of the screen per method: three letters and a space
-_LEGEND: Final = (
+LEGEND: Final = (
     ("·", " right  ", Tone.RIGHT),
     ("nan inf", " not finite  ", Tone.ALOUD),
     ("cap off 0 neg", " finite, but wrong  ", Tone.SILENT),
@@ -85,18 +85,18 @@ def _row(result: "Result", columns: Sequence[Column]) -> tuple[str, ...]:
         return name, "", *(marks.get(column.method, "") for column in columns)
     if exact.is_nan():
         return name, "nan", Cell(NO_TRUTH, Tone.CONTEXT), *[""] * (len(columns) - 1)
-    short = _three_digits(nearest(exact, FORMATS[result.case.numerics.loss_dtype]))
+    short = three_digits(nearest(exact, FORMATS[result.case.numerics.loss_dtype]))
     return name, short, *(marks.get(column.method, "") for column in columns)
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
     """Write a loss to three digits, or as many as stand before its point."""
     return f"{value:.0f}" if _THOUSAND <= value < _LONG else f"{value:.3g}"
 
 
 def legend(width: int) -> Lines:
     """Say what the marks mean, on one line where it fits."""
-    pieces = [(Cell(marks, tone), Cell(words, Tone.CONTEXT)) for marks, words, tone in _LEGEND]
+    pieces = [(Cell(marks, tone), Cell(words, Tone.CONTEXT)) for marks, words, tone in LEGEND]
     whole = tuple(piece for pair in pieces for piece in pair)
     fits = sum(map(len, whole)) <= width
     return Lines((whole,) if fits else tuple(paragraph("".join(whole), width, Tone.CONTEXT)))

@@ -1,7 +1,7 @@
 """A page about a name: a sentence, then facts under aligned keys, and code; as text, Markdown and JSON."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xentcli.errors import XentError, printable
@@ -26,6 +26,12 @@ class Code(str):
     __slots__ = ()
 
 
+class Detail(Code):
+    """Lines of code that a terminal has no room for, unless all of a page is asked for."""
+
+    __slots__ = ()
+
+
 Facts = dict[str, str | tuple[str, ...]]
 
 
@@ -45,18 +51,30 @@ class Page:
         """Yield the facts of each block that are not empty, as a key and its items."""
         for block in self.blocks:
             items = [(key, (value,) if isinstance(value, str) else value) for key, value in block.items()]
-            yield [(key, values) for key, values in items if any(values)]
+            if filled := [(key, values) for key, values in items if any(values)]:
+                yield filled
 
 
-def render(pages: Sequence[Page], form: str, screen: "Screen") -> str:
-    """Render pages; raises XentError for csv, in which a page has no form."""
+def render(pages: Sequence[Page], form: str, screen: "Screen", *, verbose: bool = True) -> str:
+    """Render pages, as lines without details unless verbose; raises XentError for csv, which has no page."""
     if form == "csv":
         raise XentError("a page has no rows for csv; write it as plain, markdown or json")
     if form == "json":
         return dump([{page.kind: page.name, "sentence": page.sentence, **_fields(page)} for page in pages])
     if form == "markdown":
         return "\n".join("".join(_markdown(page)) for page in pages)
-    return render_parts([_lines(page, screen.width) for page in pages], form, screen)
+    shown = pages if verbose else map(_brief, pages)
+    return render_parts([_lines(page, screen.width) for page in shown], form, screen)
+
+
+def _brief(page: Page) -> Page:
+    """Return the page without its details, and with a line that says which they are."""
+    blocks = [
+        {key: value for key, value in block.items() if not isinstance(value, Detail)} for block in page.blocks
+    ]
+    hidden = [key for block in page.facts() for key, (value, *_) in block if isinstance(value, Detail)]
+    blocks[-1] |= {"with -v": "; ".join(hidden)}
+    return replace(page, blocks=tuple(block for block in blocks if block))
 
 
 def _fields(page: Page) -> dict[str, object]:

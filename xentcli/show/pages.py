@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from xentcli.frameworks import FrameworkMethod
 from xentcli.identifiers import identifier
 from xentcli.show.cells import numerics
 from xentcli.show.listings import labels_supported
-from xentcli.show.page import Code, Command, Facts, Page
+from xentcli.show.page import Code, Command, Detail, Facts, Page
 from xentcli.show.sentences import judged
 
 if TYPE_CHECKING:
@@ -23,21 +23,22 @@ if TYPE_CHECKING:
     from xentcli.model import Judgement
 
 _FEW = 8  # numbers that are shown one by one
-_LIBRARIES = {"numpy": "NumPy", "torch": "torch", "jax": "JAX"}
+_LIBRARIES = {"numpy": "NumPy", "torch": "torch", "jax": "JAX", "keras": "Keras"}
 _SOURCE = "Source: "  # as a docstring begins its last paragraph
-_MODULES = "; F is torch.nn.functional, jnp is jax.numpy"
+_MODULES = "F is torch.nn.functional, jnp is jax.numpy, ops is keras.ops"
 
 
 @cache
 def words() -> dict[str, Any]:
-    """Return remedies, words of findings and words of methods: ``pages.toml``."""
-    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    """Return remedies, mistakes, words of findings and words of methods: the files of ``words/``."""
+    files = sorted(Path(__file__).with_name("words").glob("*.toml"))
+    return tomllib.loads("\n".join(file.read_text(encoding="utf-8") for file in files))
 
 
 def finding_page(finding: "Finding", result: "Result", cases: Sequence[str]) -> Page:
     """Make the page of a finding: ``result`` is that of all methods on its case, ``cases`` have it."""
     advice = words()["findings"][finding.name]
-    remedy = words()["remedies"][advice["remedy"]]
+    remedy, mistake = words()["remedies"][advice["remedy"]], words()["mistakes"][advice["mistake"]]
     methods: dict[str, list[str]] = {}
     beside: dict[str, None] = {}
     for outcome, judgement in judged(result):
@@ -55,14 +56,17 @@ def finding_page(finding: "Finding", result: "Result", cases: Sequence[str]) -> 
         "found with": ", ".join(name for name in beside if name != finding.name),
         "source": finding.source,
     }
-    code: list[Facts] = [{name: Code(remedy[key].strip())} for key, name in _LIBRARIES.items()]
     todo: Facts = {
         "remedy": finding.remedy,
-        "code takes": remedy["takes"] + _MODULES,
+        "wrong code": (f"takes {mistake['takes']}", f"gives {advice['gives']}"),
+        "elsewhere": mistake.get("why", ""),
+        "right code": f"takes {remedy['takes']}",
         "note": remedy.get("note", ""),
+        "modules": _MODULES,
     }
     after = _next(f"explain {finding.case}", f"cases {finding.case}", f"cases --finding {finding.name}")
-    return Page("finding", finding.name, finding.cause, (shows, todo, *code, context, after))
+    blocks = (shows, todo, *_code(mistake, remedy), context, after)
+    return Page("finding", finding.name, finding.cause, blocks)
 
 
 def method_page(method: "Method", results: "Sequence[tuple[Finding, Result]]") -> Page:
@@ -142,6 +146,16 @@ def case_page(result: "Result", folder: str) -> Page:
     }
     after = _next(f"run {case.name}", f"explain {case.name}", f"cases show {case.name}")
     return Page("case", case.name, case.title, (facts, context, after))
+
+
+def _code(mistake: dict[str, str], remedy: dict[str, str]) -> "Iterator[Facts]":
+    """Yield the wrong and the right code of each library; one page has the wrong code of NumPy, -v all."""
+    for key, name in _LIBRARIES.items():
+        wrong = Code if key == "numpy" else Detail
+        yield {
+            f"{name}, wrong": wrong(mistake.get(key, "").strip()),
+            f"{name}, right": Code(remedy[key].strip()),
+        }
 
 
 def _next(*commands: str) -> Facts:

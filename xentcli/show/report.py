@@ -36,28 +36,32 @@ def render(report: "Report", form: str, screen: Screen, *, verbose: bool = False
 
 
 def render_list(convention: str, form: str, screen: Screen) -> str:
-    """Render the conventions, and the checks of a loss of one of them that has every parameter."""
+    """Render what ``xent check --list`` shows."""
+    return render_sheets(listed(convention), form, screen)
+
+
+def listed(convention: str) -> list[Sheet]:
+    """Return the conventions, and the checks of a loss of one of them that has every parameter."""
     called = tuple((Cell(c.name, Tone.COMMAND), c.signature, c.library) for c in CONVENTIONS.values())
     specs = plan(CONVENTIONS[convention], (*NAMES, "reduction"), gradient=True)
     checks = tuple((spec.category, spec.name, spec.asserts) for spec in specs)
-    sheets = [
+    return [
         Sheet("Conventions: how a loss is called", ("convention", "call", "arrays"), called),
         Sheet(f"Checks of convention {convention}", ("category", "check", "asserts"), checks),
     ]
-    return render_sheets(sheets, form, screen)
 
 
 def _details(report: "Report", width: int) -> list[Sheet | Lines]:
     """Return a row per category, then each check that failed with each kind of finding once."""
     columns = ("category", "checks", "failed", "worst ulps", "failing")
-    rows = tuple(_row(name, checks) for name, checks in _by_category(report).items())
+    rows = tuple(_row(name, checks) for name, checks in by_category(report).items())
     lines: list[tuple[str, ...]] = []
     for check in report.checks:
         if check.status == "failed":
             lines += [("",), *paragraph(printable(f"{check.name}: {check.asserts}"), width)]
             lines += [
                 each
-                for message in _messages(check)
+                for message in messages_of(check)
                 for each in paragraph(printable(message), width, indent=2)
             ]
     return [Sheet("", columns, rows), *([Lines(tuple(lines[1:]))] if lines else ())]
@@ -90,7 +94,7 @@ def as_json(report: "Report") -> str:
 def as_junit(report: "Report") -> str:
     """Render as JUnit XML: a suite per category, a test per check."""
     root = ET.Element("testsuites", name="xent check")
-    for category, checks in _by_category(report).items():
+    for category, checks in by_category(report).items():
         status = [check.status for check in checks]
         counts = {
             "tests": len(checks),
@@ -102,13 +106,14 @@ def as_junit(report: "Report") -> str:
         for check in checks:
             test = ET.SubElement(suite, "testcase", classname=cleaned(report.target), name=check.name)
             if check.status == "failed":
-                ET.SubElement(test, "failure", message=cleaned("; ".join(_messages(check))))
+                ET.SubElement(test, "failure", message=cleaned("; ".join(messages_of(check))))
             elif check.status != "passed":
                 ET.SubElement(test, "skipped", message=cleaned(check.skipped or "not reached in time"))
     return written(root)
 
 
-def _by_category(report: "Report") -> "dict[str, list[CheckResult]]":
+def by_category(report: "Report") -> "dict[str, list[CheckResult]]":
+    """Return the checks of each category."""
     categories: dict[str, list[CheckResult]] = {}
     for check in report.checks:
         categories.setdefault(check.category, []).append(check)
@@ -124,7 +129,7 @@ def _worst(checks: "Sequence[CheckResult]") -> Decimal | None:
     return max((check.ulps for check in checks if check.ulps is not None), default=None)
 
 
-def _messages(check: "CheckResult") -> list[str]:
+def messages_of(check: "CheckResult") -> list[str]:
     """Return the first message of each kind of finding, with how many more there are."""
     kinds: dict[str, list[str]] = {}
     for finding in check.findings:

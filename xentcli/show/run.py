@@ -57,13 +57,16 @@ def render_run(results: Sequence[Result], form: str, screen: Screen, *, verbose:
 
 def _list(results: Sequence[Result], width: int) -> list[Part]:
     """Return a line per case, then those in full of which a number was not reproduced."""
-    rows = tuple((Cell(r.case.name, Tone.COMMAND), _count(r), wrong_ones(r)) for r in results)
-    parts: list[Part] = [
-        Lines(tuple(paragraph(f"{closing(results)}.", width, Tone.HEADING))),
-        Sheet("", ("case", "reproduced", "wrong"), rows),
-    ]
+    answer = Lines(tuple(paragraph(f"{closing(results)}.", width, Tone.HEADING)))
     differing = [result for result in results if result.reproduced < result.numbers]
-    return parts + [part for result in differing for part in _case(result, width, verbose=False)]
+    in_full = [part for result in differing for part in _case(result, width, verbose=False)]
+    return [answer, listed(results), *in_full]
+
+
+def listed(results: Sequence[Result]) -> Sheet:
+    """Return a row per case: how many of its numbers are reproduced, and which methods are wrong."""
+    rows = tuple((Cell(r.case.name, Tone.COMMAND), _count(r), wrong_ones(r)) for r in results)
+    return Sheet("", ("case", "reproduced", "wrong"), rows)
 
 
 def _case(result: Result, width: int | None, *, verbose: bool) -> list[Part]:
@@ -74,7 +77,7 @@ def _case(result: Result, width: int | None, *, verbose: bool) -> list[Part]:
     if verbose:
         parts += _tables(result, width, most)
     else:
-        parts.append(_sheet(result, _WHAT, most).narrowed(wide, "ulps"))
+        parts.append(sheet_of(result, _WHAT, most).narrowed(wide, "ulps"))
     notes = _notes(result, wide, verbose=verbose)
     parts += [Lines(tuple(notes))] if notes else []
     why = _why(result, wide)
@@ -82,38 +85,48 @@ def _case(result: Result, width: int | None, *, verbose: bool) -> list[Part]:
 
 
 def _sentence(result: Result, width: int) -> list[tuple[str, ...]]:
+    said = sentence(result)
+    return paragraph(said, width, said.tone)
+
+
+def sentence(result: Result) -> Cell:
     """Say what the methods give, and before it that a number was not reproduced, where that is so."""
     said = f"{what_happened(result)}."
     reproduced = f"{result.reproduced} of {result.numbers} numbers reproduced"
     if result.reproduced < result.numbers and not result.case.overridden:
-        return paragraph(f"Only {reproduced}: {said}", width, Tone.SILENT)
+        return Cell(f"Only {reproduced}: {said}", Tone.SILENT)
     are_all = 0 < result.numbers == result.reproduced
-    return paragraph(f"{said} {reproduced}." if are_all else said, width, Tone.HEADING)
+    return Cell(f"{said} {reproduced}." if are_all else said, Tone.HEADING)
 
 
 def _heading(result: Result, width: int) -> list[tuple[str, ...]]:
     case = result.case
-    size = "×".join(map(str, case.batch.sizes))
-    reduced = "losses not reduced" if case.reduction == "none" else f"{case.reduction} of the losses"
-    about = " · ".join(filter(None, (*numerics(case), size, reduced, sampled(result))))
     lines = case_heading(case, width)
-    lines += paragraph(about, width, Tone.CONTEXT, indent=2)
+    lines += paragraph(about(result), width, Tone.CONTEXT, indent=2)
     lines += [("  ", Cell(printable(source.url), Tone.CONTEXT)) for source in case.about.sources[:1]]
     return lines
 
 
+def about(result: Result) -> str:
+    """Say how the numbers of a case are carried out, how many there are and how they are reduced."""
+    case = result.case
+    size = "×".join(map(str, case.batch.sizes))
+    reduced = "losses not reduced" if case.reduction == "none" else f"{case.reduction} of the losses"
+    return " · ".join(filter(None, (*numerics(case), size, reduced, sampled(result))))
+
+
 def _tables(result: Result, width: int | None, most: int | None) -> list[Part]:
     """Return everything in one table, or in two where that is wider than the screen."""
-    whole = _sheet(result, ("loss", "losses", *_WHAT[1:], "residual", "findings"), most)
+    whole = sheet_of(result, ("loss", "losses", *_WHAT[1:], "residual", "findings"), most)
     if width is None or whole.width() <= width:
         return [whole]
     return [
-        _sheet(result, ("loss", "losses", "expected", "reproduced"), most),
-        _sheet(result, ("verdict", "ulps", "gradient", "residual", "findings"), most),
+        sheet_of(result, ("loss", "losses", "expected", "reproduced"), most),
+        sheet_of(result, ("verdict", "ulps", "gradient", "residual", "findings"), most),
     ]
 
 
-def _sheet(result: Result, columns: tuple[str, ...], most: int | None) -> Sheet:
+def sheet_of(result: Result, columns: tuple[str, ...], most: int | None) -> Sheet:
     """Return the truth, a row per method, then the other quantities where losses are shown, by columns."""
     case, dtype = result.case, result.case.numerics.loss_dtype
     comparisons = {comparison.expectation.quantity: comparison for comparison in result.comparisons}
@@ -179,20 +192,27 @@ def _notes(result: Result, width: int, *, verbose: bool) -> list[tuple[str, ...]
     lines: list[tuple[str, ...]] = []
     if not verbose:
         in_part = {wrong_examples(result, j): None for _, j in judged(result) if j.is_right_in_part}
-        lines += [("  ", Cell(f"* {sentence}", Tone.SILENT)) for sentence in in_part]
+        lines += [("  ", Cell(f"* {said}", Tone.SILENT)) for said in in_part]
         others = [c for c in result.comparisons if c.expectation.quantity not in ran and c.reproduced]
         also = f"reproduced too: {', '.join(map(_counted, others))}"
         lines += paragraph(also, width, Tone.CONTEXT, indent=2) if others else []
-    for comparison in result.comparisons:
-        if not comparison.reproduced:
-            lines += paragraph(f"not reproduced: {_missed(comparison)}", width, Tone.SILENT, indent=2)
+    for note in missing(result):
+        lines += paragraph(note, width, note.tone, indent=2)
+    return lines
+
+
+def missing(result: Result) -> list[Cell]:
+    """Say which numbers were not reproduced, and which methods gave none."""
+    missed = [comparison for comparison in result.comparisons if not comparison.reproduced]
+    notes = [Cell(f"not reproduced: {_missed(comparison)}", Tone.SILENT) for comparison in missed]
     reasons: dict[str, list[str]] = {}
     for outcome in result.outcomes:
         if outcome.failure is not None:
             reasons.setdefault(outcome.failure, []).append(label(outcome))
-    for reason, names in reasons.items():
-        lines += paragraph(f"no loss of {joined(names)}: {printable(reason)}", width, Tone.CONTEXT, indent=2)
-    return lines
+    return notes + [
+        Cell(f"no loss of {joined(names)}: {printable(reason)}", Tone.CONTEXT)
+        for reason, names in reasons.items()
+    ]
 
 
 def _counted(comparison: Comparison) -> str:
@@ -221,19 +241,27 @@ def _missed(comparison: Comparison) -> str:
 def _why(result: Result, width: int) -> list[tuple[str, ...]]:
     """Return each finding with its methods and its cause, its remedy once, and what to type next."""
     found: dict[str, list[tuple[Finding, str]]] = {}
-    for finding in FINDINGS:
-        names = [label(outcome) for outcome, judgement in judged(result) if _explains(finding, judgement)]
-        if names:
-            found.setdefault(finding.remedy, []).append((finding, ", ".join(names)))
+    for finding, names in causes(result):
+        found.setdefault(finding.remedy, []).append((finding, names))
     lines: list[tuple[str, ...]] = []
     for remedy, findings in found.items():
         for finding, wrong in findings:
             lines.append(("  ", Cell(finding.name, Tone.COMMAND), Cell(f"  {wrong}", Tone.HEADING)))
             lines += paragraph(finding.cause, width, indent=4)
         lines += labelled("remedy", remedy, width)
-    if lines and (case := _typed(result)) is not None:
+    if lines and (case := typed(result)) is not None:
         lines += [("",), ("  ", Cell("next    ", Tone.CONTEXT), Cell(f"xent explain {case}", Tone.COMMAND))]
     return lines
+
+
+def causes(result: Result) -> list[tuple[Finding, str]]:
+    """Return the findings that say why a loss is wrong, each with the methods whose loss it is."""
+    found = []
+    for finding in FINDINGS:
+        names = [label(outcome) for outcome, judgement in judged(result) if _explains(finding, judgement)]
+        if names:
+            found.append((finding, ", ".join(names)))
+    return found
 
 
 def _explains(finding: Finding, judgement: Judgement) -> bool:
@@ -243,7 +271,7 @@ def _explains(finding: Finding, judgement: Judgement) -> bool:
     return is_wrong and finding.name in judgement.all_findings and not is_no_news
 
 
-def _typed(result: Result) -> str | None:
+def typed(result: Result) -> str | None:
     """Return what names the case on the command line, None where that was no file."""
     path = Path(result.case.path)
     if path.is_relative_to(home()):

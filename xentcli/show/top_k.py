@@ -25,17 +25,25 @@ if TYPE_CHECKING:
 
 def parts(survey: "TopKSurvey", width: int) -> list[Part]:
     """Return the verdict, the first broken rows, how many there are of each kind, and facts."""
-    found: list[Part] = [Lines(tuple(paragraph(verdict(survey), width, Tone.HEADING)))]
-    if survey.summary.broken:
-        columns = ("file", "row", "label", "how")[len(survey.shards) == 1 :]
-        rows = tuple(_row(survey, row)[-len(columns) :] for row in survey.summary.broken)
-        found.append(Sheet("", columns, rows))
-        kinds = [(name, survey.summary.why[name]) for name in BROKEN if name in survey.summary.why]
-        cells = ((Cell(str(rows), is_number=True), Cell(BROKEN[name], Tone.ALOUD)) for name, rows in kinds)
-        found.append(Sheet("broken", ("rows", "how"), tuple(cells)))
-    facts = [*_facts(survey), *(f"note: {note}" for note in survey.notes)]
-    lines = (line for fact in facts for line in paragraph(fact, width, Tone.CONTEXT, indent=2))
-    return [*found, Lines(tuple(lines))]
+    answer = Lines(tuple(paragraph(verdict(survey), width, Tone.HEADING)))
+    lines = (line for fact in facts(survey) for line in paragraph(fact, width, Tone.CONTEXT, indent=2))
+    return [answer, *broken(survey), Lines(tuple(lines))]
+
+
+def broken(survey: "TopKSurvey") -> list[Sheet]:
+    """Return the first broken rows, and how many there are of each kind; nothing where none is."""
+    if not survey.summary.broken:
+        return []
+    columns = ("file", "row", "label", "how")[len(survey.shards) == 1 :]
+    rows = tuple(_row(survey, row)[-len(columns) :] for row in survey.summary.broken)
+    kinds = [(name, survey.summary.why[name]) for name in BROKEN if name in survey.summary.why]
+    cells = ((Cell(str(rows), is_number=True), Cell(BROKEN[name], Tone.ALOUD)) for name, rows in kinds)
+    return [Sheet("", columns, rows), Sheet("broken", ("rows", "how"), tuple(cells))]
+
+
+def facts(survey: "TopKSurvey") -> list[str]:
+    """Return what is in the dump, and the notes of the run."""
+    return [*_facts(survey), *(f"note: {note}" for note in survey.notes)]
 
 
 def verdict(survey: "TopKSurvey") -> str:

@@ -1,0 +1,1 @@
+"""Results → documents, one file per command: ``--format html``."""
