@@ -5,7 +5,6 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import ROOT, Xent
@@ -20,6 +19,7 @@ from atlas_pages.known import cases as known_cases
 from xentcli import atlas
 from xentcli.identifiers import identifier
 from xentcli.judge.findings import FINDINGS
+from xentcli.judge.findings.finding import Finding
 from xentcli.load.sources import bundled
 from xentcli.model import Reference
 from xentcli.show.pages import words
@@ -96,33 +96,38 @@ def test_the_page_of_a_finding_has_its_code_and_its_cases() -> None:
         assert (f"]({each.page})" in page) == (finding in each.findings)
 
 
-def test_wrong_code_stands_before_right_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    (finding,) = (finding for finding in FINDINGS if finding.name == "tail-collapse")
-    mistaken: dict[str, Any] = {**words(), "mistakes": {"tail-collapse": {"keras": "wrong()"}}}
-    monkeypatch.setattr(findings, "words", lambda: mistaken)
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: str(finding.name))
+def test_a_finding_shows_wrong_code_before_right_code_for_every_library(finding: Finding) -> None:
     page = findings.page(finding)
+    advice = words()["findings"][finding.name]
 
-    assert "## Wrong and right code\n" in page
-    assert "### Keras\n\n[Wrong]{.silent}:\n\n```python\nwrong()\n```\n" in page
+    for library in ("numpy", "torch", "jax", "keras"):
+        right = words()["remedies"][advice["remedy"]][library].strip()
+        wrong = words()["mistakes"][advice["mistake"]].get(library, "").strip()
+        assert f"```python\n{right}\n```" in page
+        assert page.find(f"```python\n{wrong}\n```") < page.rfind(f"```python\n{right}\n```")
+    assert text.escaped(advice["gives"]) in page
 
 
 def test_what_is_on_record_of_a_library_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loss = {"loss": "8.0590", "verdict": "capped", "mark": "cap", "gradient": "dead"}
-    for version in ("3.9.0", "3.15.1"):
-        document = {
-            "schema": "xent.record/1",
-            "library": "keras",
-            "version": version,
-            "cases": {"keras-cap": {"f": loss}},
-        }
+    capped = {"loss": 8.059, "verdict": "capped", "mark": "cap", "gradient": "dead"}
+    results = {
+        "3.2.1": capped,
+        "3.10.0": capped,
+        "3.9.0": capped,
+        "3.15.1": {"raised": "TypeError", "mark": "×"},
+    }
+    for version, result in results.items():
+        cases_of = {"keras-cap": {"keras.f": result}}
+        document = {"schema": "xent.record/1", "library": "keras", "version": version, "cases": cases_of}
         (tmp_path / "keras").mkdir(exist_ok=True)
         (tmp_path / "keras" / f"{version}.json").write_text(json.dumps(document), encoding="utf-8")
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     record.documents.cache_clear()
 
     assert record.of_case("keras-cap") == [
-        ("keras 3\\.15\\.1".replace("\\.", "."), "`f`", "8.0590", "[capped]{.silent}", "dead"),
-        ("keras 3.9.0", "`f`", "8.0590", "[capped]{.silent}", "dead"),
+        ("`keras.f`", "3.2.1 to 3.10.0", "8.059", "[capped]{.silent}", "dead"),
+        ("`keras.f`", "3.15.1", "TypeError", "[raised]{.aloud}", ""),
     ]
     assert record.of_case("abnormal") == []
     record.documents.cache_clear()

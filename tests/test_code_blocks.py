@@ -14,8 +14,8 @@ DOCUMENTS = [
     *sorted(ROOT.glob("docs/reference/*.md")),
 ]
 
-# A document's languages → what runs its blocks of them. Console blocks are run on a terminal, in a folder with
-# the blocks that begin with the name of a file.
+# A document's languages → what runs its blocks of them. Console blocks are run on a terminal, in a folder
+# with the blocks that begin with the name of a file.
 RUN = {
     "README.md": {
         "console": "test_docs.py",

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from xentcli.model import Judgement
 
 _FEW = 8  # numbers that are shown one by one
-_LIBRARIES = {"numpy": "NumPy", "torch": "torch", "jax": "JAX", "keras": "Keras"}
+LIBRARIES = {"numpy": "NumPy", "torch": "torch", "jax": "JAX", "keras": "Keras"}
 _SOURCE = "Source: "  # as a docstring begins its last paragraph
-_MODULES = "F is torch.nn.functional, jnp is jax.numpy, ops is keras.ops"
+MODULES = "F is torch.nn.functional, jnp is jax.numpy, ops is keras.ops"
 
 
 @cache
@@ -62,7 +62,7 @@ def finding_page(finding: "Finding", result: "Result", cases: Sequence[str]) -> 
         "elsewhere": mistake.get("why", ""),
         "right code": f"takes {remedy['takes']}",
         "note": remedy.get("note", ""),
-        "modules": _MODULES,
+        "modules": MODULES,
     }
     after = _next(f"explain {finding.case}", f"cases {finding.case}", f"cases --finding {finding.name}")
     blocks = (shows, todo, *_code(mistake, remedy), context, after)
@@ -150,7 +150,7 @@ def case_page(result: "Result", folder: str) -> Page:
 
 def _code(mistake: dict[str, str], remedy: dict[str, str]) -> "Iterator[Facts]":
     """Yield the wrong and the right code of each library; one page has the wrong code of NumPy, -v all."""
-    for key, name in _LIBRARIES.items():
+    for key, name in LIBRARIES.items():
         wrong = Code if key == "numpy" else Detail
         yield {
             f"{name}, wrong": wrong(mistake.get(key, "").strip()),

@@ -137,7 +137,7 @@ def _libraries(known: Known) -> str:
         printed = [(escaped(f"{e.library} {e.version}"), code(e.call), code(e.text)) for e in about.prints]
         parts.append(table(("library", "call", "prints"), printed))
     if recorded := record.of_case(known.name):
-        head = ("on record", "function", "loss", "verdict", "gradient")
+        head = ("function on record", "versions", "loss", "verdict", "gradient")
         parts.append(table(head, recorded, "  r"))
     return _section("Libraries", "\n".join(parts))
 

@@ -9,10 +9,8 @@ from xentcli.identifiers import identifier
 from xentcli.judge.findings import FINDINGS
 from xentcli.judge.findings.finding import Finding
 from xentcli.show.cells import gradient_cell, losses_text, verdict_cell
-from xentcli.show.pages import words
+from xentcli.show.pages import LIBRARIES, MODULES, words
 from xentcli.show.sentences import judged
-
-LIBRARIES = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX", "keras": "Keras"}
 
 
 def page(finding: Finding) -> str:
@@ -61,22 +59,23 @@ def _why(finding: Finding) -> str:
 
 
 def _code(finding: Finding) -> str:
-    """Return wrong and right code for each library, as far as there is some."""
+    """Return wrong and right code for each library."""
     advice = words()["findings"][finding.name]
-    right = words()["remedies"][advice["remedy"]]
-    wrong = words().get("mistakes", {}).get(advice.get("mistake", finding.name), {})
-    note = f" {escaped(right['note'])}" if "note" in right else ""
-    takes = f"It takes {escaped(right['takes'])}. `F` is `torch.nn.functional`, `jnp` is `jax.numpy`.{note}\n"
-    parts = [f"## Wrong and right code\n\n{takes}" if wrong else f"## Right code\n\n{takes}"]
+    wrong, right = words()["mistakes"][advice["mistake"]], words()["remedies"][advice["remedy"]]
+    notes = (
+        f"The wrong code takes {escaped(wrong['takes'])}, and gives {escaped(advice['gives'])}.",
+        escaped(wrong.get("why", "")),
+        f"The right code takes {escaped(right['takes'])}.",
+        escaped(right.get("note", "")),
+        f"{escaped(MODULES)}.",
+    )
+    parts = [f"## Wrong and right code\n\n{' '.join(filter(None, notes))}\n"]
     for key, name in LIBRARIES.items():
-        if key not in right and key not in wrong:
-            continue
         parts.append(f"### {name}\n")
         if key in wrong:
             parts.append(f"[Wrong]{{.silent}}:\n\n{block(wrong[key].strip(), 'python')}")
         if key in right:
-            label = "[Right]{.right}:\n\n" if key in wrong else ""
-            parts.append(label + block(right[key].strip(), "python"))
+            parts.append(f"[Right]{{.right}}:\n\n{block(right[key].strip(), 'python')}")
     return "\n".join(parts)
 
 

@@ -1,8 +1,10 @@
-"""Results on record: what a version of a library made of each case, from ``results/LIBRARY/VERSION.json``."""
+"""Results on record: what each version of a library made of a case, from ``results/LIBRARY/VERSION.json``."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +18,39 @@ _SCHEMA = "xent.record/1"
 
 @cache
 def documents() -> tuple[dict[str, Any], ...]:
-    """Return every record, library by library, the newest version first."""
+    """Return every record, library by library, the oldest version first."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*/*.json"))]
     records = [document for document in read if document.get("schema") == _SCHEMA]
-    return tuple(sorted(records, key=lambda each: (each["library"], _negated(each["version"]))))
+    return tuple(sorted(records, key=lambda each: (each["library"], _numbers(each["version"]))))
 
 
-def _negated(version: str) -> list[int]:
-    return [-int(part) if part.isdigit() else 0 for part in version.split(".")]
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
 
 
 def of_case(name: str) -> list[tuple[str, ...]]:
-    """Return a row for each version and function that has a result of a case."""
-    return [row for document in documents() for row in _rows(document, name)]
+    """Return a row for each function and what it gives; versions that follow each other share one."""
+    functions = dict.fromkeys(function for each in documents() for function in each["cases"].get(name, {}))
+    return [row for function in functions for row in _rows(function, name)]
 
 
-def _rows(document: dict[str, Any], name: str) -> Iterator[tuple[str, ...]]:
-    for function, result in document["cases"].get(name, {}).items():
-        verdict, gradient = str(result.get("verdict", "")), str(result.get("gradient") or "")
-        _, tone = MARKS.get(verdict, ("", Tone.PLAIN))
-        yield (
-            escaped(f"{document['library']} {document['version']}"),
-            code(function),
-            escaped(str(result.get("loss", ""))),
-            cell(Cell(verdict, tone)),
-            escaped(gradient),
-        )
+def _rows(function: str, name: str) -> Iterator[tuple[str, ...]]:
+    results = [
+        (each["version"], _cells(each["cases"][name][function]))
+        for each in documents()
+        if function in each["cases"].get(name, {})
+    ]
+    for cells, alike in groupby(results, key=lambda pair: pair[1]):
+        versions = [version for version, _ in alike]
+        span = versions[0] if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
+        yield code(function), escaped(span), *cells
+
+
+def _cells(result: dict[str, Any]) -> tuple[str, ...]:
+    """Return the loss, the verdict and the gradient; of what raised an error its name."""
+    if "raised" in result:
+        return escaped(result["raised"]), cell(Cell("raised", Tone.ALOUD)), ""
+    losses = [result["loss"]] if "loss" in result else result["losses"]
+    verdict, gradient = result["verdict"], result["gradient"] or ""
+    _, tone = MARKS.get(verdict, ("", Tone.PLAIN))
+    return escaped(" ".join(map(str, losses))), cell(Cell(verdict, tone)), escaped(gradient)
