@@ -79,7 +79,7 @@ function copyButton(block) {
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
   });
-  block.append(button);
+  block.prepend(button);
 }
 
 // What scrolls sideways takes the focus, so that the keyboard can scroll it.

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from atlas_pages import cases, commands, findings, index, links, schemas
+from atlas_pages import cases, commands, findings, index, links, record, schemas
 from atlas_pages.html import complete
 from atlas_pages.known import cases as known_cases
 from atlas_pages.known import page_of_finding
@@ -75,9 +75,9 @@ def _toctree(lines: str) -> str:
 
 def _project() -> dict[str, str]:
     """Return the documents of the repository that stand outside docs; the index of cases is the atlas's."""
-    pages = {"project/schemas.md": schemas.page(ROOT)}
+    pages = {"project/schemas.md": schemas.page(ROOT), "project/record.md": record.page()}
     for origin, page in links.PAGES.items():
-        if page.startswith("project/"):
+        if page.startswith("project/") and page not in pages:
             text = (ROOT / origin).read_text(encoding="utf-8")
             before, _, rest = text.partition(_INDEX[0])
             pages[page] = links.rewritten(before + rest.partition(_INDEX[1])[2], origin, page)

@@ -7,13 +7,14 @@ from typing import Final
 
 from atlas_pages.known import pages_of_cases
 
-# A document of the repository that is not under docs → the page that has its text.
+# A document or folder of the repository that is not under docs → the page that has its text.
 PAGES: Final = {
     "README.md": "index.md",
     "cases/README.md": "project/cases.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "CHANGELOG.md": "project/changelog.md",
     "SECURITY.md": "project/security.md",
+    "results": "project/record.md",
 }
 _LINK: Final = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 

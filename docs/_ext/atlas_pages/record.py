@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from atlas_pages.text import cell, code, escaped
+from atlas_pages.text import cell, code, escaped, table
 from xentcli.show.cells import MARKS
 from xentcli.show.sheet import Cell, Tone
 
@@ -22,6 +22,23 @@ def documents() -> tuple[dict[str, Any], ...]:
     read = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*/*.json"))]
     records = [document for document in read if document.get("schema") == _SCHEMA]
     return tuple(sorted(records, key=lambda each: (each["library"], _numbers(each["version"]))))
+
+
+def page() -> str:
+    """Return the page that lists every record, with its file."""
+    rows = [
+        (
+            escaped(each["library"]),
+            f"{{download}}`{each['version']} <../../results/{each['library']}/{each['version']}.json>`",
+            escaped(each["date"]),
+            escaped(", ".join(f"{name} {version}" for name, version in each["with"].items())),
+            escaped(each["machine"]),
+        )
+        for each in documents()
+    ]
+    about = "What the functions of each version of a library make of the cases, one file a version.\n"
+    listed = table(("library", "version", "date", "with", "machine"), rows) if rows else "None yet.\n"
+    return f"# Results on record\n\n{about}\n{listed}"
 
 
 def _numbers(version: str) -> list[int]:
