@@ -8,7 +8,8 @@ FRAMEWORKS := torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 scip
 
 # The tests that write what they compare, when they are asked to.
 GOLDEN := tests/test_show.py tests/test_compare.py tests/test_lookup.py tests/test_explain.py tests/test_identify.py tests/test_check_command.py \
-	tests/test_identifiers.py tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py tests/test_python_page.py
+	tests/test_identifiers.py tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py tests/test_python_page.py tests/test_compatibility.py \
+	tests/test_accuracy.py
 
 .PHONY: check format lint types test frameworks fast compatibility fuzz coverage mutants site site-check golden upgrade help
 
@@ -43,8 +44,9 @@ fast: .venv-frameworks/.done  ## the tests of large arrays, by the compiled kern
 	.venv-frameworks/bin/python -m pytest -n 0 tests/test_bulk.py tests/test_bulk_accuracy.py tests/test_bulk_backends.py tests/test_fast_facts.py
 	.venv-frameworks/bin/python -m pytest -n 0 tests/test_rules.py tests/test_diagnose.py tests/test_dumps.py
 
-compatibility: .venv-frameworks/.done  ## rewrite docs/compatibility.md; put the day into its test first
-	UPDATE_GOLDEN=1 .venv-frameworks/bin/python -m pytest --quiet -n 0 -m frameworks tests/test_compatibility.py
+compatibility: .venv-frameworks/.done  ## put on record what the installed frameworks do, and rewrite docs/compatibility.md and docs/timeline.md
+	.venv-frameworks/bin/python tests/records.py
+	UPDATE_GOLDEN=1 .venv-frameworks/bin/python -m pytest --quiet -n 0 tests/test_compatibility.py
 
 fuzz: .venv/.dev  ## 20,000 cases and 5,000 dumps, most of which load: does any end, last or take what it must not?
 	$(BIN)/python tests/fuzz.py
@@ -94,4 +96,4 @@ upgrade:  ## rewrite the constraints with the newest versions; run .ci/run befor
 	$(call resolve,constraints-frameworks.txt,.venv-frameworks,$(FRAMEWORKS) '.[test,fast]')
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'

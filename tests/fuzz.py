@@ -30,6 +30,7 @@ from types import FrameType
 from unittest.mock import patch
 from xml.etree import ElementTree as ET
 
+from html_pages import page
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from test_inert import assert_inert
@@ -230,6 +231,8 @@ def assert_well_formed(arguments: tuple[str, ...], out: str) -> None:
         assert len({len(row) for row in rows}) == 1, "rows of several lengths"
     elif form == "junit":
         assert ET.fromstring(out).tag == "testsuites"  # noqa: S314 - it is our own
+    elif form == "html":
+        page(out)
 
 
 def _refuse(name: str) -> None:

@@ -287,7 +287,7 @@ def inputs(draw: st.DrawFn) -> Input:
 
 def options(draw: st.DrawFn, layout: Layout) -> list[str]:
     """Choose options that go with the layout."""
-    found = ["--format", draw(st.sampled_from(["table", "plain", "json"]))]
+    found = ["--format", draw(st.sampled_from(["table", "plain", "json", "html"]))]
     found += ["--binary"] if layout.binary else []
     found += ["--class-axis", "1"] if layout.inner else []
     names = [method.name for method in METHODS if method.binary == layout.binary]

@@ -427,10 +427,6 @@ def test_an_interrupted_diagnosis_ends() -> None:
         xentcli.diagnose_logits(LOGITS, LABELS, loss=interrupted)
 
 
-def test_a_command_still_offers_no_html(xent: Xent) -> None:
-    assert xent("run", "abnormal", "--format", "html").code == 2
-
-
 def test_results_that_hold_no_dump_are_pickled() -> None:
     explained = xentcli.explain_case("abnormal", "naive")
 

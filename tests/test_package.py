@@ -92,7 +92,14 @@ def test_the_top_has_17_modules_at_most() -> None:
 
 @pytest.mark.parametrize(
     ("library", "alone"),
-    [("click", "cli"), ("yaml", "load/document.py"), ("rich", "show/table.py"), ("numba", "bulk/kernels.py")],
+    [
+        ("click", "cli"),
+        ("yaml", "load/document.py"),
+        ("rich", "show/table.py"),
+        ("numba", "bulk/kernels.py"),
+        ("altair", "show/charts.py"),
+        ("vl_convert", "show/charts.py"),
+    ],
 )
 def test_a_library_has_one_door(library: str, alone: str) -> None:
     users = [path for path in FILES if any(name.split(".")[0] == library for name in imports(path))]

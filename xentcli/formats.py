@@ -151,6 +151,8 @@ def nearest(z: Decimal | Fraction, form: Format) -> float:
 
 def ordinal(x: float, form: Format) -> int:
     """Return the place of a finite number of the format among all: 0 of 0, and 1 more for the next larger."""
+    if not x:
+        return 0
     exponent = max(math.frexp(x)[1] - 1, form.emin)
     count = int(math.ldexp(abs(x), form.precision - 1 - exponent))
     place = ((exponent - form.emin) << (form.precision - 1)) + count

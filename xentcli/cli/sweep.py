@@ -238,7 +238,8 @@ def _examples(  # noqa: PLR0913, PLR0917 - each is an option
         settings = {**DEFAULTS, **DEFAULTS_BESIDE.get(quantity.name, {}), **held}
         if quantity.name == "label-rank" and "classes" not in held:
             settings["classes"] = max(settings["classes"], float(str(span).rpartition(":")[2]))
-        yield standard_example(settings, Numerics(name, arithmetic or "numpy"))
+        falls = True if quantity.name == "label-rank" else None
+        yield standard_example(settings, Numerics(name, arithmetic or "numpy"), falls=falls)
 
 
 def _dtypes(names: str | None) -> tuple[str, ...]:

@@ -46,6 +46,8 @@ class Profile:
 
     def merge(self, other: "Profile") -> "Profile":
         """Return the profile of the rows of both."""
+        if not (self.places and other.places):  # of no rows, or none is asked for
+            return self if self.places else other
         places = dict(self.places)
         for name, theirs in other.places.items():
             places[name] = places[name].merge(theirs) if name in places else theirs

@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.extend.core as jaxprs
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
 from xentcli.frameworks.adapter import Loss
+
+try:
+    from jax import enable_x64
+except ImportError:  # before 0.8
+    from jax.experimental import enable_x64
 
 ARRAY, ARRAY_NAME = jax.Array, "a jax.Array"
 REDUCE = {"mean": jax.numpy.mean, "sum": jax.numpy.sum}
@@ -24,8 +29,8 @@ if jax.config.jax_compilation_cache_dir is None:
     jax.config.update("jax_compilation_cache_dir", str(_cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-session = partial(jax.enable_x64, True)  # without 64-bit types float64 is float32
-
+session = partial(enable_x64, True)  # without 64-bit types float64 is float32
+_CAN_TAKE_APART = hasattr(jaxprs, "ClosedJaxpr")  # before 0.4.36 it was no public name
 
 _OF_OWN_DTYPE = {"xla_allow_excess_precision": False}  # each result is rounded to its dtype, as it is alone
 
@@ -34,7 +39,7 @@ def can_compile(loss: Callable[..., Any]) -> bool:
     """Whether a loss is not compiled yet, and nobody wants to look at its operations."""
     config = jax.config
     debugs = config.jax_disable_jit or config.jax_debug_nans or config.jax_debug_infs
-    return not (debugs or isinstance(loss, jax.stages.Wrapped))
+    return _CAN_TAKE_APART and not (debugs or isinstance(loss, jax.stages.Wrapped))
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,14 +74,16 @@ def _apart(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> list[
     values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *arguments), strict=True))
 
     def read(variables: Sequence[Any]) -> list[Any]:
-        return [each.val if isinstance(each, Literal) else values[each] for each in variables]
+        return [each.val if isinstance(each, jaxprs.Literal) else values[each] for each in variables]
 
     for operation in jaxpr.eqns:
         inner = operation.params.get("call_jaxpr")  # of a function with a derivative of its own
         if inner is None:
-            inputs = list(dict.fromkeys(each for each in operation.invars if not isinstance(each, Literal)))
+            inputs = list(
+                dict.fromkeys(each for each in operation.invars if not isinstance(each, jaxprs.Literal))
+            )
             alone = jaxpr.replace(constvars=[], invars=inputs, outvars=operation.outvars, eqns=[operation])
-            results = jaxpr_as_fun(ClosedJaxpr(alone, []))(*read(inputs))
+            results = jaxprs.jaxpr_as_fun(jaxprs.ClosedJaxpr(alone, []))(*read(inputs))
         else:
             results = _apart(inner.jaxpr, inner.consts, read(operation.invars))
         values.update(zip(operation.outvars, jax.lax.optimization_barrier(results), strict=True))

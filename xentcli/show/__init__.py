@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def render(parts: Sequence["Part"], form: str, screen: Screen) -> str:
     """Render parts in a format; a table that is not for a terminal is plain; csv and json have sheets.
 
-    ``html`` is for a notebook, and no format of the command line.
+    ``html`` is for a notebook; ``reports`` has the documents of the command line.
     """
     if form == "table" and screen.is_terminal:
         from xentcli.show import table

@@ -13,6 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from xentcli.errors import XentError, printable
+from xentcli.show.junit import cleaned
 
 if TYPE_CHECKING:
     import altair as alt
@@ -65,7 +66,7 @@ def svg(chart: "Chart", label: str) -> str:
     name = f"chart-{blake2b(f'{label}{inner}'.encode(), digest_size=4).hexdigest()}"
     inner = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', inner)
     inner = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", inner)
-    said = escape(printable(label))
+    said = escape(cleaned(printable(label)))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{said}" class="chart" '
         f'width="100%" viewBox="0 0 {size[1]} {size[2]}"><style>{_style()}</style>{inner}\n'
@@ -277,7 +278,7 @@ def _spec(chart: "Chart") -> dict[str, Any]:
         "titleFontWeight": "normal",
         "labelPadding": 4,
     }
-    spec: dict[str, Any] = _finite(chart.to_dict())
+    spec: dict[str, Any] = _inert(chart.to_dict())
     legend = {"labelColor": text, "titleColor": text, "labelFontSize": 12, "titleFontSize": 12}
     spec["config"] = {
         "aria": False,
@@ -293,12 +294,17 @@ def _spec(chart: "Chart") -> dict[str, Any]:
     return spec
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401 - of JSON
-    """Return a value as JSON has it: no number, None, where it is nan or infinite."""
+def _inert(value: Any) -> Any:  # noqa: ANN401 - of JSON
+    """Return a value as pictures can have it; the converter ends the process over others.
+
+    A number that is nan or infinite is None, and a control character is escaped.
+    """
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: _inert(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_finite(each) for each in value]
+        return [_inert(each) for each in value]
+    if isinstance(value, str):
+        return cleaned(printable(value))
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 from xentcli import __version__
 from xentcli.errors import printable
 from xentcli.show.html import CLASSES, DARK, LIGHT
+from xentcli.show.junit import cleaned
 from xentcli.show.sheet import Cell, Sheet, Tone
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Document:
 
 
 def anchors(names: Sequence[str], kind: str) -> list[str]:
-    """Return an anchor for each name, as ``case-abnormal``: letters, digits and hyphens, no two alike."""
+    """Return an anchor for each name, as ``case-abnormal``: letters, digits, single hyphens; no two alike."""
     taken: set[str] = set()
     found = []
     for name in names:
@@ -171,7 +172,7 @@ def _css() -> str:
 
 def _text(text: str) -> str:
     """Return a text that is inert in HTML, between tags and in an attribute."""
-    return escape(printable(text))
+    return escape(cleaned(printable(text)))
 
 
 def _table_of_contents(sections: Sequence[Section]) -> "Iterator[str]":
@@ -182,8 +183,8 @@ def _table_of_contents(sections: Sequence[Section]) -> "Iterator[str]":
 
 
 def _section(section: Section, level: int) -> "Iterator[str]":
-    title = f'<h{level} id="{section.anchor}-title">{_text(section.title)}</h{level}>'
-    yield f'<section id="{section.anchor}" aria-labelledby="{section.anchor}-title">\n{title}'
+    title = f'<h{level} id="{section.anchor}--title">{_text(section.title)}</h{level}>'
+    yield f'<section id="{section.anchor}" aria-labelledby="{section.anchor}--title">\n{title}'
     yield from _contents(section.contents, section.title)
     for smaller in section.sections:
         yield from _section(smaller, level + 1)

@@ -7,6 +7,7 @@ at too, where a sum rounds to steps twice as large. Formats of 16 bits hide noth
 is looked at. Of the others a state that lies between the values looked at is not seen.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -73,7 +74,6 @@ class _Search:
         self.states = np.stack([track.states for track in points.tracks])
         self.low, self.high = int(self.places[0]), int(self.places[-1])  # float64's differ by more than 2^63
         self.is_small = self.high - self.low < _EVERY and not evaluator.quantity.is_shape
-        self._anchors = [self._nearest_right(row) for row in self.states]
 
     def value(self, place: int) -> float:
         """Return the value at a place."""
@@ -94,8 +94,8 @@ class _Search:
 
     def changes(self) -> Iterator[tuple[int, _Change]]:
         """Yield each change of each method, which is named by its number."""
-        for method, (states, anchor) in enumerate(zip(self.states, self._anchors, strict=True)):
-            if anchor is None:
+        for method, states in enumerate(self.states):
+            if (anchor := self._nearest_right(states)) is None:
                 yield from ((method, change) for change in self._outwards(states, 0, 1, set()))
                 continue
             at = int(np.searchsorted(self.places, anchor))
@@ -123,10 +123,15 @@ class _Search:
         yield from (change.inner + (far - change.inner) * part // _BETWEEN for part in range(1, _BETWEEN))
 
     def near_powers(self) -> Iterator[int]:
-        """Yield the last places before each power of two from 1 on, of both signs."""
-        if self._evaluator.quantity.is_shape or self._evaluator.quantity.is_integer:
+        """Yield the last places before each power of two from 1 on, of both signs, of a plain example.
+
+        From 2^p on numbers are further apart than 1, and nothing is left of a loss beside them.
+        """
+        quantity, is_plain = self._evaluator.quantity, self._evaluator.example.settings is not None
+        if quantity.is_shape or quantity.is_integer or not is_plain:
             return
-        for exponent in range(self._form.emax):
+        largest = max(abs(self.value(self.low)), abs(self.value(self.high)))
+        for exponent in range(min(math.frexp(largest)[1], self._form.precision + 1)):
             place = ordinal(2.0**exponent, self._form)
             yield from range(place - _BEFORE, place + 1)
             yield from range(-place, -place + _BEFORE)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xentcli.errors import XentError
 from xentcli.formats import FORMATS
 from xentcli.sweep.breakdowns import Breakdown, Breakdowns, find_breakdowns
 from xentcli.sweep.points import Evaluator, Points
@@ -51,8 +52,11 @@ def sweep(  # noqa: PLR0913, PLR0917 - what is varied, how, and by what it is ev
     """Vary a quantity of an example over a range: evaluate every point, then find the breakdowns.
 
     ``others`` returns the outcomes of frameworks for cases. ``show`` takes the share that is done. Raises
-    XentError where the range is beyond the format.
+    XentError where the range is beyond the format or the classes.
     """
+    classes = len(example.logits)
+    if quantity.name == "label-rank" and span.high > classes:
+        raise XentError(f"--label-rank {span.low:g}:{span.high:g}: the ranks of {classes} classes end there")
     evaluator = Evaluator(example, quantity, methods, others)
     points = evaluator.points(span.values(quantity, FORMATS[example.numerics.dtype]))
     breakdowns = find_breakdowns(evaluator, points, show)

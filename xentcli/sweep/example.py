@@ -111,17 +111,20 @@ class Example:
         return logits, labels
 
 
-def standard_example(settings: "dict[str, float]", numerics: Numerics) -> Example:
+def standard_example(
+    settings: "dict[str, float]", numerics: Numerics, *, falls: bool | None = None
+) -> Example:
     """Make the plain example: the label's logit is the gap, the others are 0; then scale and offset.
 
-    Where the label is not the largest the logits fall by the gap from class to class. Raises XentError where
-    the rank is beyond the classes.
+    Where ``falls``, as where the label is not the largest, logits fall by the gap from class to class.
+    Raises XentError where the rank is beyond the classes.
     """
     classes, rank = int(settings["classes"]), int(settings["label-rank"])
     if rank > classes:
         raise XentError(f"--label-rank {rank}: there are {classes} classes; give --classes {rank} or more")
     gap = float(settings["gap"])
-    logits = -gap * np.arange(classes) if rank > 1 else np.eye(1, classes)[0] * gap
+    does_fall = rank > 1 if falls is None else falls
+    logits = -gap * np.arange(classes) if does_fall else np.eye(1, classes)[0] * gap
     varied = logits * settings["scale"] + settings["offset"]
     smoothing = {"label_smoothing": float(settings["smoothing"])}
     return Example(varied + 0.0, rank - 1, numerics, smoothing, settings)

@@ -216,8 +216,9 @@ def _are_off(losses: "FloatArray", result: Result) -> list[bool]:
     numbers = result.exact.numbers.at(slice(-1))
     with np.errstate(all="ignore"):
         share = np.abs(losses - numbers.near) / (WRONG * np.abs(numbers.near))
-    are_off: list[bool] = (share > 1).tolist()
-    unsure = np.isfinite(losses) & numbers.is_finite & ~(np.abs(share - 1) > _SURE)
+    is_zero = numbers.near == 0  # or so small that a fraction of it would fill the memory
+    are_off: list[bool] = np.where(is_zero, losses != 0, share > 1).tolist()
+    unsure = np.isfinite(losses) & numbers.is_finite & ~is_zero & ~(np.abs(share - 1) > _SURE)
     for place in unsure.nonzero()[0].tolist():
         true = Fraction(result.exact.losses[place])
         are_off[place] = abs(Fraction(losses[place].item()) - true) > Fraction(WRONG) * abs(true)

@@ -57,8 +57,8 @@ def case_sections(results: "Sequence[Result]", names: Sequence[str]) -> tuple[Se
 
 
 def rows_of(result: "Result", anchor: str) -> dict[str, str]:
-    """Return the anchor of each method's row by its label: that of the case, and a number."""
-    return {label(outcome): f"{anchor}-{at}" for at, outcome in enumerate(result.outcomes, 1)}
+    """Return the anchor of each method's row by its label: that of the case, two hyphens, a number."""
+    return {label(outcome): f"{anchor}--{at}" for at, outcome in enumerate(result.outcomes, 1)}
 
 
 def _title(result: "Result") -> str:
