@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from conftest import ROOT, Xent
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
 import atlas_pages
-from atlas_pages import cases, findings, index, links, record, text
+from atlas_pages import cases, curve, findings, index, links, record, text
 from atlas_pages.known import Known
 from atlas_pages.known import cases as known_cases
 
 from xentcli import atlas
 from xentcli.identifiers import identifier
+from xentcli.judge import Result
 from xentcli.judge.findings import FINDINGS
 from xentcli.judge.findings.finding import Finding
 from xentcli.load.sources import bundled
@@ -28,6 +30,15 @@ from xentcli.show.sheet import Cell, Tone
 
 def known(name: str) -> Known:
     return next(each for each in known_cases() if each.name == name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_pictures() -> Iterator[Callable[[Result], str]]:
+    """Leave pictures out, which take most of the time; return the function that draws them."""
+    with pytest.MonkeyPatch.context() as patch:
+        drawn = curve.picture
+        patch.setattr(curve, "picture", lambda _: "")
+        yield drawn
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +151,30 @@ def test_the_commands_of_a_case_do_what_they_say(name: str, xent: Xent) -> None:
     assert [command.split()[0] for command in commands] == ["run", "explain", "cases"]
     for command in commands:
         assert xent(*command.split()).code == 0, command
+
+
+@pytest.mark.parametrize(
+    ("name", "example", "gap"),
+    [
+        ("keras-cap", 1, "\\-300"),  # of [200, 500] and [300, 100]: the one that loses most
+        ("clamp-leaps", 1, "\\-16.7"),  # binary: the label 0 at a logit of 16.7
+        ("clip-kills-gradient", 0, "\\-30"),
+    ],
+)
+def test_a_picture_marks_the_gap_of_the_example_that_loses_most(
+    without_pictures: Callable[[Result], str], name: str, example: int, gap: str
+) -> None:
+    pytest.importorskip("vl_convert", reason="is not installed: pip install 'xent[report]'")
+    shown = without_pictures(known(name).result)
+
+    assert shown.startswith(f"The gap of example {example} is {gap}.\n\n```{{raw}} html\n<svg ")
+    assert ">this case</text>" in shown
+    assert shown == without_pictures(known(name).result)
+
+
+@pytest.mark.parametrize("name", ["masked-class", "nan-logit", "every-label-ignored", "loss-beyond-float16"])
+def test_a_case_without_a_gap_has_no_picture(without_pictures: Callable[[Result], str], name: str) -> None:
+    assert without_pictures(known(name).result) == ""
 
 
 # Texts of files

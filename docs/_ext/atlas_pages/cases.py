@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from atlas_pages import record
+from atlas_pages import curve, record
 from atlas_pages.known import Known, cases, page_of_finding
 from atlas_pages.text import block, cell, code, escaped, source, table
 from xentcli.digits import format_number, format_ulps
@@ -20,12 +20,6 @@ _BLOG = "blog"  # the folder of the cases that stand in none
 _MOST_RELATED = 8  # cases that share a folder or a finding; the index has the others
 
 
-def curve(known: Known) -> str:
-    """Return the picture of the case among its neighbours as HTML; '' where there is none."""
-    del known
-    return ""
-
-
 def folder(known: Known) -> str:
     """Return the folder of a case; the three of the blog stand in none."""
     return known.entry.folder or _BLOG
@@ -36,7 +30,7 @@ def page(known: Known) -> str:
     sections = (
         _printed(known),
         _methods(known),
-        _section("The curve", curve(known)),
+        _section("The curve", curve.picture(known.result)),
         _why(known),
         _libraries(known),
         _threads(known),
