@@ -8,10 +8,11 @@ FRAMEWORKS := torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 scip
 
 # The tests that write what they compare, when they are asked to.
 GOLDEN := tests/test_show.py tests/test_compare.py tests/test_lookup.py tests/test_explain.py tests/test_identify.py tests/test_check_command.py \
-	tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py tests/test_python_page.py tests/test_compatibility.py \
-	tests/test_accuracy.py
+	tests/test_identifiers.py tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py \
+	tests/test_python_page.py tests/test_compatibility.py tests/test_accuracy.py tests/test_sweep_command.py
 
-.PHONY: check format lint types test frameworks fast compatibility pictures fuzz coverage mutants golden upgrade help
+.PHONY: check format lint types test frameworks fast compatibility pictures fuzz coverage mutants site site-check \
+	golden upgrade help
 
 check: format lint types test  ## the four that need no framework
 
@@ -65,6 +66,19 @@ coverage: .venv-atheris/.done  ## five minutes of random bytes for each reader, 
 mutants: .venv/.dev  ## 300 small faults in the code: which of them does no test notice? (half an hour)
 	$(BIN)/python tests/mutants.py
 
+.venv-site/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-site
+	.venv-site/bin/pip install --quiet --editable '.[docs]' --constraint constraints.txt
+	touch $@
+
+site: .venv-site/.done  ## the documentation, in docs/_build/site; every warning is an error
+	.venv-site/bin/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs docs/_build/site
+
+site-check: site  ## the site in the system's Chromium; npm fetches axe-core
+	.venv-site/bin/pip install --quiet --editable '.[test-site]' --constraint constraints.txt
+	npm install --silent --no-save --prefix .site axe-core@4.14.1
+	.venv-site/bin/python -m pytest -n 0 -m site tests/test_site_pages.py tests/test_site.py
+
 golden: .venv/.dev  ## rewrite all that is generated and tests/golden; read the difference before you commit it
 	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet -n 0 $(GOLDEN)
 
@@ -86,4 +100,4 @@ upgrade:  ## rewrite the constraints with the newest versions; run .ci/run befor
 	$(call resolve,constraints-frameworks.txt,.venv-frameworks,$(FRAMEWORKS) '.[test,fast]')
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'

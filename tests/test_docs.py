@@ -13,7 +13,15 @@ from conftest import CASES, ROOT
 from xentcli import load, words
 from xentcli.methods import table as methods
 
-PAGES = ("check.md", "programs.md", "sweep.md", "top-k.md")
+PAGES = (
+    "check.md",
+    "programs.md",
+    "sweep.md",
+    "top-k.md",
+    "tutorial/nan.md",
+    "tutorial/stuck.md",
+    "tutorial/own-loss.md",
+)
 DOCUMENTS = [ROOT / "README.md", ROOT / "cases" / "README.md", *(ROOT / "docs" / page for page in PAGES)]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

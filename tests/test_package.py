@@ -39,7 +39,18 @@ FLOORS = (
     {"check", "diagnose", "explain", "identify", "atlas", "new", "sweep"},
     {"load", "run", "judge"},
     {"methods", "frameworks", "bulk"},
-    {"model", "formats", "digits", "words", "errors", "arrays", "process", "threads", "streams"},
+    {
+        "model",
+        "formats",
+        "digits",
+        "identifiers",
+        "words",
+        "errors",
+        "arrays",
+        "process",
+        "threads",
+        "streams",
+    },
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 GRAPH = {

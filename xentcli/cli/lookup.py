@@ -34,9 +34,12 @@ def show_pages(kind: str, names: tuple[str, ...], form: str, *, verbose: bool = 
 
 def pages(kind: str, names: "Sequence[str]") -> "list[Page]":
     """Return the page of each name; raises XentError with a line for each that is not of the kind."""
-    if problems := [_problem(kind, name) for name in names if name not in names_of(kind)]:
+    from xentcli.identifiers import resolved
+
+    known = [resolved(kind, name) for name in names]
+    if problems := [_problem(kind, name) for name in known if name not in names_of(kind)]:
         raise XentError("\n".join(problems))
-    return list({"finding": _findings, "method": _methods, "case": _cases}[kind](names))
+    return list({"finding": _findings, "method": _methods, "case": _cases}[kind](known))
 
 
 def names_of(kind: str) -> tuple[str, ...]:
@@ -54,9 +57,11 @@ def names_of(kind: str) -> tuple[str, ...]:
 
 
 def _problem(kind: str, name: str) -> str:
+    from xentcli.identifiers import resolved
+
     for other in _KINDS:
-        if name in names_of(other):
-            return f"'{name}' is a {other}: xent {other}s {name}"
+        if (known := resolved(other, name)) in names_of(other):
+            return f"'{name}' is a {other}: xent {other}s {known}"
     near = did_you_mean(name, names_of(kind), f"'xent {kind}s' lists them")
     return f"unknown {kind} '{printable(name)}'{near}"
 

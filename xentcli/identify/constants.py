@@ -254,7 +254,7 @@ OTHERS: Final = (
 )
 
 # Numbers of classes by their models; a loss of ln of that many is that of a fresh one.
-_MODELS: Final = {
+MODELS: Final = {
     1000: "ImageNet",
     21841: "ImageNet-21k",
     28996: "BERT, cased",
@@ -297,12 +297,12 @@ MOST_CLASSES: Final = 1000  # up to here every number of classes is likely enoug
 
 def class_numbers() -> dict[int, None]:
     """Return numbers of classes, the likeliest first: tens, those of models, powers of 2, round ones, any."""
-    return dict.fromkeys((*_TENS, *_MODELS, 10**6, *_TWOS, *_ROUND, *range(2, MOST_CLASSES + 1)))
+    return dict.fromkeys((*_TENS, *MODELS, 10**6, *_TWOS, *_ROUND, *range(2, MOST_CLASSES + 1)))
 
 
 def is_likely(classes: int) -> bool:
     """Whether a number of classes is small, a power of 10 or that of a model."""
-    return classes in _TENS or classes in _MODELS or classes <= MOST_CLASSES
+    return classes in _TENS or classes in MODELS or classes <= MOST_CLASSES
 
 
 def uniform(classes: int) -> Iterator[Constant]:
@@ -325,10 +325,10 @@ def uniform(classes: int) -> Iterator[Constant]:
             "direct preference optimisation",
             "Rafailov et al. (2023), arXiv:2305.18290",
         )
-    owner = _MODELS.get(classes, "a classifier whose logits are all equal")
+    owner = MODELS.get(classes, "a classifier whose logits are all equal")
     if classes in _TWOS and classes > MOST_CLASSES:
         contrastive = f"a contrastive loss with {classes} candidates"
-        owner = f"{_MODELS[classes]}, {contrastive}" if classes in _MODELS else contrastive
+        owner = f"{MODELS[classes]}, {contrastive}" if classes in MODELS else contrastive
     rows = [[0] * classes] if classes <= _MOST_SHOWN else []
     cause = f"all {classes} classes are equally likely: nothing learnt yet, or all logits the same"
     yield Constant(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xentcli.errors import CaseError, Refused, XentError, did_you_mean, printable
+from xentcli.identifiers import resolved
 
 MAX_BYTES, MAX_BYTES_OF_ALL = 8 * 2**20, 64 * 2**20  # of a file, and of those of a call
 _DEEPEST = 32  # folders in folders
@@ -79,8 +80,9 @@ def read_all(
 
 
 def find_bundled(name: str) -> Path:
-    """Return the file of a bundled case; raises Refused where none has that name."""
+    """Return the file of a bundled case, by name or identifier; raises Refused where none has that name."""
     files = {file.stem: file for file in bundled()}
+    name = resolved("case", name)
     if name not in files:
         near = did_you_mean(name, list(files), "'xent cases' lists them")
         raise _refusal(name, f"no such file, folder or bundled case{near}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xentcli.digits import format_number
 from xentcli.formats import FORMATS, nearest
 from xentcli.frameworks import FrameworkMethod
+from xentcli.identifiers import identifier
 from xentcli.show.cells import numerics
 from xentcli.show.listings import labels_supported
 from xentcli.show.page import Code, Command, Detail, Facts, Page
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from xentcli.model import Judgement
 
 _FEW = 8  # numbers that are shown one by one
-_LIBRARIES = {"numpy": "NumPy", "torch": "torch", "jax": "JAX", "keras": "Keras"}
+LIBRARIES = {"numpy": "NumPy", "torch": "torch", "jax": "JAX", "keras": "Keras"}
 _SOURCE = "Source: "  # as a docstring begins its last paragraph
-_MODULES = "F is torch.nn.functional, jnp is jax.numpy, ops is keras.ops"
+MODULES = "F is torch.nn.functional, jnp is jax.numpy, ops is keras.ops"
 
 
 @cache
@@ -49,6 +50,7 @@ def finding_page(finding: "Finding", result: "Result", cases: Sequence[str]) -> 
         "no fault": advice["no_fault"],
     }
     context: Facts = {
+        "identifier": identifier("finding", finding.name),
         "case": f"{finding.case}: {result.case.title}",
         "also in": ", ".join(name for name in cases if name != finding.case),
         "found with": ", ".join(name for name in beside if name != finding.name),
@@ -60,7 +62,7 @@ def finding_page(finding: "Finding", result: "Result", cases: Sequence[str]) -> 
         "elsewhere": mistake.get("why", ""),
         "right code": f"takes {remedy['takes']}",
         "note": remedy.get("note", ""),
-        "modules": _MODULES,
+        "modules": MODULES,
     }
     after = _next(f"explain {finding.case}", f"cases {finding.case}", f"cases --finding {finding.name}")
     blocks = (shows, todo, *_code(mistake, remedy), context, after)
@@ -136,6 +138,7 @@ def case_page(result: "Result", folder: str) -> Page:
         ),
     }
     context: Facts = {
+        "identifier": identifier("case", case.name),
         "folder": folder,
         "affects": tuple(f"{each.library} {each.versions} ({each.state})" for each in about.affects),
         "prints": tuple(f"{each.library} {each.version}: {each.call} → {each.text}" for each in about.prints),
@@ -147,7 +150,7 @@ def case_page(result: "Result", folder: str) -> Page:
 
 def _code(mistake: dict[str, str], remedy: dict[str, str]) -> "Iterator[Facts]":
     """Yield the wrong and the right code of each library; one page has the wrong code of NumPy, -v all."""
-    for key, name in _LIBRARIES.items():
+    for key, name in LIBRARIES.items():
         wrong = Code if key == "numpy" else Detail
         yield {
             f"{name}, wrong": wrong(mistake.get(key, "").strip()),
