@@ -23,6 +23,7 @@ PAGES = (
     "tutorial/own-loss.md",
 )
 DOCUMENTS = [ROOT / "README.md", ROOT / "cases" / "README.md", *(ROOT / "docs" / page for page in PAGES)]
+MADE = re.compile(r"(\.\./)?atlas/(index|findings|XE\d{4})\.md")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -141,7 +142,8 @@ def test_the_format_page_names_every_key_quantity_and_arithmetic() -> None:
 def test_documents_link_to_files_that_are_there() -> None:
     for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "cases" / "README.md"):
         for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
-            assert target.startswith("https://") or (document.parent / target).exists(), target
+            is_made = MADE.fullmatch(target)  # by make site, whose tests follow its links
+            assert is_made or target.startswith("https://") or (document.parent / target).exists(), target
 
 
 def test_the_page_of_speed_has_what_its_command_writes() -> None:

@@ -1,7 +1,7 @@
 """One quantity varied over a range: what each method makes of it, and where its loss breaks down."""
 
 from xentcli.sweep.breakdowns import Breakdown, Breakdowns
-from xentcli.sweep.curve import Curve, around, sweep
+from xentcli.sweep.curve import Curve, sweep
 from xentcli.sweep.example import Example, case_example, standard_example
 from xentcli.sweep.points import STATES
 from xentcli.sweep.quantities import QUANTITIES, Quantity, Range
@@ -15,7 +15,6 @@ __all__ = [
     "Example",
     "Quantity",
     "Range",
-    "around",
     "case_example",
     "standard_example",
     "sweep",

@@ -1,10 +1,5 @@
 """The picture of a case: the loss of each method while the gap of its label varies, the case marked."""
 
-import math
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
 from atlas_pages.text import block, escaped
 from xentcli.errors import XentError
 from xentcli.formats import FORMATS
@@ -17,9 +12,6 @@ from xentcli.show.charts import Axis, Line
 from xentcli.show.reports.sweep import panels
 from xentcli.sweep import QUANTITIES, Breakdowns, Curve, Range, case_example
 from xentcli.sweep.points import Evaluator
-
-if TYPE_CHECKING:
-    from xentcli.formats import FloatArray
 
 _GAP = QUANTITIES["gap"]
 _POINTS = 121  # a chart has 400 pixels, and a curve of straight pieces needs no more
@@ -39,7 +31,7 @@ def picture(result: Result) -> str:
             example = case_example(case, row, None, _GAP)
         except XentError:
             continue
-        gap = math.nan if case.batch.is_ignored(row) else _gap(example.logits, example.label)
+        gap = example.gap
         if abs(gap) <= form.largest:
             low, high = _GAP.default_range(form)
             low, high = (
@@ -48,27 +40,19 @@ def picture(result: Result) -> str:
             )
             span = Range(low, high, _POINTS, is_log=False)
             evaluator = Evaluator(example, _GAP, methods_of(case, select("default,log1p")))
-            points = evaluator.points(span.values(_GAP, form))
+            points = evaluator.points(sorted({*span.values(_GAP, form), _GAP.rounded(gap, form)}))
             # A picture needs no breakdowns, which take minutes where there are many classes.
             curve = Curve(example, _GAP, span, points, Breakdowns((), (), are_exhaustive=False), ())
             return _drawn(case, row, gap, curve)
     return ""
 
 
-@np.errstate(invalid="ignore")  # of two infinities: such a row has no gap
-def _gap(logits: "FloatArray", label: Any) -> float:  # noqa: ANN401 - a class, a row or a share
-    """Return the label's logit less the largest other; of a binary example the logit, or minus it."""
-    if len(logits) == 1:
-        return float(logits[0]) if label == 1 else -float(logits[0])
-    place = int(np.asarray(label).argmax()) if np.ndim(label) else int(label)
-    return float(logits[place] - np.delete(logits, place).max())
-
-
 def _drawn(case: Case, row: int, gap: float, curve: Curve) -> str:
     """Draw the panel of losses in which the gap lies."""
     values = curve.points.values
     losses = [each for each in panels(curve) if each.kind == "losses"]
-    panel = next((p for p in losses if values[p.first] <= gap <= values[p.last]), losses[0])
+    place = values.index(_GAP.rounded(gap, FORMATS[case.dtype]))
+    panel = next(p for p in losses if p.first <= place <= p.last)
     kept = slice(panel.first, panel.last + 1)
     lines = [Line(line.name, line.ys[kept]) for line in panel.lines]
     axes = Axis("gap: the label's logit less the largest other"), Axis(panel.title, panel.is_log)

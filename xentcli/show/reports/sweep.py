@@ -10,20 +10,17 @@ import numpy as np
 from xentcli.digits import format_ulps
 from xentcli.errors import printable
 from xentcli.formats import FORMATS, nearest
-from xentcli.methods.table import select
 from xentcli.show import charts
 from xentcli.show.charts import Axis, Line
 from xentcli.show.document import Content, Document, Picture, Prose, Section, render
 from xentcli.show.plot import value_text
 from xentcli.show.sheet import Cell, Sheet, Tone, number_cell
 from xentcli.show.sweep import about, answer, breakdown_sheet, main_breakdowns, words_of_theory
-from xentcli.sweep import around
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from xentcli.formats import FloatArray
-    from xentcli.model import Case
     from xentcli.show.charts import Chart
     from xentcli.sweep import Curve
 
@@ -55,31 +52,6 @@ def _contents(curve: "Curve") -> "Iterator[Content]":
     for panel in panels(curve):
         label = f"{panel.title} by {curve.quantity.name}. {answer(curve)}"
         yield Picture(charts.svg(_chart(curve, panel), label), _numbers(curve, panel))
-
-
-def around_case(case: "Case", row: int) -> list[Picture]:
-    """Return the curve of losses on which an example of a case lies, with the example marked.
-
-    Nothing where the case has no such curve. Raises XentError where xent[report] is not installed.
-    """
-    names = (
-        "bce_naive,bce_clipped,bce_clamped,bce_with_logits"
-        if case.batch.binary
-        else "default,log1p,unshifted"
-    )
-    if (curve := around(case, row, select(names))) is None:
-        return []
-    of, value = curve
-    return [
-        Picture(
-            charts.svg(
-                _chart(of, panel, _ALONE, [(value, "this case")]), f"{panel.title}, by {of.quantity.name}"
-            ),
-            _numbers(of, panel),
-        )
-        for panel in panels(of)
-        if panel.kind == "losses"
-    ]
 
 
 def picture(curves: "Sequence[Curve]", *, beside: bool = False) -> "Chart":
@@ -157,7 +129,6 @@ def _chart(
     curve: "Curve",
     panel: _Panel,
     size: tuple[int, int] = _ALONE,
-    places: "Sequence[tuple[float, str]]" = (),
 ) -> "Chart":
     kept = slice(panel.first, panel.last + 1)
     values = curve.points.values[kept]
@@ -169,7 +140,6 @@ def _chart(
         for each in main_breakdowns(curve, track.method)
         if values[0] <= each.first <= values[-1] and each.last is not None
     }
-    marks |= {at: word for at, word in places if values[0] <= at <= values[-1]}
     axes = Axis(curve.quantity.name, curve.range.is_log), Axis(panel.title, panel.is_log)
     return charts.lines(values, lines, axes, sorted(marks.items()), size)
 
