@@ -70,6 +70,7 @@ def svg(chart: "Chart", label: str, *, on_page: bool = False) -> str:
     name = f"chart-{blake2b(f'{label}{inner}'.encode(), digest_size=4).hexdigest()}"
     inner = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', inner)
     inner = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", inner)
+    inner = re.sub(r' (?:role|aria-\w+)="[^"]*"', "", inner)  # the picture is one image, of that label
     said = escape(cleaned(printable(label)))
     page = f'<rect width="100%" height="100%" fill="{_PAGE.light}"/>' if on_page else ""
     return (
