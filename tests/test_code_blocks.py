@@ -29,6 +29,7 @@ RUN = {
     "docs/programs.md": {"console": "test_docs.py"},
     "docs/python.md": {"python": "test_python_page.py", "text": "test_python_page.py"},
     "docs/scale.md": {"python": "test_scale_page.py", "text": "test_scale_page.py"},
+    "docs/sweep.md": {"console": "test_docs.py"},
     "docs/top-k.md": {"console": "test_docs.py", "python": "test_docs.py"},
     "docs/training.md": {"python": "test_training_page.py", "text": "test_training_page.py"},
     "docs/tutorial/nan.md": {"console": "test_docs.py", "python": "test_docs.py"},
