@@ -4,7 +4,7 @@ Outwards from the value nearest to 0 where the method is right, on either side: 
 The nearest values known around it are halved until they are neighbours; then the values just before are
 looked at, and more in the distance, for an earlier one. The last values before each power of two are looked
 at too, where a sum rounds to steps twice as large. Formats of 16 bits hide nothing: every value of the range
-is looked at. Of the others a state that lies between the values looked at is not seen.
+is looked at, unless there are many classes. Otherwise a state between the values looked at is not seen.
 """
 
 import math
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from xentcli.sweep.points import Evaluator, Points
 
-_EVERY: Final = 2**16  # values of a range that are all looked at: those of a format of 16 bits
+_EVERY: Final = 2**16  # values of a range that are all looked at: those of a format of 16 bits,
+_LOGITS: Final = 2**19  # where they have so many logits in all: some five seconds
 _BEFORE: Final = (
     128  # neighbours before a change or a power of two: ln 2 is 89 steps of 2^-7, below 1 % of it
 )
@@ -73,7 +74,9 @@ class _Search:
         self.places = np.array(places, np.int64)
         self.states = np.stack([track.states for track in points.tracks])
         self.low, self.high = int(self.places[0]), int(self.places[-1])  # float64's differ by more than 2^63
-        self.is_small = self.high - self.low < _EVERY and not evaluator.quantity.is_shape
+        classes, values = len(evaluator.example.logits), self.high - self.low
+        self.is_small = values < _EVERY and values * classes < _LOGITS and not evaluator.quantity.is_shape
+        self._more = max(1, min(_BEFORE, _LOGITS // 16 // classes))  # values looked at before a change
 
     def value(self, place: int) -> float:
         """Return the value at a place."""
@@ -119,8 +122,9 @@ class _Search:
         step = 1 if change.is_upwards else -1
         at = int(np.searchsorted(self.places, change.inner))
         far = int(self.places[max(0, min(at - step, len(self.places) - 1))])
-        yield from range(change.inner, change.inner - step * _BEFORE, -step)
-        yield from (change.inner + (far - change.inner) * part // _BETWEEN for part in range(1, _BETWEEN))
+        yield from range(change.inner, change.inner - step * self._more, -step)
+        parts = min(_BETWEEN, self._more + 1)
+        yield from (change.inner + (far - change.inner) * part // parts for part in range(1, parts))
 
     def near_powers(self) -> Iterator[int]:
         """Yield the last places before each power of two from 1 on, of both signs, of a plain example.
