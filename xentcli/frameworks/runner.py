@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from xentcli.errors import XentError
+from xentcli.formats import FORMATS
 from xentcli.frameworks.conventions import CONVENTIONS, convention_of_library
 from xentcli.frameworks.function import failure
 from xentcli.frameworks.request import TRIAL, WORKER, address, request
@@ -126,10 +127,13 @@ def _outcome(process: Process, case: Case, method: "FrameworkMethod", seconds: f
     if len(response["losses"]) != len(batch.logits):
         shape = tuple(response["shape"])
         return replace(outcome, raised=f"returned shape {shape}; expected ({len(batch.logits)},)")
+    dtype = "float64" if response["dtype"] == "float" else response["dtype"]  # a Python float
+    if dtype not in FORMATS:
+        return replace(outcome, raised=f"returned numbers of dtype {dtype}; expected {', '.join(FORMATS)}")
     loss, gradient = None if case.reduction == "none" else response.get("loss"), response.get("gradient")
     return replace(
         outcome,
-        dtype=response["dtype"],
+        dtype=dtype,
         losses=tuple(response["losses"]),
         loss=None if loss is None else loss[0],
         gradient=None if gradient is None else np.array(gradient, np.float64).reshape(batch.logits.shape),

@@ -70,11 +70,12 @@ def _places(curve: "Curve", columns: int) -> list[int]:
 
 def _column_of(curve: "Curve", columns: int) -> list[int]:
     """Return the column of each point."""
-    low, high = curve.points.values[0], curve.points.values[-1]
-    if curve.range.is_log:
-        shares = [math.log(value / low) / math.log(high / low) for value in curve.points.values]
-    else:
-        shares = [(value - low) / (high - low) for value in curve.points.values]
+    values = curve.points.values
+    # Logarithms and halves: neither a ratio nor a difference of two values overflows.
+    scaled = [math.log(value) if curve.range.is_log else value / 2 for value in values]
+    low, high = scaled[0], scaled[-1]
+    width = high - low or 1.0
+    shares = [(value - low) / width for value in scaled]
     return [min(columns - 1, int(share * columns)) for share in shares]
 
 
@@ -142,9 +143,9 @@ def _label(value: float, *, is_log: bool) -> str:
 def _axis(curve: "Curve", columns: int) -> list[tuple[str, ...]]:
     """Draw the axis of the quantity, with its ends and its middle."""
     low, high = curve.range.low, curve.range.high
-    middle = math.sqrt(low * high) if curve.range.is_log else (low + high) / 2
+    middle = math.sqrt(low) * math.sqrt(high) if curve.range.is_log else low / 2 + high / 2
     name = curve.quantity.name
-    left, right, centre = f"{low:g}", f"{high:g}", f"{middle:.4g}"
+    left, right, centre = given_text(low), given_text(high), f"{middle:.4g}"
     room = columns - len(left) - len(right)
     return [
         (Cell(f"{'':>{_LEFT}} └{'─' * columns}", Tone.CONTEXT),),
@@ -181,6 +182,12 @@ def _runs(pixels: Sequence[_Pixel]) -> list[Cell]:
     """Put neighbouring characters of the same tone together."""
     runs = groupby(pixels, key=lambda pixel: pixel[1])
     return [Cell("".join(mark for mark, _ in run), tone) for tone, run in runs]
+
+
+def given_text(value: float) -> str:
+    """Write a number as it was given: in the short form where that is all of it."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def value_text(curve: "Curve", value: float) -> str:

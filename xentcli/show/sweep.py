@@ -8,7 +8,7 @@ from xentcli.errors import printable
 from xentcli.formats import FORMATS, nearest
 from xentcli.show import render
 from xentcli.show.json import dump
-from xentcli.show.plot import TONES, draw, value_text
+from xentcli.show.plot import TONES, draw, given_text, value_text
 from xentcli.show.sentences import joined
 from xentcli.show.sheet import Cell, Lines, Part, Sheet, Tone, labelled, number_cell, paragraph
 from xentcli.sweep import STATES
@@ -124,11 +124,12 @@ def about(curve: "Curve") -> str:
             facts.append("its probabilities set aside: they do not follow the logits")
     settings = example.settings or {}
     facts += [
-        f"{name} {value:g}"
+        f"{name} {given_text(value)}"
         for name, value in settings.items()
         if name != quantity.name and (name in {"gap", "classes"} or value != DEFAULTS[name])
     ]
-    span = f"{len(curve.points.values)} values from {curve.range.low:g} to {curve.range.high:g}"
+    low, high = given_text(curve.range.low), given_text(curve.range.high)
+    span = f"{len(curve.points.values)} values from {low} to {high}"
     return " · ".join([*facts, span + (", in equal ratios" if curve.range.is_log else "")])
 
 

@@ -4,7 +4,8 @@ Outwards from the value nearest to 0 where the method is right, on either side: 
 The nearest values known around it are halved until they are neighbours; then the values just before are
 looked at, and more in the distance, for an earlier one. The last values before each power of two are looked
 at too, where a sum rounds to steps twice as large. Formats of 16 bits hide nothing: every value of the range
-is looked at, unless there are many classes. Otherwise a state between the values looked at is not seen.
+is looked at, unless there are so many classes that it would take long; of so many fewer neighbours are looked
+at, too. Of the others a state that lies between the values looked at is not seen.
 """
 
 import math
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
     from xentcli.sweep.points import Evaluator, Points
 
-_EVERY: Final = 2**16  # values of a range that are all looked at: those of a format of 16 bits,
-_LOGITS: Final = 2**19  # where they have so many logits in all: some five seconds
+_EVERY: Final = 2**16  # values of a range that are all looked at: those of a format of 16 bits
 _BEFORE: Final = (
     128  # neighbours before a change or a power of two: ln 2 is 89 steps of 2^-7, below 1 % of it
 )
 _BETWEEN: Final = 64  # values between those known before a change
+_LOGITS: Final = 2**20  # that are looked at where every value is: some ten seconds
+_FEWEST: Final = 8  # neighbours and values between, of an example of so many classes that each takes long
 _ROUNDS: Final = 400  # of halving, 64 at most in a row, and of looking before
 
 
@@ -48,9 +50,9 @@ class Breakdown:
 
 @dataclass(frozen=True, slots=True)
 class Breakdowns:
-    """A row per breakdown, the methods that have none, and whether every value of the range was looked at."""
+    """The breakdowns, the methods that have none, and whether every value of the range was looked at."""
 
-    rows: tuple[Breakdown, ...]
+    found: tuple[Breakdown, ...]
     right: tuple[str, ...]
     are_exhaustive: bool
 
@@ -74,9 +76,12 @@ class _Search:
         self.places = np.array(places, np.int64)
         self.states = np.stack([track.states for track in points.tracks])
         self.low, self.high = int(self.places[0]), int(self.places[-1])  # float64's differ by more than 2^63
-        classes, values = len(evaluator.example.logits), self.high - self.low
-        self.is_small = values < _EVERY and values * classes < _LOGITS and not evaluator.quantity.is_shape
-        self._more = max(1, min(_BEFORE, _LOGITS // 16 // classes))  # values looked at before a change
+        is_classes = evaluator.quantity.name == "classes"
+        classes = max(1, self.high if is_classes else len(evaluator.example.logits))
+        number = self.high - self.low
+        self.is_small = number < _EVERY and number * classes <= _LOGITS and not evaluator.quantity.is_shape
+        most = max(_FEWEST, _LOGITS // (8 * classes))
+        self._before, self._between = min(_BEFORE, most), min(_BETWEEN, most)
 
     def value(self, place: int) -> float:
         """Return the value at a place."""
@@ -122,8 +127,8 @@ class _Search:
         step = 1 if change.is_upwards else -1
         at = int(np.searchsorted(self.places, change.inner))
         far = int(self.places[max(0, min(at - step, len(self.places) - 1))])
-        yield from range(change.inner, change.inner - step * self._more, -step)
-        parts = min(_BETWEEN, self._more + 1)
+        yield from range(change.inner, change.inner - step * self._before, -step)
+        parts = self._between
         yield from (change.inner + (far - change.inner) * part // parts for part in range(1, parts))
 
     def near_powers(self) -> Iterator[int]:
@@ -137,8 +142,8 @@ class _Search:
         largest = max(abs(self.value(self.low)), abs(self.value(self.high)))
         for exponent in range(min(math.frexp(largest)[1], self._form.precision + 1)):
             place = ordinal(2.0**exponent, self._form)
-            yield from range(place - _BEFORE, place + 1)
-            yield from range(-place, -place + _BEFORE)
+            yield from range(place - self._before, place + 1)
+            yield from range(-place, -place + self._before)
 
     def _nearest_right(self, states: "NDArray[np.int64]") -> int | None:
         """Return the place nearest to 0 where a state is right; None where none is.
@@ -167,7 +172,7 @@ def find_breakdowns(
             break
     supported = [any(STATES[state] != "none" for state in track.states) for track in points.tracks]
     names = [track.method for track in points.tracks]
-    rows = tuple(
+    found = tuple(
         Breakdown(
             names[method],
             STATES[change.state],
@@ -178,8 +183,8 @@ def find_breakdowns(
         for method, change in search.changes()
         if supported[method]
     )
-    broken = {breakdown.method for breakdown in rows}
+    broken = {breakdown.method for breakdown in found}
     right = (
         name for name, has_losses in zip(names, supported, strict=True) if has_losses and name not in broken
     )
-    return Breakdowns(rows, tuple(right), search.is_small)
+    return Breakdowns(found, tuple(right), search.is_small)

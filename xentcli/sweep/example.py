@@ -10,7 +10,7 @@ from xentcli.load.build import build_batch
 from xentcli.model import Numerics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -102,7 +102,10 @@ class Example:
         logits = np.repeat(self.logits[None], len(values), axis=0)
         labels = np.repeat(np.array([self.label]), len(values), axis=0)
         label, column = self.label_class, values[:, None]
-        if quantity.name == "offset":
+        if self.settings is not None and quantity.name in {"gap", "offset", "scale"}:
+            falls = self.settings["label-rank"] > 1
+            logits = _plain_logits({**self.settings, quantity.name: column}, falls=falls)
+        elif quantity.name == "offset":
             logits = logits + column
         elif quantity.name == "scale":
             logits = logits * column
@@ -130,12 +133,18 @@ def standard_example(
     classes, rank = int(settings["classes"]), int(settings["label-rank"])
     if rank > classes:
         raise XentError(f"--label-rank {rank}: there are {classes} classes; give --classes {rank} or more")
-    gap = float(settings["gap"])
-    does_fall = rank > 1 if falls is None else falls
-    logits = -gap * np.arange(classes) if does_fall else np.eye(1, classes)[0] * gap
-    varied = logits * settings["scale"] + settings["offset"]
+    logits = _plain_logits(settings, falls=rank > 1 if falls is None else falls)
     smoothing = {"label_smoothing": float(settings["smoothing"])}
-    return Example(varied + 0.0, rank - 1, numerics, smoothing, settings)
+    return Example(logits, rank - 1, numerics, smoothing, settings)
+
+
+def _plain_logits(settings: "Mapping[str, float | FloatArray]", *, falls: bool) -> "FloatArray":
+    """Return the logits of the plain example; one row for each entry of a setting that is a column."""
+    classes = int(settings["classes"])
+    pattern = -np.arange(classes, dtype=np.float64) if falls else np.eye(1, classes)[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        logits: FloatArray = pattern * settings["gap"] * settings["scale"] + settings["offset"] + 0.0
+    return logits
 
 
 def case_example(case: "Case", row: int, place: int | None, quantity: "Quantity") -> Example:

@@ -113,14 +113,21 @@ class Range:
     def values(self, quantity: Quantity, form: "Format") -> "tuple[float, ...]":
         """Return the values, each once, as the format holds them; raises XentError where one is infinite."""
         space = np.geomspace if self.is_log else np.linspace
-        numbers: Sequence[float] = space(self.low, self.high, self.points).tolist()
+        part = 1.0 if math.isfinite(self.high - self.low) or self.is_log else 2.0  # halves: no overflow
+        numbers: Sequence[float] = (part * space(self.low / part, self.high / part, self.points)).tolist()
         rounded = [quantity.rounded(number, form) for number in (self.low, *numbers[1:-1], self.high)]
         if not all(map(math.isfinite, rounded)):
             raise XentError(
                 f"--{quantity.name} {self.low:g}:{self.high:g}: beyond {form.name}, "
                 f"whose largest number is {form.largest:g}"
             )
-        return tuple(dict.fromkeys(value + 0.0 for value in rounded))
+        values = tuple(dict.fromkeys(value + 0.0 for value in rounded))
+        if len(values) == 1:
+            raise XentError(
+                f"--{quantity.name} {self.low!r}:{self.high!r}: both ends are the same {form.name}; "
+                "give a wider range"
+            )
+        return values
 
 
 def read_range(quantity: Quantity, text: str, points: int, spacing: str | None) -> Range:
@@ -142,6 +149,8 @@ def read_range(quantity: Quantity, text: str, points: int, spacing: str | None) 
 
 def check_value(quantity: Quantity, option: str, value: float) -> None:
     """Raise XentError where the quantity cannot have a value."""
+    if not math.isfinite(value):
+        raise XentError(f"{option}: give a finite number")
     if quantity.is_integer and not value.is_integer():
         raise XentError(f"{option}: {quantity.what} is a whole number")
     if not quantity.least <= value <= quantity.most:
