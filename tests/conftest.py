@@ -1,5 +1,6 @@
 """The same terminal, environment and random numbers for every test."""
 
+import json
 import os
 import subprocess
 import sys
@@ -94,3 +95,10 @@ def assert_current(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
     assert text == path.read_text(encoding="utf-8")
+
+
+def sweep_document(xent: Xent, *arguments: str | Path) -> dict[str, Any]:
+    """Return what ``xent sweep`` writes as JSON."""
+    done = xent("sweep", *arguments, "--format", "json")
+    assert done.code == 0, done.err
+    return dict(json.loads(done.out))

@@ -8,21 +8,14 @@ import struct
 import zlib
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import mpmath
 import numpy as np
 import pytest
-from conftest import CASES, Xent, assert_golden
+from conftest import CASES, Xent, assert_golden, sweep_document
 
 OFFSET = ("sweep", "--offset", "1:1e9", "--methods", "unshifted,sparse", "--points", "61")
 GAP = ("sweep", "--gap", "-110:110", "--points", "41")
-
-
-def document(xent: Xent, *arguments: str | Path) -> dict[str, Any]:
-    done = xent(*arguments, "--format", "json")
-    assert done.code == 0, done.err
-    return dict(json.loads(done.out))
 
 
 @pytest.mark.parametrize("form", ["plain", "markdown"])
@@ -53,7 +46,7 @@ def test_no_line_is_wider_than_the_terminal(xent: Xent) -> None:
 
 
 def test_each_format_has_a_curve_of_its_own(xent: Xent) -> None:
-    told = document(xent, "sweep", "--gap", "4:20", "--dtype", "float32,float16", "--points", "9")
+    told = sweep_document(xent, "--gap", "4:20", "--dtype", "float32,float16", "--points", "9")
 
     assert [curve["dtype"] for curve in told["curves"]] == ["float32", "float16"]
     zeros = [b["first"] for curve in told["curves"] for b in curve["breakdowns"] if b["state"] == "0"]
@@ -61,14 +54,14 @@ def test_each_format_has_a_curve_of_its_own(xent: Xent) -> None:
 
 
 def test_without_a_range_the_gap_is_varied_as_far_as_the_format_reaches(xent: Xent) -> None:
-    told = document(xent, "sweep", "--points", "5", "--methods", "log1p")
+    told = sweep_document(xent, "--points", "5", "--methods", "log1p")
 
     (curve,) = told["curves"]
     assert (told["quantity"], curve["low"], curve["high"]) == ("gap", -110, 110)
 
 
 def test_json_has_the_losses_that_run_prints(xent: Xent) -> None:
-    told = document(xent, "sweep", "--gap", "1:3", "--points", "3", "--methods", "naive,dense")
+    told = sweep_document(xent, "--gap", "1:3", "--points", "3", "--methods", "naive,dense")
     (curve,) = told["curves"]
     rows = "[[1, 0], [2, 0], [3, 0]]"
     options = ("--labels", "[0, 0, 0]", "--reduction", "none", "--methods", "naive,dense", "--format", "json")
@@ -97,20 +90,20 @@ def test_csv_has_a_row_per_method_and_value(xent: Xent) -> None:
 def test_each_quantity_changes_the_true_loss(
     xent: Xent, option: str, value: str, least: float, most: float
 ) -> None:
-    (curve,) = document(xent, "sweep", option, value, "--points", "3")["curves"]
+    (curve,) = sweep_document(xent, option, value, "--points", "3")["curves"]
 
     assert least < min(curve["exact"]) < max(curve["exact"]) < most
 
 
 def test_classes_that_are_equal_have_the_logarithm_of_their_number(xent: Xent) -> None:
-    (curve,) = document(xent, "sweep", "--classes", "2:1000", "--points", "4")["curves"]
+    (curve,) = sweep_document(xent, "--classes", "2:1000", "--points", "4")["curves"]
 
     assert curve["values"] == [2, 16, 126, 1000]
     assert curve["exact"] == [float(str(np.float32(np.log(c)))) for c in curve["values"]]
 
 
 def test_each_value_is_there_once(xent: Xent) -> None:
-    (curve,) = document(xent, "sweep", "--classes", "2:5", "--points", "50")["curves"]
+    (curve,) = sweep_document(xent, "--classes", "2:5", "--points", "50")["curves"]
 
     assert curve["values"] == [2, 3, 4, 5]
 
@@ -118,7 +111,7 @@ def test_each_value_is_there_once(xent: Xent) -> None:
 def test_a_gap_is_that_to_the_largest_other_class(xent: Xent, tmp_path: Path) -> None:
     case = tmp_path / "c.yaml"
     case.write_text("dtype: float64\nlogits: [[7, -5, 2]]\nlabels: [1]\n", encoding="utf-8")
-    (curve,) = document(xent, "sweep", case, "--gap", "-1:1", "--points", "3")["curves"]
+    (curve,) = sweep_document(xent, case, "--gap", "-1:1", "--points", "3")["curves"]
 
     with mpmath.workprec(200):
         expected = [mpmath.log(1 + mpmath.exp(-gap) + mpmath.exp(-5 - gap)) for gap in (-1, 0, 1)]
@@ -135,7 +128,7 @@ def test_a_strip_shows_the_worst_state_of_a_column(xent: Xent) -> None:
 
 
 def test_smoothing_mixes_the_losses_of_all_classes(xent: Xent) -> None:
-    told = document(xent, "sweep", "--smoothing", "0:1", "--gap", "2", "--dtype", "float64", "--points", "3")
+    told = sweep_document(xent, "--smoothing", "0:1", "--gap", "2", "--dtype", "float64", "--points", "3")
     (curve,) = told["curves"]
     with mpmath.workprec(200):
         log_sum = mpmath.log(mpmath.exp(2) + 1)
@@ -146,7 +139,7 @@ def test_smoothing_mixes_the_losses_of_all_classes(xent: Xent) -> None:
 
 def test_a_logit_of_a_case_is_varied_by_its_place(xent: Xent) -> None:
     case = CASES / "cancellation" / "tail-collapse.yaml"
-    (curve,) = document(xent, "sweep", case, "--logit", "1,1=-3:3", "--points", "3", "--methods", "log1p")[
+    (curve,) = sweep_document(xent, case, "--logit", "1,1=-3:3", "--points", "3", "--methods", "log1p")[
         "curves"
     ]
 
@@ -163,9 +156,7 @@ def test_the_blogs_batch_is_varied_without_its_probabilities(xent: Xent) -> None
 
 
 def test_a_binary_case_breaks_down_where_the_sigmoid_does(xent: Xent) -> None:
-    told = document(
-        xent, "sweep", "clamp-leaps", "--gap", "-50:50", "--methods", "bce_naive", "--points", "11"
-    )
+    told = sweep_document(xent, "clamp-leaps", "--gap", "-50:50", "--methods", "bce_naive", "--points", "11")
     found = {(b["state"], b["direction"]): b["first"] for b in told["curves"][0]["breakdowns"]}
 
     # -ln(1 - p) with p = 1 / (1 + exp(-x)): 1 - p is 0 from 1 + t = 1 on
@@ -180,7 +171,7 @@ def test_a_loss_of_ones_own_breaks_down_where_it_does(xent: Xent, tmp_path: Path
         "    return np.log(e.sum(axis=1)) - logits[np.arange(len(labels)), labels]\n"
     )
     target = f"{tmp_path / 'mine.py'}:loss"
-    told = document(xent, "sweep", "--gap", "20:120", "--methods", target, "--points", "6")
+    told = sweep_document(xent, "--gap", "20:120", "--methods", target, "--points", "6")
     (found,) = [b for b in told["curves"][0]["breakdowns"] if b["state"] == "inf"]
 
     with np.errstate(over="ignore"):
@@ -196,7 +187,7 @@ def test_a_loss_of_ones_own_that_returns_a_mean_is_called_for_each_value(xent: X
         "    return (np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]).mean()\n"
     )
     target = f"{tmp_path / 'mean.py'}:loss"
-    (curve,) = document(xent, "sweep", "--gap", "1:3", "--points", "3", "--methods", target)["curves"]
+    (curve,) = sweep_document(xent, "--gap", "1:3", "--points", "3", "--methods", target)["curves"]
 
     assert curve["methods"][0]["states"] == ["right"] * 3
 
@@ -204,7 +195,7 @@ def test_a_loss_of_ones_own_that_returns_a_mean_is_called_for_each_value(xent: X
 @pytest.mark.frameworks
 def test_a_framework_collapses_where_log_of_1_does(xent: Xent) -> None:
     pytest.importorskip("torch")
-    told = document(xent, "sweep", "--gap", "10:20", "--methods", "torch.cross_entropy", "--points", "5")
+    told = sweep_document(xent, "--gap", "10:20", "--methods", "torch.cross_entropy", "--points", "5")
     (found,) = [b for b in told["curves"][0]["breakdowns"] if b["state"] == "0"]
 
     assert found["first"] == 16.635532
@@ -324,99 +315,3 @@ def test_without_the_extra_a_picture_is_refused_before_the_work(
 
     assert (done.code, done.out) == (2, "")
     assert "pip install 'xent[report]'" in done.err
-
-
-def test_a_gap_is_scaled_where_a_scale_is_held(xent: Xent) -> None:
-    plain = document(xent, "sweep", "--gap", "0:20", "--methods", "dense", "--points", "11")
-    scaled = document(xent, "sweep", "--gap", "0:5", "--scale", "4", "--methods", "dense", "--points", "11")
-
-    zeros = [
-        b["first"] for told in (plain, scaled) for b in told["curves"][0]["breakdowns"] if b["state"] == "0"
-    ]
-    assert zeros == [16.635532, 4.158883]  # 4 times it is exact: 4 is a power of two
-
-
-def test_the_same_example_is_the_same_whichever_quantity_is_varied(xent: Xent) -> None:
-    held = {"--gap": "3", "--offset": "5", "--scale": "4"}  # each is at its number in the last point
-    losses = []
-    for name, high in held.items():
-        others = [word for other, value in held.items() if other != name for word in (other, value)]
-        told = document(xent, "sweep", name, f"1:{high}", *others, "--methods", "unshifted", "--points", "2")
-        losses.append(told["curves"][0]["exact"][-1])
-
-    assert losses == [6.1441933e-06] * 3  # log1p(exp(-12)), rounded to float32
-
-
-def test_a_label_of_a_lower_rank_keeps_it_while_the_gap_is_varied(xent: Xent) -> None:
-    arguments = ("--gap", "1:2", "--label-rank", "3", "--classes", "5", "--points", "2", "--methods", "dense")
-    (curve,) = document(xent, "sweep", *arguments)["curves"]
-
-    truths = [mpmath.log(mpmath.nsum(lambda k, g=g: mpmath.exp(-g * k), [0, 4])) + 2 * g for g in (1, 2)]
-    assert curve["exact"] == pytest.approx([float(truth) for truth in truths], rel=2**-24)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--gap", "0:1e-50"), "--gap 0.0:1e-50: both ends are the same float32; give a wider range\n"),
-        (
-            ("--gap", "5:5.0000001"),
-            "--gap 5.0:5.0000001: both ends are the same float32; give a wider range\n",
-        ),
-        (("--gap", "0:1", "--scale", "nan"), "--scale nan: give a finite number\n"),
-        (("--gap", "0:1", "--offset", "inf"), "--offset inf: give a finite number\n"),
-    ],
-)
-def test_a_range_of_one_number_and_a_number_that_is_none_are_refused(
-    xent: Xent, arguments: tuple[str, ...], message: str
-) -> None:
-    done = xent("sweep", *arguments)
-
-    assert (done.code, done.err) == (2, message)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--smoothing", "1e-320:1", "--spacing", "log"),
-        ("--gap", "-1.7e308:1.7e308", "--dtype", "float64"),
-        ("--scale", "5e-324:1.7e308", "--dtype", "float64"),
-    ],
-)
-def test_the_widest_ranges_are_drawn(xent: Xent, arguments: tuple[str, ...]) -> None:
-    done = xent("sweep", *arguments, "--points", "9", "--methods", "log1p")
-
-    assert (done.code, done.err) == (0, "")
-    assert "log1p is right throughout." in done.out
-
-
-def test_numbers_that_were_given_are_not_cut(xent: Xent) -> None:
-    out = xent("sweep", "--offset", "1:16777217", "--gap", "3.14159265", "--format", "plain").out
-
-    assert "gap 3.14159265 ·" in " ".join(out.split())
-    assert "from 1 to 16777217.0," in " ".join(out.split())
-
-
-def test_of_many_classes_not_every_number_is_tried(xent: Xent) -> None:
-    arguments = ("--dtype", "bfloat16", "--methods", "sparse", "--points", "3")
-    told = [
-        document(xent, "sweep", "--gap", "1:2", "--classes", str(n), *arguments) for n in (2**15, 2**15 + 1)
-    ]
-
-    assert [each["curves"][0]["exhaustive"] for each in told] == [True, False]  # 128 values each
-
-
-def test_a_loss_of_whole_numbers_has_no_losses_and_a_float_is_a_float64(xent: Xent, tmp_path: Path) -> None:
-    path = tmp_path / "own.py"
-    path.write_text(
-        "import numpy as np\n"
-        "def whole(x, y): return np.full(len(x), 3)\n"
-        "def one(x, y): return float(np.log1p(np.exp(x[:, 1] - x[:, 0])).mean())\n"
-    )
-    (curve,) = document(
-        xent, "sweep", "--gap", "0:5", "--points", "3", "--methods", f"{path}:whole,{path}:one"
-    )["curves"]
-
-    whole, one = curve["methods"]
-    assert whole["failure"].startswith("returned numbers of dtype int64; expected ")
-    assert (one["dtype"], set(one["states"])) == ("float64", {"right"})

@@ -4,8 +4,7 @@ Outwards from the value nearest to 0 where the method is right, on either side: 
 The nearest values known around it are halved until they are neighbours; then the values just before are
 looked at, and more in the distance, for an earlier one. The last values before each power of two are looked
 at too, where a sum rounds to steps twice as large. Formats of 16 bits hide nothing: every value of the range
-is looked at, unless there are so many classes that it would take long; of so many fewer neighbours are looked
-at, too. Of the others a state that lies between the values looked at is not seen.
+is looked at, unless there are many classes. Otherwise a state between the values looked at is not seen.
 """
 
 import math
@@ -23,13 +22,12 @@ if TYPE_CHECKING:
 
     from xentcli.sweep.points import Evaluator, Points
 
-_EVERY: Final = 2**16  # values of a range that are all looked at: those of a format of 16 bits
-_BEFORE: Final = (
-    128  # neighbours before a change or a power of two: ln 2 is 89 steps of 2^-7, below 1 % of it
-)
+_EVERY: Final = 2**16  # values of a range that are all looked at: those of a format of 16 bits,
+_LOGITS: Final = 2**20  # where they have so many logits in all: some ten seconds
+# Neighbours before a change or a power of two: ln 2 is 89 steps of 2^-7, below 1 % of it.
+_BEFORE: Final = 128
 _BETWEEN: Final = 64  # values between those known before a change
-_LOGITS: Final = 2**20  # that are looked at where every value is: some ten seconds
-_FEWEST: Final = 8  # neighbours and values between, of an example of so many classes that each takes long
+_FEWEST: Final = 8  # of both, of an example of so many classes that each takes long
 _ROUNDS: Final = 400  # of halving, 64 at most in a row, and of looking before
 
 
@@ -50,9 +48,9 @@ class Breakdown:
 
 @dataclass(frozen=True, slots=True)
 class Breakdowns:
-    """The breakdowns, the methods that have none, and whether every value of the range was looked at."""
+    """A row per breakdown, the methods that have none, and whether every value of the range was looked at."""
 
-    found: tuple[Breakdown, ...]
+    rows: tuple[Breakdown, ...]
     right: tuple[str, ...]
     are_exhaustive: bool
 
@@ -172,7 +170,7 @@ def find_breakdowns(
             break
     supported = [any(STATES[state] != "none" for state in track.states) for track in points.tracks]
     names = [track.method for track in points.tracks]
-    found = tuple(
+    rows = tuple(
         Breakdown(
             names[method],
             STATES[change.state],
@@ -183,8 +181,8 @@ def find_breakdowns(
         for method, change in search.changes()
         if supported[method]
     )
-    broken = {breakdown.method for breakdown in found}
+    broken = {breakdown.method for breakdown in rows}
     right = (
         name for name, has_losses in zip(names, supported, strict=True) if has_losses and name not in broken
     )
-    return Breakdowns(found, tuple(right), search.is_small)
+    return Breakdowns(rows, tuple(right), search.is_small)
