@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import CASES, Xent, assert_golden, sweep_document
 
-OFFSET = ("sweep", "--offset", "1:1e9", "--methods", "unshifted,sparse", "--points", "61")
+OFFSET = ("sweep", "--offset", "1:1e7", "--methods", "unshifted,sparse", "--points", "61")
 GAP = ("sweep", "--gap", "-110:110", "--points", "41")
 
 
@@ -79,7 +79,7 @@ def test_csv_has_a_row_per_method_and_value(xent: Xent) -> None:
     rows = list(csv.DictReader(io.StringIO(xent(*OFFSET, "--format", "csv").out)))
 
     assert len(rows) == 2 * 61
-    assert {row["state"] for row in rows if row["method"] == "unshifted"} == {"right", "off", "0"}
+    assert {row["state"] for row in rows if row["method"] == "unshifted"} == {"right", "off"}
     assert {row["state"] for row in rows if row["method"] == "sparse"} == {"right"}
 
 
