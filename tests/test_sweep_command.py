@@ -315,3 +315,11 @@ def test_without_the_extra_a_picture_is_refused_before_the_work(
 
     assert (done.code, done.out) == (2, "")
     assert "pip install 'xent[report]'" in done.err
+
+
+def test_the_picture_of_slopes_has_the_true_one_alone_where_no_method_has_one(xent: Xent) -> None:
+    page = xent("sweep", "--points", "9", "--methods", "by_hand", "--format", "html").out
+
+    places = re.findall(r'transform="translate\(([^)]*)\)"', page)
+    assert len(places) > 9
+    assert all(abs(float(number)) < 2000 for place in places for number in place.split(","))

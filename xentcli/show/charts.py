@@ -204,12 +204,11 @@ def lines(
     dashes = alt.Scale(domain=names, range=[list(s.dash) or [1, 0] for s in chosen])
     truth = alt.Chart(alt.Data(values=_rows(xs, curves[0].ys, axes[1], curves[0].name)))
     others = [row for name, ys in named for row in _rows(xs, ys, axes[1], name)]
-    layers = [
-        truth.mark_line(color=PALETTE["grid"].light, strokeWidth=7).encode(x=x, y=y),
-        alt.Chart(alt.Data(values=others))
-        .mark_line(strokeWidth=2)
-        .encode(x=x, y=y, color=color, strokeDash=alt.StrokeDash("line:N", scale=dashes)),
-    ]
+    layers = [truth.mark_line(color=PALETTE["grid"].light, strokeWidth=7).encode(x=x, y=y)]
+    if names:  # a legend of nothing has no size, and the converter writes none
+        dash = alt.StrokeDash("line:N", scale=dashes)
+        drawn = alt.Chart(alt.Data(values=others)).mark_line(strokeWidth=2)
+        layers.append(drawn.encode(x=x, y=y, color=color, strokeDash=dash))
     if marks:
         data = alt.Data(values=[{"x": at, "word": word} for at, word in marks])
         layers.append(alt.Chart(data).mark_rule(color=PALETTE["quiet"].light, strokeDash=[2, 3]).encode(x=x))
