@@ -6,6 +6,10 @@ import mpmath
 import pytest
 from conftest import Xent, sweep_document
 
+from xentcli.show import table
+from xentcli.show.screen import Screen
+from xentcli.show.sheet import Cell, Lines
+
 
 def test_a_gap_is_scaled_where_a_scale_is_held(xent: Xent) -> None:
     plain = sweep_document(xent, "--gap", "0:20", "--methods", "dense", "--points", "11")
@@ -99,3 +103,29 @@ def test_a_loss_of_whole_numbers_has_no_losses_and_a_float_is_a_float64(xent: Xe
     whole, one = curve["methods"]
     assert whole["failure"].startswith("returned numbers of dtype int64; expected ")
     assert (one["dtype"], set(one["states"])) == ("float64", {"right"})
+
+
+def test_a_scale_of_0_makes_an_infinite_logit_nan_without_a_warning(xent: Xent) -> None:
+    (curve,) = sweep_document(xent, "masked-class", "--scale=-1:1", "--points", "3", "--methods", "sparse")[
+        "curves"
+    ]
+
+    assert curve["values"] == [-1, 0, 1]
+    assert curve["exact"][1] == "nan"
+
+
+def test_a_loss_that_raises_is_told_with_what_it_raised(xent: Xent, tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text("def loss(x, y):\n    raise ValueError('not today')\n", encoding="utf-8")
+
+    sentence = " ".join(
+        xent("sweep", "--points", "3", "--methods", f"{path}:loss").out.partition("\n\n")[0].split()
+    )
+
+    assert "loss gives no loss: raised ValueError: not today" in sentence
+
+
+def test_an_ascii_terminal_has_an_ascii_plot() -> None:
+    text = table.render([Lines(((Cell("┤└─│·∇"),),))], Screen(is_terminal=True, unicode=False))
+
+    assert text.isascii()

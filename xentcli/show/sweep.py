@@ -78,7 +78,14 @@ def answer(curve: "Curve") -> str:
     right = curve.breakdowns.right
     are_right = [f"{joined(right)} {'is' if len(right) == 1 else 'are'} right throughout"] if right else []
     said = [f"{names} {joined(states)}" for names, states in clauses.items()] + are_right
-    return f"{curve.dtype}: {'; '.join(said) or 'no method supports it'}."
+    failed = [f"{printable(t.method)} gives no loss: {printable(t.failure)}" for t in _failed(curve)]
+    return f"{curve.dtype}: {'; '.join([*said, *failed])}."
+
+
+def _failed(curve: "Curve") -> "list[Track]":
+    """Return the tracks that have no loss at any value."""
+    none = STATES.index("none")
+    return [track for track in curve.points.tracks if (track.states == none).all()]
 
 
 def main_breakdowns(curve: "Curve", method: str) -> "list[Breakdown]":
@@ -173,7 +180,7 @@ def _notes(curve: "Curve", width: int) -> list[tuple[str, ...]]:
     if curve.breakdowns.are_exhaustive:
         every = f"every {curve.dtype} of the range was tried"
         lines += paragraph(every, width, Tone.CONTEXT, indent=2)
-    failures = {t.failure: t.method for t in curve.points.tracks if t.failure is not None}
+    failures = {t.failure: t.method for t in curve.points.tracks if t.failure and t not in _failed(curve)}
     for failure, method in failures.items():
         lines += paragraph(f"{printable(method)}: {printable(failure)}", width, Tone.CONTEXT, indent=2)
     return lines

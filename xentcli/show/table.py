@@ -28,7 +28,7 @@ _STYLES = {
     Tone.COMMAND: "cyan",
     Tone.CONTEXT: "dim",
 }
-_ASCII = str.maketrans({"─": "-", "│": "|", "·": ".", "×": "x", "…": "...", "∇": "g"})
+_ASCII = str.maketrans({"─": "-", "│": "|", "·": ".", "×": "x", "…": "...", "∇": "g", "┤": "+", "└": "+"})
 _NARROWEST = 20  # of a last column of words
 
 

@@ -97,6 +97,7 @@ class Example:
         with np.errstate(over="ignore"):  # a logit beyond the format is infinite
             return build_batch(logits, labels, self.numerics.dtype, **self.options)
 
+    @np.errstate(over="ignore", invalid="ignore")  # 0 times an infinite logit is nan
     def _rows(self, quantity: "Quantity", values: "FloatArray") -> "tuple[FloatArray, NDArray[Any]]":
         """Return logits (n, C) and labels of the example varied."""
         logits = np.repeat(self.logits[None], len(values), axis=0)
