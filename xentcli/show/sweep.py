@@ -78,7 +78,7 @@ def answer(curve: "Curve") -> str:
     right = curve.breakdowns.right
     are_right = [f"{joined(right)} {'is' if len(right) == 1 else 'are'} right throughout"] if right else []
     said = [f"{names} {joined(states)}" for names, states in clauses.items()] + are_right
-    failed = [f"{printable(t.method)} gives no loss: {printable(t.failure)}" for t in _failed(curve)]
+    failed = [f"{printable(t.method)} gives no loss: {printable(str(t.failure))}" for t in _failed(curve)]
     return f"{curve.dtype}: {'; '.join([*said, *failed])}."
 
 
