@@ -109,20 +109,22 @@ def functions(names: str | None) -> Iterator[Function]:
     chosen = None if names is None else set(names.split(","))
     for method in METHODS:
         if chosen is None or method.name in chosen:
-            yield Function(method.name, __version__, method.binary, of_method(method))
+            yield Function(method.name, __version__, method.binary, method_losses(method))
     if chosen is None or "xentcli.losses" in chosen:
-        yield Function("xentcli.losses", __version__, False, of_bulk)
+        yield Function("xentcli.losses", __version__, False, bulk_losses)
     for theirs in FRAMEWORK_METHODS:
         version = theirs.library.version
         if version and (chosen is None or chosen & {theirs.name, theirs.library.name}):
             process = Process(WORKER)
             try:
-                yield Function(theirs.name, version, theirs.convention.binary, of_library(theirs, process))
+                yield Function(
+                    theirs.name, version, theirs.convention.binary, library_losses(theirs, process)
+                )
             finally:
                 process.stop()
 
 
-def of_method(method: Method) -> Losses:
+def method_losses(method: Method) -> Losses:
     """Return how a method of xent is called."""
 
     def losses(batch: Batch, dtype: str) -> tuple[Any, str]:
@@ -133,13 +135,13 @@ def of_method(method: Method) -> Losses:
     return losses
 
 
-def of_bulk(batch: Batch, dtype: str) -> tuple[Any, str]:
+def bulk_losses(batch: Batch, dtype: str) -> tuple[Any, str]:
     """Call xentcli.losses, in NumPy."""
     labels: Any = batch.class_labels
     return bulk.losses(batch.logits, labels, backend="numpy").astype(np.float64), dtype
 
 
-def of_library(method: FrameworkMethod, process: Process) -> Losses:
+def library_losses(method: FrameworkMethod, process: Process) -> Losses:
     """Return how a function of a library is called, in a process of its own."""
 
     def losses(batch: Batch, dtype: str) -> tuple[Any, str] | None:
@@ -262,7 +264,7 @@ def numbers(dtype: str) -> Any:
 
 
 @cache
-def of_gaps(dtype: str) -> Decimals:
+def exact_of_gaps(dtype: str) -> Decimals:
     """Return log(1 + exp g) of every finite number g: the loss of a label that is g behind."""
     g = numbers(dtype)
     return Rows.of(np.stack([0 * g, g], axis=1), np.zeros(len(g), np.int64), dtype).truth
@@ -271,7 +273,7 @@ def of_gaps(dtype: str) -> Decimals:
 @cache
 def every_row(dtype: str, *, binary: bool) -> Rows:
     """Return the rows (0, g) of every finite g with both labels, or of every binary logit with both."""
-    g, once = numbers(dtype), of_gaps(dtype)
+    g, once = numbers(dtype), exact_of_gaps(dtype)
     # The label's logit is 0, and the gap g; then it is g, and the gap -g. A binary label of 1 has the gap -x.
     truth = Decimals(*(np.concatenate([part, part[::-1]]) for part in (once.numbers, once.near, once.side)))
     x, labels = np.concatenate([g, g]), np.repeat([0, 1], len(g))

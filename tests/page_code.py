@@ -56,13 +56,13 @@ def library(name: str) -> Library:
     if name == "keras":
         keras = pytest.importorskip("xentcli.frameworks.keras").keras
         backend = keras.backend.backend()  # TensorFlow unless KERAS_BACKEND names another
-        return of_backend(backend, {"keras": keras, "ops": keras.ops})
+        return library_on(backend, {"keras": keras, "ops": keras.ops})
     module = pytest.importorskip(name)
     short = {"F": module.nn.functional} if name == "torch" else {"jnp": module.numpy}
-    return of_backend(name, {name: module, **short})
+    return library_on(name, {name: module, **short})
 
 
-def of_backend(name: str, modules: dict[str, Any]) -> Library:
+def library_on(name: str, modules: dict[str, Any]) -> Library:
     arrays, adapter = import_module(name), import_module(f"xentcli.frameworks.{name}")
     compiler = {"jax": "jit", "tensorflow": "function"}.get(name)
     compiled = getattr(arrays, compiler) if compiler else lambda function: function
@@ -79,7 +79,7 @@ def advice_of(finding: Finding) -> dict[str, str]:
     return advice
 
 
-def of_findings(key: str, *values: str) -> pytest.MarkDecorator:
+def with_findings(key: str, *values: str) -> pytest.MarkDecorator:
     """Parametrise by the findings that have one of these values, such as a remedy."""
     chosen = [finding for finding in FINDINGS if advice_of(finding)[key] in values]
     return pytest.mark.parametrize("finding", chosen, ids=lambda finding: finding.name)

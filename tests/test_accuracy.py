@@ -177,9 +177,9 @@ def test_every_finite_number_of_a_half_format_is_tried_once(dtype: str, count: i
 @pytest.mark.parametrize("binary", [False, True])
 def test_the_truth_of_every_row_is_that_of_its_label(binary: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accuracy, "numbers", lambda _: np.arange(-8.0, 8.25, 0.25))
-    accuracy.of_gaps.cache_clear()
+    accuracy.exact_of_gaps.cache_clear()
     rows = accuracy.every_row.__wrapped__("float16", binary=binary)
-    accuracy.of_gaps.cache_clear()
+    accuracy.exact_of_gaps.cache_clear()
     for at in range(len(rows.labels)):
         true = true_loss(rows.logits[at].tolist(), int(rows.labels[at]), binary=binary)
         with mpmath.workprec(BITS):

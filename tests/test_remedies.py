@@ -18,7 +18,7 @@ from page_code import (
     in_every_library,
     inputs_of,
     library,
-    of_findings,
+    with_findings,
     with_indices,
 )
 
@@ -52,7 +52,7 @@ def code_of(remedy: str, name: str) -> str:
 
 
 def with_remedy(*remedies: str) -> pytest.MarkDecorator:
-    return of_findings("remedy", *remedies)
+    return with_findings("remedy", *remedies)
 
 
 def batch_of(finding: Finding) -> Batch:

@@ -130,7 +130,7 @@ def _libraries(known: Known) -> str:
     if about.prints:
         printed = [(escaped(f"{e.library} {e.version}"), code(e.call), code(e.text)) for e in about.prints]
         parts.append(table(("library", "call", "prints"), printed))
-    if recorded := record.of_case(known.name):
+    if recorded := record.case_rows(known.name):
         head = ("function on record", "versions", "loss", "verdict", "gradient")
         parts.append(table(head, recorded, "  r"))
     return _section("Libraries", "\n".join(parts))

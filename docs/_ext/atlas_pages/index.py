@@ -46,15 +46,15 @@ def page() -> str:
     folders: dict[str, list[Known]] = {}
     for known in cases():
         folders.setdefault(folder(known), []).append(known)
-    sections = [("Cases: " + name, f"{name}.html", map(of_case, some)) for name, some in folders.items()]
+    sections = [("Cases: " + name, f"{name}.html", map(case_item, some)) for name, some in folders.items()]
     html = [
         _form(list(folders)),
-        _section("Findings", "findings.html", map(_of_finding, FINDINGS), "finding"),
+        _section("Findings", "findings.html", map(_finding_item, FINDINGS), "finding"),
         *(
             _section(title, href, items, "case", title.removeprefix("Cases: "))
             for title, href, items in sections
         ),
-        _section("Numbers that a loss gets stuck at", "", _of_constants(), "number"),
+        _section("Numbers that a loss gets stuck at", "", _constant_items(), "number"),
     ]
     toctree = "\n".join(["findings", *folders])
     return (
@@ -115,7 +115,7 @@ def line(item: Item, kind: str, of_folder: str) -> str:
     return f'<li id="{kind}-{escape(item.anchor)}"{attributes}>{name} {escape(printable(item.text))}</li>\n'
 
 
-def of_case(known: Known) -> Item:
+def case_item(known: Known) -> Item:
     """Return the line of a case."""
     case, about = known.entry.case, known.entry.case.about
     key = identifier("case", case.name)
@@ -147,24 +147,24 @@ def _numbers(known: Known) -> Iterator[str]:
         yield from expectation.texts
 
 
-def _of_finding(finding: Finding) -> Item:
+def _finding_item(finding: Finding) -> Item:
     key = identifier("finding", finding.name)
     href = page_of_finding(finding.name).replace(".md", ".html")
     about = f"{key} {finding.short} {finding.remedy}"
     return Item(finding.name, href, finding.name, finding.cause, also=about, findings=(finding.name,))
 
 
-def _of_constants() -> Iterator[Item]:
+def _constant_items() -> Iterator[Item]:
     """Yield the numbers that 'xent identify' knows by heart."""
     fresh = [next(constants.uniform(n)) for n in (*_CLASSES, *constants.MODELS) if n != _CLASSES[0]]
     known = (*constants.FLOORS, *constants.ONES, *constants.uniform(2), *constants.OTHERS, *fresh)
     pages = pages_of_cases()
     for number, constant in enumerate((*known, *constants.ZEROS), 1):
         href = pages[constant.bundled].replace(".md", ".html") if constant.bundled in pages else ""
-        yield _of_constant(constant, str(number), href)
+        yield _constant_item(constant, str(number), href)
 
 
-def _of_constant(constant: Constant, anchor: str, href: str) -> Item:
+def _constant_item(constant: Constant, anchor: str, href: str) -> Item:
     """Return the line of a constant; its digits are those of float64, and shown are those of float32."""
     text = f"{constant.definition}: {constant.cause}. Seen in {constant.owner}. {constant.remedy}"
     shown = format_number(float(f"{constant.value:.8g}"), "float64")

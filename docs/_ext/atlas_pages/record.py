@@ -45,7 +45,7 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
 
 
-def of_case(name: str) -> list[tuple[str, ...]]:
+def case_rows(name: str) -> list[tuple[str, ...]]:
     """Return a row for each function and what it gives; versions that follow each other share one."""
     functions = dict.fromkeys(function for each in documents() for function in each["cases"].get(name, {}))
     return [row for function in functions for row in _rows(function, name)]
