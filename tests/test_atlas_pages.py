@@ -136,11 +136,11 @@ def test_what_is_on_record_of_a_library_is_shown(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     record.documents.cache_clear()
 
-    assert record.of_case("keras-cap") == [
+    assert record.case_rows("keras-cap") == [
         ("`keras.f`", "3.2.1 to 3.10.0", "8.059", "[capped]{.silent}", "dead"),
         ("`keras.f`", "3.15.1", "TypeError", "[raised]{.aloud}", ""),
     ]
-    assert record.of_case("abnormal") == []
+    assert record.case_rows("abnormal") == []
     record.documents.cache_clear()
 
 
@@ -204,7 +204,7 @@ def test_a_case_cannot_put_markup_into_its_page_or_the_index() -> None:
     entry = atlas.Entry(replace(base.entry.case, about=about), "", "title: ```\n")
     evil = Known(entry, replace(base.result, case=entry.case), base.findings)
 
-    page, line = cases.page(evil), index.line(index.of_case(evil), "case", "")
+    page, line = cases.page(evil), index.line(index.case_item(evil), "case", "")
 
     assert "<img" not in page.replace("\\<img", "")
     assert "<b>" not in page.replace("\\<b\\>", "")
