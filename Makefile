@@ -74,10 +74,10 @@ mutants: .venv/.dev  ## 300 small faults in the code: which of them does no test
 site: .venv-site/.done  ## the documentation, in docs/_build/site; every warning is an error
 	.venv-site/bin/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs docs/_build/site
 
-site-check: site  ## the site in the system's Chromium; npm fetches axe-core
+site-check: site  ## the site, and reports, in the system's Chromium; npm fetches axe-core
 	.venv-site/bin/pip install --quiet --editable '.[test-site]' --constraint constraints.txt
 	npm install --silent --no-save --prefix .site axe-core@4.14.1
-	.venv-site/bin/python -m pytest -n 0 -m site tests/test_site_pages.py tests/test_site.py
+	.venv-site/bin/python -m pytest -n 0 -m "site or slow" tests/test_site_pages.py tests/test_site.py tests/test_html_browser.py
 
 golden: .venv/.dev  ## rewrite all that is generated and tests/golden; read the difference before you commit it
 	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet -n 0 $(GOLDEN)

@@ -47,6 +47,7 @@ def reports(xent: Xent, tmp_path: Path) -> list[Path]:
         "compare-all": ("compare",),
         "check": ("check", "--list"),
         "diagnose": ("diagnose", dump),
+        "sweep": ("sweep", case, "--gap", "-9:9", "--points", "9", "--methods", f"{mine}:loss,naive"),
     }
     paths = [tmp_path / f"{name}.html" for name in calls]
     for path, words in zip(paths, calls.values(), strict=True):
