@@ -64,8 +64,8 @@ def test_a_range_of_one_number_and_a_number_that_is_none_are_refused(
     "arguments",
     [
         ("--smoothing", "1e-320:1", "--spacing", "log"),
-        ("--gap", "-1.7e308:1.7e308", "--dtype", "float64"),
-        ("--scale", "5e-324:1.7e308", "--dtype", "float64"),
+        pytest.param(("--gap", "-1.7e308:1.7e308", "--dtype", "float64"), marks=pytest.mark.slow),
+        pytest.param(("--scale", "5e-324:1.7e308", "--dtype", "float64"), marks=pytest.mark.slow),
     ],
 )
 def test_the_widest_ranges_are_drawn(xent: Xent, arguments: tuple[str, ...]) -> None:
