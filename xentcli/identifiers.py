@@ -4,7 +4,6 @@ XE0101 to XE0999 are findings, from XE1001 on cases. ``identifiers.toml`` is the
 """
 
 import re
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -31,5 +30,7 @@ def resolved(kind: str, word: str) -> str:
 
 @cache
 def _names(kind: str) -> dict[str, str]:
+    import tomllib  # some milliseconds, and most runs name no identifier
+
     table: dict[str, Any] = tomllib.loads(LIST.read_text(encoding="utf-8"))
     return {key: name for key, name in table.items() if key != "past" and kind_of(key) == kind}
