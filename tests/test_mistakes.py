@@ -30,6 +30,7 @@ from xentcli.words import IGNORE_INDEX
 
 LIBRARIES = [("numpy", ()), *((str(each.values[0]), each.marks) for each in FRAMEWORKS)]
 TRIED: set[str] = set()  # what the pages say that a mistake gives, of which there is a test
+FEW_ULPS = 2.0**-22  # 2 to 4 ulps of float32: exp, sum and log round once each
 CAP = -math.log(1e-7)  # the loss at the bound of the clip
 GRADIENTS = {"a gradient of 0": "dead", "a gradient of nan": "nan", "a wrong gradient": "wrong"}
 
@@ -45,7 +46,7 @@ LOSSES: dict[str, Callable[[float, Any, str], bool]] = {
     "an infinite loss": lambda loss, *_: loss == math.inf,
     "a loss of 0": lambda loss, true, _: loss == 0 < true,
     "a loss that is off": lambda loss, *truth: 0 < loss < math.inf and is_off(loss, *truth),
-    "a loss that is capped": lambda loss, true, _: loss == pytest.approx(CAP, rel=1e-6) and true > loss,
+    "a loss that is capped": lambda loss, true, _: loss == pytest.approx(CAP, rel=FEW_ULPS) and true > loss,
     "a finite loss of no class": lambda loss, true, _: math.isfinite(loss) and true.is_nan(),
 }
 
@@ -55,7 +56,7 @@ def mistake_of(finding: Finding) -> dict[str, str]:
     return mistake
 
 
-def of_mistakes(*gives: str, only: tuple[str, ...] = ()) -> pytest.MarkDecorator:
+def with_mistakes(*gives: str, only: tuple[str, ...] = ()) -> pytest.MarkDecorator:
     """Parametrise by the findings whose mistake gives one of these, in each library that it has code for."""
     TRIED.update(gives)
     rows = [
@@ -90,37 +91,37 @@ def numbers(array: Any, name: str) -> tuple[list[Any], str]:
     return np.atleast_1d(values).tolist(), dtype
 
 
-@of_mistakes(*LOSSES)
+@with_mistakes(*LOSSES)
 def test_a_mistake_gives_on_the_case_what_its_page_says(finding: Finding, name: str) -> None:
-    def made(**taken: Any) -> Any:
+    def result(**taken: Any) -> Any:
         return losses_of(execute(mistake_of(finding)[name], name, **taken))
 
     with library(name).session():
-        assert_gives(finding, name, made(**inputs(finding)))
+        assert_gives(finding, name, result(**inputs(finding)))
 
 
-@of_mistakes(*LOSSES, only=("jax", "keras"))
+@with_mistakes(*LOSSES, only=("jax", "keras"))
 def test_a_compiler_does_not_mend_a_mistake(finding: Finding, name: str) -> None:
     taken = inputs(finding)
     constants = {key: value for key, value in taken.items() if not isinstance(value, np.ndarray)}
 
-    def made(**arrays: Any) -> Any:
+    def result(**arrays: Any) -> Any:
         return losses_of(execute(mistake_of(finding)[name], name, **arrays, **constants))
 
     with library(name).session():
         arrays = {key: library(name).array(taken[key]) for key in taken.keys() - constants.keys()}
-        assert_gives(finding, name, library(name).compiled(made)(**arrays))
+        assert_gives(finding, name, library(name).compiled(result)(**arrays))
 
 
-def losses_of(made: dict[str, Any]) -> Any:
-    return made["loss"] if "loss" in made else made["losses"]
+def losses_of(result: dict[str, Any]) -> Any:
+    return result["loss"] if "loss" in result else result["losses"]
 
 
-def assert_gives(finding: Finding, name: str, made: Any) -> None:
+def assert_gives(finding: Finding, name: str, result: Any) -> None:
     """Hold losses, or one mean of them, against the truth as the page of the finding says."""
     batch, gives = cases()[finding.case].batch, LOSSES[advice_of(finding)["gives"]]
-    is_mean = not made.shape
-    losses, dtype = numbers(made, name)
+    is_mean = not result.shape
+    losses, dtype = numbers(result, name)
     exact = compute_exact(batch, dtype, "mean" if is_mean else "none")
     truth = [exact.loss] if is_mean else exact.losses
     assert any(gives(loss, true, dtype) for loss, true in zip(losses, truth, strict=True)), (losses, truth)
@@ -139,10 +140,10 @@ def test_a_sum_of_bfloat16_stops_at_256(name: str) -> None:
         right = execute(words()["remedies"]["wider"][name], name, logits=logits, labels=labels)["losses"]
 
         assert numbers(losses, name) == ([5.53125], "bfloat16")  # ln 256 = 5.545, to 8 bits
-        assert numbers(right, name)[0] == pytest.approx([math.log(1000)], rel=2.0**-22)
+        assert numbers(right, name)[0] == pytest.approx([math.log(1000)], rel=FEW_ULPS)
 
 
-@of_mistakes(*GRADIENTS)
+@with_mistakes(*GRADIENTS)
 def test_the_gradient_of_a_mistake_is_what_its_page_says(finding: Finding, name: str) -> None:
     batch = cases()[finding.case].batch
     if (finding.name, name) == ("labels-not-normalised", "keras") and library(name).backend != "tensorflow":
@@ -156,7 +157,7 @@ def test_the_gradient_of_a_mistake_is_what_its_page_says(finding: Finding, name:
     assert judged.state == GRADIENTS[advice_of(finding)["gives"]]
 
 
-@of_mistakes("a sum of nan")
+@with_mistakes("a sum of nan")
 def test_a_tile_of_masks_makes_the_sum_nan(finding: Finding, name: str) -> None:
     logits = cases()[finding.case].batch.logits
     start = np.zeros(len(logits), logits.dtype)
@@ -165,14 +166,14 @@ def test_a_tile_of_masks_makes_the_sum_nan(finding: Finding, name: str) -> None:
     with library(name).session():
         state = {key: library(name).array(value) for key, value in state.items()}
         for tile in np.split(logits, [2], axis=1):
-            made = execute(mistake_of(finding)[name], name, tile=tile, **state)
-            state = {key: made[key] for key in state}
+            result = execute(mistake_of(finding)[name], name, tile=tile, **state)
+            state = {key: result[key] for key in state}
         total = numbers(state["total"], name)[0]
 
     assert np.isnan(total).all()
 
 
-@of_mistakes("a logit of nan")
+@with_mistakes("a logit of nan")
 def test_a_constant_feature_makes_logits_nan_and_the_check_says_so(finding: Finding, name: str) -> None:
     features = np.array([[1, 2], [3, 2], [5, 2]], np.float32)
     weights = np.array([[1, 0, -1], [0, 1, 2]], np.float32)
@@ -180,7 +181,7 @@ def test_a_constant_feature_makes_logits_nan_and_the_check_says_so(finding: Find
     assert_check_fails(finding, name, np.isnan, features=features, weights=weights)
 
 
-@of_mistakes("an infinite logit")
+@with_mistakes("an infinite logit")
 def test_a_score_above_float16_makes_a_logit_infinite_and_the_check_says_so(
     finding: Finding, name: str
 ) -> None:
@@ -195,26 +196,26 @@ def assert_check_fails(finding: Finding, name: str, is_bad: Callable[[Any], Any]
     """Make logits by a mistake; hold them and the check of the remedy against what the page says."""
     check = words()["remedies"][advice_of(finding)["remedy"]][name]
     with library(name).session():
-        made = execute(mistake_of(finding)[name], name, **taken)["logits"]
+        result = execute(mistake_of(finding)[name], name, **taken)["logits"]
         with pytest.raises(AssertionError, match="in rows"):
-            execute(check, name, logits=made)
-        logits = numbers(made, name)[0]
+            execute(check, name, logits=result)
+        logits = numbers(result, name)[0]
 
     assert is_bad(np.array(logits)).any(axis=1).all()
     return logits
 
 
-@of_mistakes("labels without an end")
+@with_mistakes("labels without an end")
 def test_padding_that_is_an_end_takes_every_end_from_the_labels(finding: Finding, name: str) -> None:
     labels = np.array([[5, 6, 2, 2, 2], [7, 2, 2, 2, 2]])
 
     with library(name).session():
-        made = execute(mistake_of(finding)[name], name, labels=labels, pad_id=2)["labels"]
+        result = execute(mistake_of(finding)[name], name, labels=labels, pad_id=2)["labels"]
 
-    assert np.asarray(made).tolist() == [[5, 6, -100, -100, -100], [7, -100, -100, -100, -100]]
+    assert np.asarray(result).tolist() == [[5, 6, -100, -100, -100], [7, -100, -100, -100, -100]]
 
 
-@of_mistakes("logits of another loss")
+@with_mistakes("logits of another loss")
 def test_logits_that_are_rounded_with_their_offset_have_another_loss(finding: Finding, name: str) -> None:
     logits = np.array([[1000.2, 1000]], np.float32)  # as float16 they are those of the case
 
@@ -227,13 +228,13 @@ def test_logits_that_are_rounded_with_their_offset_have_another_loss(finding: Fi
     assert loss > 1.01 * 0.598139
 
 
-@of_mistakes("labels of the same position")
+@with_mistakes("labels of the same position")
 def test_without_a_shift_a_position_is_judged_with_its_own_label(finding: Finding, name: str) -> None:
     logits, labels = np.arange(24, dtype=np.float32).reshape(2, 4, 3), np.arange(8).reshape(2, 4)
 
     with library(name).session():
-        made = execute(mistake_of(finding)[name], name, logits=logits, labels=labels)
-        x, k = (np.asarray(made[key]).tolist() for key in "xk")
+        result = execute(mistake_of(finding)[name], name, logits=logits, labels=labels)
+        x, k = (np.asarray(result[key]).tolist() for key in "xk")
 
     assert [row[0] for row in x] == [3 * label for label in k] == [0, 3, 6, 9, 12, 15, 18, 21]
 

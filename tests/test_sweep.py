@@ -175,12 +175,12 @@ def test_unshifted_is_off_from_the_first_offset_of_float32() -> None:
 
 @in_every_format
 def test_theory_and_measurement_are_the_same_number(name: str) -> None:
-    told = [(b, p) for b, p in curve("gap", name).with_theory() if p is not None]
-    told += [(b, p) for b, p in down(name).with_theory() if p is not None]
-    told += [(b, p) for b, p in curve("offset", name, "unshifted", 1, 1000).with_theory() if p is not None]
+    pairs = [(b, p) for b, p in curve("gap", name).with_theory() if p is not None]
+    pairs += [(b, p) for b, p in down(name).with_theory() if p is not None]
+    pairs += [(b, p) for b, p in curve("offset", name, "unshifted", 1, 1000).with_theory() if p is not None]
 
-    assert [prediction.apart for _, prediction in told] == [0] * len(told)
-    assert {b.method for b, _ in told} >= {"naive", "dense", "sparse", "textbook"}
+    assert [prediction.apart for _, prediction in pairs] == [0] * len(pairs)
+    assert {b.method for b, _ in pairs} >= {"naive", "dense", "sparse", "textbook"}
 
 
 def test_a_law_that_does_not_hold_is_apart() -> None:
