@@ -5,13 +5,15 @@ BIN := .venv/bin
 # docs/compatibility.md and some tests tell what these versions do.
 FRAMEWORKS := torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 scipy==1.17.1 scikit-learn==1.9.1 \
 	onnx==1.23.2 onnxruntime==1.32.0 transformers==5.24.0 accelerate==1.15.0 lightning==2.6.6
+# Kernels that run without a GPU, under Triton's interpreter. Not with what they depend on: torch stays as it is.
+INTERPRETED := liger-kernel==0.8.5 triton==3.9.0
 
 # The tests that write what they compare, when they are asked to.
-GOLDEN := tests/test_show.py tests/test_compare.py tests/test_lookup.py tests/test_explain.py tests/test_identify.py tests/test_check_command.py \
+GOLDEN := tests/test_show.py tests/test_compare.py tests/test_lookup.py tests/test_explain.py tests/test_identify.py tests/test_check_command.py tests/test_check_page.py \
 	tests/test_identifiers.py tests/test_diagnose.py tests/test_schema.py tests/test_index.py tests/test_docs.py \
 	tests/test_python_page.py tests/test_compatibility.py tests/test_accuracy.py tests/test_sweep_command.py
 
-.PHONY: check format lint types test frameworks fast compatibility pictures fuzz coverage mutants site site-check \
+.PHONY: check format lint types test frameworks interpreted faults fast compatibility baselines pictures fuzz coverage mutants site site-check \
 	golden upgrade help
 
 check: format lint types test  ## the four that need no framework
@@ -39,7 +41,20 @@ test: .venv/.dev  ## the tests
 	touch $@
 
 frameworks: .venv-frameworks/.done  ## the tests that need real frameworks
-	.venv-frameworks/bin/python -m pytest -m frameworks -n 0
+	.venv-frameworks/bin/python -m pytest -m "frameworks and not slow" -n 0
+
+.venv-interpreted/.done: pyproject.toml constraints-frameworks.txt  # apart: Triton and TensorFlow bring an LLVM each
+	$(PYTHON) -m venv .venv-interpreted
+	.venv-interpreted/bin/pip install --quiet torch==2.13.0 --editable '.[test]' --constraint constraints-frameworks.txt
+	.venv-interpreted/bin/pip install --quiet --no-deps $(INTERPRETED)
+	touch $@
+
+interpreted: .venv-interpreted/.done  ## the baseline of Liger, in Triton's interpreter
+	.venv-interpreted/bin/python -m pytest -m frameworks -n 0 tests/test_baselines.py -k liger
+
+faults: .venv-frameworks/.done  ## wrong and right losses by whole checks: is each found, is none accused? writes which check finds each (half an hour)
+	cd tests && PYTHONPATH=. ../.venv-frameworks/bin/python faults.py
+	.venv-frameworks/bin/python -m pytest -m slow tests/test_check_faults.py tests/test_check_styles.py
 
 fast: .venv-frameworks/.done  ## the tests of large arrays, by the compiled kernels too
 	.venv-frameworks/bin/python -m pytest -n 0 tests/test_bulk.py tests/test_bulk_accuracy.py tests/test_bulk_backends.py tests/test_fast_facts.py
@@ -48,6 +63,10 @@ fast: .venv-frameworks/.done  ## the tests of large arrays, by the compiled kern
 compatibility: .venv-frameworks/.done  ## put on record what the installed frameworks do, and rewrite docs/compatibility.md and docs/timeline.md
 	.venv-frameworks/bin/python tests/records.py
 	UPDATE_GOLDEN=1 .venv-frameworks/bin/python -m pytest --quiet -n 0 tests/test_compatibility.py
+
+baselines: .venv-frameworks/.done .venv-interpreted/.done  ## bring results/baselines up to date with what the installed libraries fail; give what is new a reason
+	.venv-frameworks/bin/python tests/baselines.py
+	.venv-interpreted/bin/python tests/baselines.py liger.cross_entropy
 
 pictures: .venv/.dev  ## rewrite README's picture
 	$(BIN)/python docs/pictures.py

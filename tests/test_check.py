@@ -87,6 +87,7 @@ def test_a_right_loss_passes_other_searches_too(loss: Loss, seed: int) -> None:
         (wrong.labels_are_clipped, "numpy", "invalid-labels", "plausible"),
         (wrong.masks_are_nan, "numpy.rows", "one-hot", "nan"),
         (wrong.labels_are_normalised, "numpy.rows", "unnormalised-labels", "off"),
+        (wrong.wide_soft_rows_sum_to_one, "numpy.rows", "unnormalised-labels", "off"),
         (wrong.ignores_below, "numpy", "ignored-rows", "collapsed"),
         (wrong.ignored_rows_are_multiplied, "numpy", "ignored-rows", "nan"),
         (wrong.mean_counts_ignored, "numpy", "ignored-rows", "mean"),

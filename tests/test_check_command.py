@@ -27,7 +27,7 @@ def test_a_right_loss_passes(xent: Xent) -> None:
     run = xent("check", f"{RIGHT}:log1p", "--gradient", f"{RIGHT}:gradient")
 
     assert (run.code, run.err) == (0, "")
-    assert run.out.startswith(f"{RIGHT}:log1p passed all 59 checks.\n")
+    assert run.out.startswith(f"{RIGHT}:log1p passed all 76 checks.\n")
     assert_golden("check-right.txt", masked(run.out))
 
 
@@ -65,6 +65,8 @@ def test_json_holds_every_check(xent: Xent) -> None:
         "status": "failed",
         "batches": 0,
         "ulps": None,
+        "errors": {},
+        "since": 1,
         "severity": "contract",
         "findings": [
             {
@@ -192,11 +194,12 @@ def test_what_ends_a_process_costs_a_response(
     ],
 )
 def test_an_import_that_does_not_end_well_is_refused_in_time(
-    xent: Xent, tmp_path: Path, code: str, message: str
+    xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
 ) -> None:
+    monkeypatch.setattr(subjects, "_TO_IMPORT", 1.0)
     (tmp_path / "bad.py").write_text(code, encoding="utf-8")
 
-    run = xent("check", f"{tmp_path}/bad.py:loss", "--budget", "1")
+    run = xent("check", f"{tmp_path}/bad.py:loss")
 
     assert run.code == 2
     assert message in run.err
@@ -365,7 +368,7 @@ def test_time_that_runs_out_is_said_and_fails(xent: Xent) -> None:
     run = xent("check", f"{RIGHT}:log1p", "--budget", "1e-9")
 
     assert run.code == 1
-    assert run.out.startswith(f"{RIGHT}:log1p passed 1 check, 57 not reached in time.\n")
+    assert run.out.startswith(f"{RIGHT}:log1p passed 1 check, 74 not reached in time.\n")
     assert "not reached in time: abnormal, normal-10class, normal-3x3, " in run.out
 
 

@@ -3,6 +3,8 @@
 Marked ``frameworks``: .ci/run installs them into an environment of their own and runs these there.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import Xent
@@ -14,8 +16,9 @@ from xentcli.check.trial import open_subject
 from xentcli.errors import XentError
 from xentcli.frameworks import LIBRARIES
 from xentcli.frameworks.conventions import CONVENTIONS, find_convention
-from xentcli.frameworks.function import LossFunction, load
+from xentcli.frameworks.function import LossFunction
 from xentcli.frameworks.subject import InSubprocess
+from xentcli.frameworks.target import load
 from xentcli.process import Process
 from xentcli.testing import checks
 
@@ -269,3 +272,41 @@ def test_a_loss_of_a_file_runs_as_a_method_of_its_library(xent: Xent) -> None:
 
     assert run.code == 0
     assert f"dense, {OURS}:log1p and {OURS}:mean are right" in " ".join(run.out.split())
+
+
+LINEAR = "tests/losses/linear_torched.py"
+
+
+@pytest.mark.parametrize("name", ["in_float32", "in_its_dtype"])
+def test_a_right_loss_of_a_product_passes(name: str) -> None:
+    names = findings(f"{LINEAR}:{name}", "linear", "linear", "blog", "gradients", "contract")
+
+    assert {"products", "bias", "sums-over-width", "sums-over-rows"} <= names.keys()
+    assert {check for check, kinds in names.items() if kinds} == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "failing"),
+    [
+        ("summed_over_parts", {"sums-over-rows"}),
+        ("halved", {"products"}),
+        ("summed_over_width", {"sums-over-width"}),
+    ],
+)
+def test_a_fault_of_a_product_is_found(name: str, failing: set[str]) -> None:
+    names = findings(f"{LINEAR}:{name}", "linear", "linear", "blog", "contract")
+
+    assert {check for check, kinds in names.items() if kinds} == failing
+
+
+def test_a_convention_of_ones_own_has_order_result_and_constants(tmp_path: Path) -> None:
+    table = tmp_path / "mine.toml"
+    table.write_text(
+        'library = "torch"\narguments = ["labels", "weight", "hidden"]\nresult = "losses"\n'
+        "constants = {scale = 2}\n"
+    )
+
+    names = findings(f"{LINEAR}:labels_first", str(table), "linear", "blog", "contract")
+
+    assert {"bias"} <= names.keys()
+    assert {check for check, kinds in names.items() if kinds} == set()

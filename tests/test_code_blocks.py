@@ -24,8 +24,25 @@ RUN = {
         "sh": "../.ci/run",
     },
     "cases/README.md": {"console": "test_docs.py", "yaml": "test_docs.py"},
-    "docs/check.md": {"console": "test_docs.py", "python": "test_docs.py", "sh": "test_code_blocks.py"},
+    "docs/check.md": {
+        "console": "test_docs.py",
+        "python": "test_docs.py",
+        "toml": "test_docs.py",
+        "yaml": "test_github.py",
+    },
+    "docs/check-reference.md": {
+        "python": "test_testing.py",
+        "sh": "test_code_blocks.py",
+        "toml": "test_baseline.py",
+    },
     "docs/index.md": {"sh": "test_code_blocks.py"},
+    "docs/loss-protocol.md": {
+        "c": "test_program.py",
+        "console": "test_docs.py",
+        "json": "test_program.py",
+        "python": "test_docs.py",
+        "sh": "test_program.py",
+    },
     "docs/programs.md": {"console": "test_docs.py"},
     "docs/python.md": {"python": "test_python_page.py", "text": "test_python_page.py"},
     "docs/scale.md": {"python": "test_scale_page.py", "text": "test_scale_page.py"},
@@ -94,7 +111,8 @@ def test_failures_that_are_saved_fail_again_as_the_page_says(
 ) -> None:
     write_files(ROOT / "docs" / "check.md", tmp_path)
     monkeypatch.chdir(tmp_path)
-    (block,) = blocks(ROOT / "docs" / "check.md", "sh")
+    commands = blocks(ROOT / "docs" / "check-reference.md", "sh")
+    (block,) = (each for each in commands if "--save-failures" in each)
     first, second = (xent(*line.split()[1:]) for line in block.splitlines())
 
     assert (first.code, second.code) == (1, 1)

@@ -15,6 +15,7 @@ from xentcli.methods import table as methods
 
 PAGES = (
     "check.md",
+    "loss-protocol.md",
     "programs.md",
     "sweep.md",
     "top-k.md",
@@ -80,8 +81,8 @@ def written_out(block: str, folder: Path) -> str:
 
 def write_files(document: Path, folder: Path) -> None:
     """Write the blocks that say in their first line which file they are."""
-    for text in (*blocks(document, "yaml"), *blocks(document, "python")):
-        if name := re.match(r"# (\w+\.(?:yaml|py))\n", text):
+    for text in (*blocks(document, "yaml"), *blocks(document, "toml"), *blocks(document, "python")):
+        if name := re.match(r"# (\w+\.(?:yaml|toml|py))\n", text):
             (folder / name[1]).write_text(text, encoding="utf-8")
 
 

@@ -218,6 +218,16 @@ def test_a_gradient_beside_a_midpoint_is_decided_by_its_tail(side: int, oracle: 
         assert compute_exact(batch, "float32", "none").gradients[0][1] == -(1 + 2.0**-11)
 
 
+@every_oracle
+def test_equal_logits_at_a_midpoint_are_decided_beside_one_that_vanishes(oracle: Oracle) -> None:
+    """(y_1 + y_2 - y_0) / 2 is a midpoint; exp of the third logit is below all that Decimal holds."""
+    tenth, labels = float(np.float32(0.1)), [0.0, 1 + 2.0**-23, 2.0**-24]
+    batch = single([tenth, tenth, -1e24], labels, "float32")
+
+    assert differences(batch, "float32", "none", oracle) == []
+    assert compute_exact(batch, "float32", "none").gradients[0][0] == 0.5 + 2.0**-24
+
+
 def ties(dtype: str) -> list[tuple[int, Fraction]]:
     """Return the midpoints beside 1 of a format, and the side of 1 that they lie on."""
     precision = FORMATS[dtype].precision

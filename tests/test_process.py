@@ -78,7 +78,8 @@ def test_nothing_of_the_current_folder_is_imported(
     process = Process("xentcli.frameworks.worker")
 
     response = process.request(
-        {"target": "os:getcwd", "gradient": None, "convention": "numpy", "returns": "none"}, 20
+        {"target": "os:getcwd", "gradient": None, "convention": "numpy", "returns": "none", "device": "cpu"},
+        20,
     )
     process.stop()
 

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 from conftest import ROOT, Xent
 from test_dumps import poisoned
+from test_program import Inside
 from top_k_dumps import cut, saved
 
 from xentcli.bridge.options import BadLossWarning
 from xentcli.bridge.watch import watch
 from xentcli.check.report import SEVERITIES
 from xentcli.diagnose.rules import Severity
+from xentcli.frameworks import program as programs
 from xentcli.judge.verdicts import STATES as GRADIENT_STATES
 from xentcli.judge.verdicts import VERDICTS
 from xentcli.show.report import _STATUSES
@@ -30,6 +32,7 @@ from xentcli.words import DTYPES, REDUCTIONS
 FOLDER = ROOT / "schemas"
 FILES = sorted(FOLDER.iterdir())
 RIGHT, RUDE, WRONG = (f"tests/losses/{name}.py" for name in ("right", "rude", "wrong"))
+KNOWN = "--baseline known.toml --against errors.json"
 PRIVATE = {"xent.finished/1"}  # lines of a file of --resume, which nothing but xent reads
 # What only workers of other versions, libraries and large batches leave; the tests of those look at it.
 ELSEWHERE = {"notes", "version", "previous_step", "sampled"}
@@ -47,8 +50,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "explain": ("explain abnormal", "explain normal-3x3 --method sparse", "explain keras-cap --method log1p"),
     "check": (
         f"check {WRONG}:unshifted --only overflow --only search --only translation --skip translation=no",
-        f"check {RIGHT}:log1p --only low-precision --beside {WRONG}:maximum_in_the_sum",
+        f"check {RIGHT}:log1p --only low-precision --beside {WRONG}:maximum_in_the_sum --max-ulps float32=8",
+        f"check {WRONG}:maximum_in_the_sum --only properties --only keras-cap {KNOWN}",
     ),
+    "record": (),  # what ``check --record`` writes beside its results
     "diagnose": (
         "diagnose logits.npy --labels labels.npy",
         "diagnose logits.npy",
@@ -78,6 +83,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         f"sweep --scale 1:9 --points 3 --methods {RUDE}:writes_and_raises",
     ),
     "batch": (),  # what ``watch`` writes
+    "loss": (),  # what is said between xent and a program
+    "vectors": (
+        "abnormal weighted-mean pad-is-eos smoothing-meets-mask sigmoid-underflows",
+    ),  # for ``export``
 }
 
 
@@ -120,6 +129,13 @@ def dumps(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "source: [{url: u, title: t, date: 2018}]\naffects: [{library: l, versions: v, state: open}]\n"
         "prints: [{library: l, version: v, call: c, text: t}]\nlabel_smoothing: 0.1\nignore_index: -1\n"
     )
+    (folder / "known.toml").write_text(
+        'suite = 1\n[[known]]\ncheck = "keras-cap"\nfails = "collapsed"\nreason = "r"\nurl = "u"\n'
+        '[[known]]\ncheck = "permutation"\nfails = "differs"\nulps = 1\nreason = "r"\n'
+    )
+    errors = [{"check": "keras-cap", "dtype": "float64", "ulps": 1}]
+    record = {"schema": "xent.record/1", "convention": "numpy", "device": "cpu", "errors": errors}
+    (folder / "errors.json").write_text(json.dumps(record))
     x[12, 7] = np.inf
     with pytest.warns(BadLossWarning):
         watch(np.array(np.nan), x, k, step=812, dir=str(folder), on="warn")
@@ -142,14 +158,45 @@ def written(xent: Xent, dumps: Path, monkeypatch: pytest.MonkeyPatch) -> Written
         return ended.out
 
     def write(name: str) -> list[Document]:
+        if name == "record":
+            run(f"check {RIGHT}:log1p --only low-precision --record {dumps / 'record.json'}")
+            return list(documents_in((dumps / "record.json").read_text(encoding="utf-8")))
         if name == "batch":
             with np.load(dumps / "xent-000812.npz") as file:
                 return [json.loads(str(file["meta"]))]
+        if name == "loss":
+            return said()
+        if name == "vectors":
+            file = dumps / "vectors.json"
+            assert xent("export", *COMMANDS[name][0].split(), "-o", file).code == 0
+            return [shortened(json.loads(file.read_text(encoding="utf-8")))]
         if name not in WRITTEN:
             WRITTEN[name] = list(documents_in("".join(map(run, COMMANDS[name]))))
         return WRITTEN[name]
 
     return write
+
+
+def said() -> list[Document]:
+    """Return every kind of line that is said between xent and a program, of one with all that there is."""
+    given = {"class_weights": [1.0, 2.0], "label_smoothing": 0.125, "ignore_index": -1}
+    request = {"dtype": "float32", "shape": (1, 2), "scores": [0.0, 1.0], "labels": [0], "keywords": given}
+    lines: list[Document] = []
+
+    class Noted(Inside):
+        def receive_line(self, seconds: float) -> str:
+            line = super().receive_line(seconds)
+            lines.extend((self.request, json.loads(line)))
+            return line
+
+    takes = "reply['takes'] = ['class_weights', 'label_smoothing', 'ignore_index', 'reduction']"
+    change = f"if not asked: {takes}\nelif 'losses' in reply: reply['loss'] = '0x1p+0'"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "program", lambda _: Noted(change))
+        program = programs.Program("true", math.inf)
+        for label in (0, 7):
+            program.respond({**request, "labels": [label], "reduction": "mean"})
+    return lines
 
 
 def documents_in(text: str) -> Iterator[Document]:
@@ -348,6 +395,11 @@ TWINS: tuple[tuple[str, str, Any, Any], ...] = (
     ("sweep", "curves 0 breakdowns 0 last_before", None, "none"),
     ("sweep", "curves 0 methods 0 verdicts 0", "", None),
     ("batch", "loss", ["nan"], [1.0]),
+    ("loss", "schema", "xent.loss/1", "xent.loss/2"),
+    ("loss", "ask", "describe", "losses"),
+    ("vectors", "vectors 0 losses 0", "0x1.8p+1", "1.5"),
+    ("vectors", "vectors 0 exact 0", "2.5e-18", "0x1p+0"),
+    ("vectors", "vectors 0 kind", "rows", "row"),
     ("batch", "versions xent", "", 1),
 )
 

@@ -134,7 +134,8 @@ def read_only(array: Any) -> Any:  # noqa: ANN401 - an array of any type, the sa
 
 def flush(x: "FloatArray") -> "FloatArray":
     """Return x with 0, of its sign, for every subnormal number."""
-    subnormal = np.abs(x) < x.dtype.type(format_of(x.dtype).smallest_normal)
+    with np.errstate(invalid="ignore"):  # ml_dtypes warns of nan where NumPy does not
+        subnormal = np.abs(x) < x.dtype.type(format_of(x.dtype).smallest_normal)
     return np.where(subnormal, np.copysign(x.dtype.type(0), x), x)
 
 
@@ -190,7 +191,7 @@ def midpoint(low: float, high: float, form: Format) -> Fraction | None:
     return None
 
 
-def ulp(z: Fraction, form: Format) -> Fraction:
+def ulp(z: Decimal | Fraction, form: Format) -> Fraction:
     """Return the unit in the last place of z."""
     return Fraction(2) ** _unit_exponent(z, form)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from xentcli.check.symptoms import GRADIENT_MISTAKES, MISTAKES, gradient_mistakes, mistakes
 from xentcli.formats import FORMATS, nearest, stored
-from xentcli.frameworks.function import upstream_of
+from xentcli.frameworks.call import upstream_of
 from xentcli.judge.findings.finding import WRONG
 from xentcli.methods.kernels import pick_losses
 from xentcli.methods.method import Method

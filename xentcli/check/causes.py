@@ -24,7 +24,7 @@ from xentcli.check.report import (
     Place,
     worst_severity,
 )
-from xentcli.check.symptoms import INVALID_LABEL, LABEL_ENTRY, MISTAKES, Symptom, symptom_of
+from xentcli.check.symptoms import INVALID_LABEL, LABEL_ENTRY, MISTAKES, PRODUCT, Symptom, symptom_of
 from xentcli.formats import FORMATS, Decimals
 from xentcli.judge.evidence import Evidence, Examples, Reduction
 from xentcli.judge.findings import FINDINGS, detect, detect_in_reduction, main_cause
@@ -142,6 +142,7 @@ def _capped(samples: Sequence[_Sample]) -> Iterator[_Sample]:
             place is None
             or place.value is None
             or place.true is None
+            or place.probe.how.product is not None
             or (sample.model and not sample.model[1])
         ):
             continue
@@ -162,6 +163,8 @@ def _words(sample: _Sample, usual: Model | None) -> Words:
         return MISTAKES[model[0]]
     if place is None or finding.name in _NO_LOSS or place.row not in place.probe.truth.rows:
         return symptom_of(finding.name, finding.severity)
+    if place.probe.how.product is not None:
+        return symptom_of(finding.name, finding.severity) if sample.is_of_gradient else PRODUCT
     if (other := _other_reduction(finding.name, place)) is not None:
         return symptom_of(other, finding.severity)
     if _has_lost_label_entry(place):
@@ -170,7 +173,7 @@ def _words(sample: _Sample, usual: Model | None) -> Words:
     if found is None and model is None and usual is not None and supports(usual, place.probe):
         found = _finding_in(finding, place, usual)
     if found is None and _has_lost_tail(place):
-        return tail_collapse
+        found = tail_collapse
     return found or symptom_of(finding.name, finding.severity)
 
 
@@ -178,8 +181,11 @@ def _other_reduction(name: str, place: Place) -> str | None:
     """Name the kind of a mean that is the sum, or the other way round; None of everything else."""
     if name not in {"mean", "sum"} or not place.value or place.true is None or not place.true.is_finite():
         return None
-    wanted = float(place.true) * float(place.probe.batch.divisor) ** (1 if name == "mean" else -1)
-    if abs(place.value - wanted) > _NEAR * abs(wanted) or place.probe.batch.divisor == 1:
+    divisor = float(place.probe.batch.divisor)
+    if divisor in {0, 1}:
+        return None
+    wanted = float(place.true) * divisor ** (1 if name == "mean" else -1)
+    if abs(place.value - wanted) > _NEAR * abs(wanted):
         return None
     return "sum for mean" if name == "mean" else "mean for sum"
 

@@ -16,6 +16,7 @@ from xentcli.formats import FORMATS, nearest, ulp, ulps
 from xentcli.judge.verdicts import judge_gradient, verdict
 
 if TYPE_CHECKING:
+    from xentcli.check.tolerance import MaxUlps
     from xentcli.formats import FloatArray
     from xentcli.process import Fields
 
@@ -27,7 +28,7 @@ Row = tuple[Probe, "Fields", int]  # an example: the batch, the response, its pl
 
 
 def judge_response(
-    probe: Probe, response: "Fields", max_ulps: float
+    probe: Probe, response: "Fields", max_ulps: "MaxUlps"
 ) -> tuple[list[CheckFinding], Decimal | None]:
     """Return the findings of a response, and its largest error in ulps, None where there is no number.
 
@@ -38,7 +39,7 @@ def judge_response(
         return failure, None
     findings: list[CheckFinding] = []
     errors = []
-    for row, true in zip(probe.truth.rows, probe.truth.losses, strict=True):
+    for row, true in () if probe.only_loss else zip(probe.truth.rows, probe.truth.losses, strict=True):
         loss = response["losses"][row]
         findings += _loss_findings(probe, row, loss, true, max_ulps)
         errors.append(ulps(loss, true, FORMATS[probe.dtype]))
@@ -49,7 +50,17 @@ def judge_response(
     return findings, max((error for error in errors if error is not None), default=None)
 
 
-def compare_rows(message: str, one: Row, other: Row, max_ulps: float) -> list[CheckFinding]:
+def spread_of(probe: Probe, responses: "Sequence[Fields]") -> Decimal:
+    """Return by how many ulps a loss of a batch differs between responses, at most; 0 of one response."""
+    spread = Decimal(0)
+    for losses in zip(*(response.get("losses", ()) for response in responses), strict=False):
+        numbers = {loss for loss in losses if math.isfinite(loss)}
+        if len(numbers) > 1:
+            spread = max(spread, ulps(max(numbers), Decimal(min(numbers)), FORMATS[probe.dtype]) or spread)
+    return spread
+
+
+def compare_rows(message: str, one: Row, other: Row, max_ulps: "MaxUlps") -> list[CheckFinding]:
     """Compare two losses that should be the same number; ``message`` says what they differ by."""
     losses = [response.get("losses", ())[row : row + 1] for _, response, row in (one, other)]
     if not all(losses):
@@ -84,14 +95,14 @@ def _failure(probe: Probe, response: "Fields") -> list[CheckFinding] | None:
         return [] if probe.may_be_refused else [CheckFinding("raised", raised, example, place)]
     if "unusable" in response:
         return [CheckFinding("returned", response["unusable"], example, place)]
-    if len(response["losses"]) != examples:
+    if len(response["losses"]) != examples and not probe.only_loss:
         shape = f"returned shape {tuple(response['shape'])}; expected ({examples},)"
         return [CheckFinding("shape", shape, example, place)]
     return None
 
 
 def _loss_findings(
-    probe: Probe, row: int, loss: float, true: Decimal, max_ulps: float
+    probe: Probe, row: int, loss: float, true: Decimal, max_ulps: "MaxUlps"
 ) -> Iterator[CheckFinding]:
     """Judge one loss by its verdict, but with the example's allowance in the place of 4 ulps."""
     word, form = verdict(loss, true, probe.dtype, capped=False), FORMATS[probe.dtype]
@@ -106,7 +117,7 @@ def _loss_findings(
         word = "off"
         right = error is not None and float(error) <= probe.allowance(row, true, max_ulps)
     else:
-        right = word == "nan" and probe.is_poisoned(row)
+        right = word == "nan" and (probe.is_poisoned(row) or probe.has_odd_labels)
         right |= word == "collapsed" and _may_collapse(probe, true, error)
     if not right:
         distance = f", {format_ulps(error)} ulps off" if word == "off" and error is not None else ""
@@ -126,34 +137,54 @@ def _may_collapse(probe: Probe, true: Decimal, error: Decimal | None) -> bool:
 
 
 def _gradient_findings(probe: Probe, response: "Fields") -> Iterator[CheckFinding]:
-    exact, gradient = probe.truth, response.get("gradient")
-    if gradient is None or not exact.gradients or not exact.rows:
-        return
-    values = np.array(gradient, np.float64).reshape(probe.batch.logits.shape)
-    result = judge_gradient(values, exact, binary=probe.batch.binary)
-    for row, state, true in zip(exact.rows, result.states, exact.gradients, strict=True):
-        if state in {"wrong", "dead"} or (state == "nan" and not probe.is_poisoned(row)):
-            numbers = f"{_first(values[row])}, truth {_first(true)}"
-            message = f"the gradient of example {row} is {state}: {numbers}"
-            place = Place(probe, row, gradient=values[row])
-            yield CheckFinding(f"gradient {state}", message, probe.describe(row), place)
-    if (whole := response.get("batch_gradient")) is not None and "wrong" not in result.states:
+    exact, gradient = probe.truth_of_gradient, response.get("gradient")
+    if gradient is None or not exact.gradients or not exact.rows or probe.how.product is not None:
+        return  # that of a product is of its factors: properties.products judges it
+    states: tuple[str, ...] = ()
+    if not probe.only_loss:
+        values = np.array(gradient, np.float64).reshape(probe.batch.logits.shape)
+        states = judge_gradient(values, exact, binary=probe.batch.binary).states
+        for row, state, true in zip(exact.rows, states, exact.gradients, strict=True):
+            if state == "wrong" and _is_lost(probe, values[row], true):
+                continue
+            if probe.has_odd_labels and math.isnan(response["losses"][row]):  # refused, by nan
+                continue
+            if state in {"wrong", "dead"} or (state == "nan" and not probe.is_poisoned(row)):
+                numbers = f"{_first(values[row])}, truth {_first(true)}"
+                message = f"the gradient of example {row} is {state}: {numbers}"
+                place = Place(probe, row, gradient=values[row])
+                yield CheckFinding(f"gradient {state}", message, probe.describe(row), place)
+    if (whole := response.get("batch_gradient")) is not None and "wrong" not in states:
         yield from _batch_gradient_findings(probe, whole)
+
+
+def _is_lost(probe: Probe, values: "FloatArray", true: "FloatArray") -> bool:
+    """Whether a gradient is off by what is lost at the dtype's end.
+
+    Rounded after it was multiplied by what came back, 1/4 at least, it may be off by half of the smallest
+    number, and 4 times as much when that is divided out: 2 of them.
+    """
+    form = FORMATS[probe.dtype]
+    smallest = form.smallest_normal if probe.convention.flushes else 2 * form.smallest
+    return bool(np.abs(values - true).max() <= smallest)
 
 
 def _batch_gradient_findings(probe: Probe, whole: "Sequence[float]") -> Iterator[CheckFinding]:
     """Judge the gradient of the mean or sum of a batch by those of its losses, which are right."""
-    exact, examples = probe.truth, len(probe.batch.logits)
-    if examples == 1 or not probe.batch.weighting.is_plain or FORMATS[probe.dtype].precision < _SINGLE:
+    exact, divisor, always = probe.truth, probe.batch.divisor, probe.convention.reduction
+    if len(probe.batch.logits) == 1 or not divisor or FORMATS[probe.dtype].precision < _SINGLE:
         return
-    factor = 1 / examples if probe.convention.reduction == "mean" else 1.0
+    if always != "none" and not probe.batch.weighting.is_plain:
+        return  # it is not known by what such a loss divides
+    reduction = probe.reduction if always == "none" else always
+    factor = float(1 / divisor) if reduction == "mean" else 1.0
     gradients = tuple(gradient * factor for gradient in exact.gradients)
     values = np.array(whole, np.float64).reshape(probe.batch.logits.shape)
     states = judge_gradient(values, replace(exact, gradients=gradients), binary=probe.batch.binary).states
     for row, state, true in zip(exact.rows, states, gradients, strict=True):
         if state == "wrong":
             numbers = f"{_first(values[row])}, truth {_first(true)}"
-            message = f"the gradient of the {probe.convention.reduction} is, at example {row}, {numbers}"
+            message = f"the gradient of the {reduction} is, at example {row}, {numbers}"
             yield CheckFinding(
                 "gradient reduced", message, probe.describe(row), Place(probe, row, gradient=values[row])
             )
@@ -161,7 +192,7 @@ def _batch_gradient_findings(probe: Probe, whole: "Sequence[float]") -> Iterator
 
 
 def _reduction_findings(
-    probe: Probe, response: "Fields", true: Decimal, max_ulps: float
+    probe: Probe, response: "Fields", true: Decimal, max_ulps: "MaxUlps"
 ) -> list[CheckFinding]:
     """Judge the mean or sum; nan and 0 are both taken for the mean of nothing."""
     reduction, form = probe.reduction, FORMATS[probe.dtype]
@@ -174,7 +205,7 @@ def _reduction_findings(
     if (math.isnan(loss) and (may_be_nan or of_nothing)) or (loss == 0 and of_nothing):
         return []
     pairs = zip(exact.rows, exact.losses, strict=True)
-    largest = max((probe.allowance(*pair, max_ulps) for pair in pairs), default=max_ulps)
+    largest = max((probe.allowance(*pair, max_ulps) for pair in pairs), default=max_ulps.of(probe.dtype))
     allowance = largest + math.log2(max(2, len(exact.rows)))  # for a pairwise sum of N losses
     error = ulps(loss, true, form)
     if error is not None and float(error) <= allowance:

@@ -1,7 +1,7 @@
 """A batch that a loss is called with, its true losses and gradients, and how near a loss must come."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xentcli import formats
+from xentcli.check.tolerance import MaxUlps
+from xentcli.formats import FORMATS
 from xentcli.frameworks.conventions import Convention
-from xentcli.frameworks.request import request, scores
+from xentcli.frameworks.request import PLAIN, How, request, scores
+from xentcli.frameworks.shard import fill
 from xentcli.judge.exact import compute_exact, compute_from_probabilities
 from xentcli.load.build import build_batch
 from xentcli.model import Batch, Exact
@@ -21,17 +24,24 @@ if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray
     from xentcli.process import Fields
 
+_MANY = 64  # examples: a loss that only reduces is called with each of fewer, to have their losses
+_LARGE = 2**14  # numbers: for more, a right loss may be too slow or run out of memory
 _FEW = 4  # classes of which all numbers are shown: they stay on two lines
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """One batch for a loss of a convention, in a dtype, and the reduction that is requested."""
+    """One batch for a loss of a convention, in a dtype, and the reduction that is requested.
+
+    ``may_decline``: a loss may raise, for it need not support how it is called.
+    """
 
     convention: Convention
     batch: Batch
     dtype: str
     reduction: str = "none"
+    how: How = PLAIN
+    may_decline: bool = False
 
     @classmethod
     def build(
@@ -45,13 +55,18 @@ class Probe:
     ) -> "Probe":
         """Build a probe of numbers; class indices become one-hot rows where the convention has rows."""
         if convention.labels == "rows" and np.ndim(labels) == 1:
-            labels = np.eye(np.shape(logits)[1])[np.asarray(labels)]
-        return cls(convention, build_batch(logits, labels, dtype, **options), dtype, reduction)
+            labels = 1.0 * (np.asarray(labels)[:, None] == np.arange(np.shape(logits)[1]))
+        batch = fill(build_batch(logits, labels, dtype, **options), convention.ranks)
+        return cls(convention, batch, dtype, reduction)
 
     def is_supported(self, parameters: "Collection[str]") -> bool:
         """Whether a loss with these parameters supports it."""
         batch, rows = self.batch, self.convention.labels == "rows"
         if self.convention.why_unsupported(batch, parameters) is not None:
+            return False
+        if self.how.product is not None and not self.convention.linear:
+            return False
+        if self.dtype in self.convention.lacks:
             return False
         if rows and (batch.invalid is not None or batch.weighting.ignored is not None):
             return False  # a row of labels states neither
@@ -62,8 +77,24 @@ class Probe:
 
     def request(self) -> "Fields":
         """Return the request for its losses."""
-        fields = request(self.batch, self.dtype, self.reduction, self.convention)
-        return {**fields, "may_be_refused": self.may_be_refused}
+        fields = request(self.batch, self.dtype, self.reduction, self.convention, self.how)
+        return {**fields, "may_be_refused": self.may_be_refused, "only_loss": self.only_loss}
+
+    @property
+    def has_odd_labels(self) -> bool:
+        """Whether its labels are other integers than most losses take: nan is as good as an exception."""
+        return self.how.label_dtype != "int64"
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a right loss may take too long for it, or too much memory."""
+        return self.batch.logits.size > _LARGE
+
+    @property
+    def only_loss(self) -> bool:
+        """Whether the losses are not asked for: a call for each would take too long."""
+        is_whole = self.how.product is not None or len(self.batch.logits) > _MANY
+        return self.convention.reduction != "none" and is_whole
 
     @cached_property
     def truth(self) -> Exact:
@@ -74,6 +105,20 @@ class Probe:
         return compute_exact(self.batch, self.dtype, self.reduction)
 
     @cached_property
+    def truth_of_gradient(self) -> Exact:
+        """The true gradients of the losses, as they come back: of what is called with others, the sum."""
+        exact, how = self.truth, self.how
+        gradients = exact.gradients
+        if how.backward == "summed":
+            for other in how.others:
+                more = compute_exact(other, self.dtype, self.reduction).gradients
+                gradients = tuple(one + another for one, another in zip(gradients, more, strict=True))
+        if how.upstream:
+            factors = (float(how.upstream[row] != 0) for row in exact.rows)
+            gradients = tuple(factor * each for factor, each in zip(factors, gradients, strict=True))
+        return replace(exact, gradients=gradients)
+
+    @cached_property
     def _logits(self) -> "FloatArray":
         return self.batch.logits.astype(np.float64)
 
@@ -81,7 +126,8 @@ class Probe:
     def may_be_refused(self) -> bool:
         """Whether a loss may raise: at an invalid label, at nan or +inf, at a row of masks alone."""
         masks = (self._logits == -np.inf).all(axis=1)
-        return self.batch.invalid is not None or bool((masks | self._poisoned).any())
+        is_odd = self.batch.invalid is not None or bool((masks | self._poisoned).any())
+        return is_odd or self.may_decline
 
     def is_poisoned(self, row: int) -> bool:
         """Whether a logit is nan or +inf: something went wrong before the loss, and nan may say so."""
@@ -91,16 +137,17 @@ class Probe:
     def _poisoned(self) -> "BoolArray":
         return (np.isnan(self._logits) | (self._logits == np.inf)).any(axis=1)
 
-    def allowance(self, row: int, true: Decimal, max_ulps: float) -> float:
+    def allowance(self, row: int, true: Decimal, max_ulps: "MaxUlps") -> float:
         """Return the ulps that an example's loss may be off.
 
-        ``max_ulps``, log2 C for a pairwise sum (Higham 1993, doi:10.1137/0914050), and the loss's condition:
-        2 (Σ_i p_i |x_i - m| + m - x_y) / loss ulps, m the largest logit, are what rounding each difference
-        and a log may cost. Large differences matter so: exp turns half an ulp of a difference of 80 into 40
-        ulps.
+        ``max_ulps`` of the dtype, log2 C for a pairwise sum (Higham 1993, doi:10.1137/0914050), and the
+        loss's condition: 2 (Σ_i p_i |x_i - m| + m - x_y) / loss ulps, m the largest logit, are what rounding
+        each difference and a log may cost. Large differences matter so: exp turns half an ulp of a
+        difference of 80 into 40 ulps. An exponential below the normal numbers is off by half of the smallest
+        number instead, or lost.
         """
         x = self._logits[row]
-        allowance = max_ulps + math.log2(max(2, len(x)))
+        allowance = max_ulps.of(self.dtype) + math.log2(max(2, len(x)))
         if self.convention.probabilities or self.batch.binary or not true.is_finite() or true == 0:
             return allowance
         targets = self.batch.targets[row].astype(np.float64)
@@ -110,11 +157,56 @@ class Probe:
             spread = np.where(p > 0, p * below, 0).sum() / p.sum()
             counts = targets > 0
             condition = 2 * (targets[counts] * (spread + below[counts])).sum() / float(true)
-        return allowance + (float(condition) if np.isfinite(condition) else 0.0)
+        condition = float(condition) if np.isfinite(condition) else 0.0
+        form = FORMATS[self.dtype]
+        errors = np.minimum(p[p < form.smallest_normal], form.smallest / 2)
+        subnormal = float(errors.sum() * targets.sum()) / float(formats.ulp(true, form))
+        return allowance + condition + subnormal + self._product_allowance(row, true)
+
+    def _product_allowance(self, row: int, true: Decimal) -> float:
+        """Return the ulps that a loss may be off where its logits, a product, are rounded once to the dtype.
+
+        A kernel may round each, or keep the product in float32, in which it is exact. With errors δ_i, at
+        most d, L(x + δ) - L(x) is Σ (p_i - y_i) δ_i, and half the variance of δ under some p at most, which
+        is below d² / 2: Σ |p_i - y_i| |δ_i| + d² / 2. Nothing is allowed for sums in the dtype itself.
+        """
+        if self.how.product is None:
+            return 0.0
+        x, y = self._logits[row], self.batch.targets[row].astype(np.float64)
+        p, errors = np.exp(x - x.max()), self.rounding_of_logits(row)
+        error = (np.abs(p / p.sum() * y.sum() - y) * errors).sum() + errors.max() ** 2 / 2
+        return float(error) / float(formats.ulp(true, FORMATS[self.dtype]))
+
+    def rounding_of_logits(self, row: int) -> "FloatArray":
+        """Return half an ulp of each logit (C,) of a product, 0 for one that is a number of the dtype."""
+        x = self._logits[row]
+        _, exponents = np.frexp(x)
+        halves = np.ldexp(float(FORMATS[self.dtype].eps) / 2, exponents - 1)
+        is_exact = formats.stored(x[None], self.dtype)[0].astype(np.float64) == x
+        return np.where(is_exact, 0.0, halves)
+
+    def gradient_allowance(self, row: int, max_ulps: MaxUlps) -> float:
+        """Return how much an entry of an example's gradient may be off; its logits are ordinary numbers.
+
+        p_i = exp(x_i - log Σ exp x): rounding the difference, of two numbers up to M = max |x| + log C, and
+        the logarithm makes exp off by 2 M half ulps, the sum by log2 C, and 1 that is subtracted by one more,
+        of 1. So max_ulps + log2 C + 2 M units of the dtype's epsilon, times what the labels sum to.
+        """
+        x, classes = self._logits[row], max(2, self.batch.logits.shape[1])
+        units = (
+            max_ulps.of(self.dtype) + math.log2(classes) + 2 * (float(np.abs(x).max()) + math.log(classes))
+        )
+        return units * float(FORMATS[self.dtype].eps) * float(np.abs(self._labels_sum(row)))
+
+    def _labels_sum(self, row: int) -> float:
+        """Return what an example's labels sum to; of a binary one 1, for the other class has the rest."""
+        return 1.0 if self.batch.binary else float(self.batch.targets[row].astype(np.float64).sum())
 
     def describe(self, row: int) -> str:
         """Write an example: the dtype, and where they are few the numbers and the label."""
         x, y = self._logits[row], self.batch.labels[row].astype(np.float64)
+        if (product := self.how.product) is not None:
+            return f"{self.dtype}, hidden {product.hidden.shape}, weight {product.weight.shape}"
         if len(x) > _FEW:
             return f"{self.dtype}, {len(x)} classes"
         indices = self.batch.class_labels

@@ -1,18 +1,23 @@
 """What came of checking a loss: findings, check by check, and their causes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from xentcli.formats import EXTREME
+import numpy as np
+
+from xentcli.formats import EXTREME, FORMATS, ulps
 from xentcli.judge.findings.finding import WRONG
 
 if TYPE_CHECKING:
+    from xentcli.check.known import Comparison, Regression
     from xentcli.check.probes import Probe
+    from xentcli.check.tolerance import MaxUlps
     from xentcli.formats import FloatArray
 
+SUITE: Final = 2  # the version of all checks together; a check says since which it is there
 SEARCH: Final = "search"  # the category of the one check that may end early
 SEVERITIES: Final = ("wrong", "inaccurate", "contract")  # from the worst
 # Kinds of findings that leave the loss itself as it is, and those that are as bad as their error.
@@ -20,6 +25,8 @@ _OF_CONTRACT: Final = frozenset(
     {"plausible", "returned", "shape", "dtype", "untouched", "quiet", "one class"}
 )
 _BY_ERROR: Final = frozenset({"off", "differs", "mean", "sum"})
+_OF_GRADIENT: Final = frozenset({"gradient wrong", "gradient off", "gradient reduced", "gradient sum"})
+MEASURED: Final = _BY_ERROR | _OF_GRADIENT  # kinds of findings whose error says how bad they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,22 @@ class Place:
             return None
         return EXTREME.divide(EXTREME.subtract(Decimal(self.value), self.true), self.true).copy_abs()
 
+    @property
+    def ulps(self) -> Decimal | None:
+        """The error of the loss in ulps; None where that is not defined."""
+        if self.value is None or self.true is None:
+            return None
+        return ulps(self.value, self.true, FORMATS[self.probe.dtype])
+
+    def gradient_ulps(self, factor: float) -> Decimal | None:
+        """Return the largest error of the gradient, in ulps of the largest true entry times the factor."""
+        truth = self.probe.truth
+        if self.gradient is None or self.row not in truth.rows or not np.isfinite(self.gradient).all():
+            return None
+        true = truth.gradients[truth.rows.index(self.row)] * factor
+        largest, error = float(np.abs(true).max()), float(np.abs(self.gradient - true).max())
+        return ulps(largest + error, Decimal(largest), FORMATS[self.probe.dtype])
+
 
 @dataclass(frozen=True, slots=True)
 class CheckFinding:
@@ -60,10 +83,26 @@ class CheckFinding:
         return f"{self.statement} ({self.example})" if self.example else self.statement
 
     @property
+    def dtype(self) -> str | None:
+        """The dtype of the batch that it was seen in; None of what was seen in all together."""
+        return None if self.place is None else self.place.probe.dtype
+
+    @property
+    def ulps(self) -> Decimal | None:
+        """The error of the loss, or of the gradient, in ulps; None where there is no number."""
+        if self.place is None or self.name not in _OF_GRADIENT:
+            return None if self.place is None else self.place.ulps
+        probe = self.place.probe
+        is_mean = self.name == "gradient reduced" and probe.convention.reduction == "mean"
+        return self.place.gradient_ulps(1 / len(probe.batch.logits) if is_mean else 1.0)
+
+    @property
     def severity(self) -> str:
         """A word of SEVERITIES; an error of 1 % is where inaccurate ends."""
         if self.name in _OF_CONTRACT:
             return "contract"
+        if self.name == "gradient off":
+            return "inaccurate"
         error = self.place.error if self.place is not None and self.name in _BY_ERROR else None
         return "inaccurate" if error is not None and error <= WRONG else "wrong"
 
@@ -92,7 +131,9 @@ class Cause:
 class CheckResult:
     """One check: what it asserts, how many batches the loss was called with, the largest error in ulps.
 
+    ``spread`` is by how many ulps a loss differed between calls with the same batch.
     ``skipped`` is the reason for which it was; ``reached`` is False where time ran out before its end.
+    ``errors`` has the largest error by dtype. ``since`` is the suite that has the check.
     """
 
     category: str
@@ -100,9 +141,12 @@ class CheckResult:
     asserts: str
     batches: int = 0
     ulps: Decimal | None = None
+    spread: Decimal = Decimal(0)
     findings: tuple[CheckFinding, ...] = ()
     skipped: str | None = None
     reached: bool = True
+    errors: Mapping[str, Decimal] = field(default_factory=dict)
+    since: int = 1
 
     @property
     def severity(self) -> str | None:
@@ -118,6 +162,11 @@ class CheckResult:
             return "skipped"
         return "passed" if self.reached else "not reached"
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no batch was left out."""
+        return self.reached and self.skipped is None
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -125,18 +174,29 @@ class Report:
 
     ``counterexamples`` are the failures of the search, made small: the text of a case file each, by name.
     ``causes`` are those of all failures, the worst first. ``ordinary`` is the severity of what is wrong
-    with ordinary logits. ``beside`` has the report of another loss, on the same checks.
+    with ordinary logits. ``beside`` has the report of another loss, on the same checks. ``baseline`` says
+    what of this is known, and ``regression`` which errors grew. ``remarks`` say what the device lacks,
+    and that it was lost.
     """
 
     target: str
     convention: str
     versions: str
-    max_ulps: float
+    max_ulps: "MaxUlps"
     checks: tuple[CheckResult, ...]
     counterexamples: dict[str, str]
     causes: tuple[Cause, ...] = ()
     ordinary: str | None = None
     beside: "Report | None" = None
+    device: str = "cpu"
+    baseline: "Comparison | None" = None
+    regression: "Regression | None" = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def suite(self) -> int:
+        """The suite whose checks count: all, unless a baseline was written for an older one."""
+        return SUITE if self.baseline is None else self.baseline.suite
 
     @property
     def failed(self) -> list[str]:
@@ -151,9 +211,19 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed that the loss beside passes, and time sufficed for all but the search."""
-        late = (check.status == "not reached" and check.category != SEARCH for check in self.checks)
-        return not self.failed_alone and not any(late)
+        """Whether no failure counts, no error grew, and time sufficed for all checks but the search.
+
+        A failure counts that the loss beside does not have, or that the baseline does not list.
+        """
+        failed = bool(self.failed_alone) if self.baseline is None else not self.baseline.holds
+        has_grown = self.regression is not None and bool(self.regression.grown)
+        return not (failed or has_grown or self.late)
+
+    @property
+    def late(self) -> list[str]:
+        """The names of the checks that count and that time did not suffice for; the search may end early."""
+        late = (check for check in self.checks if check.status == "not reached" and check.since <= self.suite)
+        return [check.name for check in late if check.category != SEARCH]
 
 
 def worst_severity(findings: Sequence[CheckFinding]) -> str | None:

@@ -10,13 +10,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from xentcli.check.causes import causes
-from xentcli.check.findings import judge_response
-from xentcli.check.plan import CONTRACT_CATEGORY, PROPERTY, CheckSpec, case_spec, plan
+from xentcli.check.findings import judge_response, spread_of
+from xentcli.check.pace import Pace, why_unanswered
+from xentcli.check.plan import CONTRACT_CATEGORY, PROPERTY, CheckSpec, case_spec, in_dtypes, plan, suited
 from xentcli.check.report import SEARCH, CheckFinding, CheckResult, Report, worst_severity
 from xentcli.check.search import ROUNDS, rounds, shrink, split
+from xentcli.check.tolerance import MaxUlps
 from xentcli.errors import XentError, count, did_you_mean
 from xentcli.frameworks import versions
-from xentcli.judge.findings.finding import ACCURATE
+from xentcli.frameworks.function import LossFunction
+from xentcli.frameworks.program import Program
+from xentcli.frameworks.subject import why_unsupported
 from xentcli.load.write import case_yaml
 
 if TYPE_CHECKING:
@@ -33,20 +37,23 @@ class Options:
     """What is checked, and how strictly.
 
     ``only`` and ``skip`` name checks or categories; ``skip`` gives the reason for each. ``cases`` are checked
-    in place of everything else, where there are any.
+    in place of everything else, where there are any. ``dtypes``, where there are any, are those of the
+    logits.
     """
 
-    max_ulps: float = ACCURATE
+    max_ulps: MaxUlps = field(default_factory=MaxUlps)
     only: Sequence[str] = ()
     skip: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+    repeat: int = 1
     cases: Sequence["Case"] = ()
+    dtypes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.max_ulps < math.inf:
-            raise XentError(f"max_ulps is a number, at least 0, not {self.max_ulps:g}")
         if self.seed < 0:
             raise XentError(f"a seed is at least 0, not {self.seed}")
+        if self.repeat < 1:
+            raise XentError(f"repeat is at least 1, not {self.repeat}")
 
 
 def deadline(budget: float) -> float:
@@ -68,9 +75,18 @@ def check(  # noqa: PLR0913, PLR0917 - the last two have defaults
 
     ``ordinary`` has what is wrong with ordinary logits; ``show`` takes the share that is done.
     """
-    specs = plan(subject.convention, subject.parameters, gradient=subject.has_gradient)
+    specs = plan(
+        subject.convention,
+        subject.parameters,
+        gradient=subject.has_gradient,
+        autodiff=subject.has_autodiff,
+    )
     if options.cases:
         specs = tuple(case_spec(case, subject.convention, subject.parameters) for case in options.cases)
+    if isinstance(subject, Program):
+        specs = tuple(suited(spec, subject) for spec in specs)
+        specs = tuple(spec for spec in specs if spec.unsupported is None or options.cases)
+    specs = tuple(in_dtypes(spec, options.dtypes) for spec in specs)
     known = dict.fromkeys(name for spec in specs for name in (spec.category, spec.name))
     for name in (*options.only, *options.skip):
         if name not in known:
@@ -85,7 +101,7 @@ def check(  # noqa: PLR0913, PLR0917 - the last two have defaults
     run.take_turns(called, show)
     results = tuple(run.results[spec] for spec in others)
     results += tuple(run.check_contract(spec) for spec in contract)
-    used = versions(target, subject.convention)
+    used = subject.versions if isinstance(subject, Program) else versions(target, subject.convention)
     return Report(
         target=target,
         convention=subject.convention.name,
@@ -95,6 +111,8 @@ def check(  # noqa: PLR0913, PLR0917 - the last two have defaults
         counterexamples=run.counterexamples,
         causes=causes(results, run.right_batches(others), ordinary),
         ordinary=worst_severity(ordinary),
+        device=subject.convention.device,
+        remarks=run.remarks,
     )
 
 
@@ -105,8 +123,20 @@ class _Run:
         self._subject, self._options, self._target, self._deadline = subject, options, target, deadline
         self._broken: list[tuple[str, str, str]] = []  # item of the contract, how, in which check
         self._returned = False
+        self._pace = Pace(deadline)
+        self._left_out: str | None = None
+        self._lost: str | None = None  # how a device was lost that the loss cannot be given again
         self.results: dict[CheckSpec, CheckResult] = {}
         self.counterexamples: dict[str, str] = {}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the device."""
+        device, lacks = self._subject.convention.device, self._subject.convention.lacks
+        said = [f"{' and '.join(lacks)} left out: {device} has no such arrays"] if lacks else []
+        if self._lost is not None:
+            said.append(f"{device} was lost {self._lost}; 'xent check' would call the rest in a new process")
+        return (*said, *filter(None, [self._left_out]))
 
     def take_turns(self, specs: Sequence[CheckSpec], show: Callable[[float], None]) -> None:
         """Run checks, one call of each category after the other: little time is enough to begin them all."""
@@ -137,7 +167,7 @@ class _Run:
     def _begin(self, spec: CheckSpec) -> CheckResult:
         skip = self._options.skip
         reason = skip.get(spec.name, skip.get(spec.category, spec.unsupported))
-        return CheckResult(spec.category, spec.name, spec.asserts, skipped=reason)
+        return CheckResult(spec.category, spec.name, spec.asserts, skipped=reason, since=spec.since)
 
     def right_batches(self, specs: Sequence[CheckSpec]) -> "list[Probe]":
         """Return the batches of the cases that passed."""
@@ -159,36 +189,76 @@ class _Run:
     def _call_all(self, spec: CheckSpec, result: CheckResult) -> Generator[bool, None, CheckResult]:
         called: list[tuple[Probe, Fields]] = []
         findings: list[CheckFinding] = []
-        errors: list[Decimal] = []
+        errors: dict[str, Decimal] = {}
+        spread, left_out, reached = Decimal(0), None, False
         with suppress(TimeoutError):
             for one in spec.probes:
-                called.append((one, self._call(one, spec.name, compared=spec.rule is not None)))
-                found, error = judge_response(*called[-1], self._options.max_ulps)
-                findings += [each for each in found if spec.kinds is None or each.name in spec.kinds]
-                errors += [] if error is None or spec.kinds is not None else [error]
+                responses, reason = self._responses(one, spec)
+                left_out = left_out or reason
+                for response in responses:
+                    found, error = judge_response(one, response, self._options.max_ulps)
+                    findings += [each for each in found if spec.kinds is None or each.name in spec.kinds]
+                    if error is not None and spec.kinds is None:
+                        errors[one.dtype] = max(error, errors.get(one.dtype, error))
+                called += [(one, response) for response in responses[:1]]
+                spread = max(spread, spread_of(one, responses))
                 yield True
+            reached = True
         findings += [] if spec.rule is None else spec.rule(called, self._options.max_ulps)
-        worst, reached = max(errors, default=None), len(called) == len(spec.probes)
-        return replace(result, batches=len(called), ulps=worst, findings=tuple(findings), reached=reached)
+        worst = max(errors.values(), default=None)
+        result = replace(
+            result, batches=len(called), ulps=worst, errors=errors, spread=spread, skipped=left_out
+        )
+        return replace(result, findings=tuple(findings), reached=reached)
+
+    @property
+    def _restarting(self) -> float:
+        return getattr(self._subject, "restarting", 0.0)
+
+    def _responses(self, one: "Probe", spec: CheckSpec) -> "tuple[list[Fields], str | None]":
+        """Return the response to a batch, several of repeated calls; or none, and why it is left out."""
+        if reason := self._pace.why_left_out(one):
+            return [], reason
+        if reason := self._pace.why_no_label(one, self._restarting):
+            self._left_out = reason  # the labels before it say enough of the check
+            return [], None
+        responses = []
+        for _ in range(self._options.repeat):
+            begin, restarting = time.monotonic(), self._restarting
+            response = self._call(one, spec.name, compared=spec.rule is not None)
+            if "losses" in response or response.get("late"):  # what is refused takes no time
+                self._pace.note(one, time.monotonic() - begin - (self._restarting - restarting))
+            if reason := why_unanswered(one, response):
+                return [], reason
+            responses.append(response)
+        return responses, None
 
     def _search(self, result: CheckResult) -> Generator[bool, None, CheckResult]:
         """Search until the rounds or the time are up; keep an example of each finding, and simplify it."""
         examples: dict[str, Probe] = {}
+        in_batches: list[CheckFinding] = []
         errors: list[Decimal | None] = []
         ended = False
         with suppress(TimeoutError):
-            for batch in rounds(self._subject.convention, self._options.seed):
+            dtypes, convention = self._options.dtypes, self._subject.convention
+            for batch in rounds(convention, self._options.seed):
+                if (dtypes and batch.dtype not in dtypes) or batch.dtype in convention.lacks:
+                    continue
+                if why_unsupported(self._subject, batch.request()) is not None:
+                    continue
                 findings, error = self._judge(batch)
                 errors.append(error)
-                for one in split(batch) if findings else ():
-                    for name in self._findings(one):
-                        examples.setdefault(name, one)
+                rows = split(batch) if findings else []
+                alone = {name: one for one in reversed(rows) for name in self._findings(one)}
+                examples = alone | examples
+                in_batches += [] if alone else findings[:1]  # of this batch, or of this call, only
                 yield True
             yield False  # to make examples simple takes many calls
             for name, one in examples.items():
                 examples[name] = shrink(one, name, self._findings)
             ended = True
         found = tuple(self._counterexample(name, one) for name, one in examples.items())
+        found += tuple(in_batches[:1]) if not found else ()
         worst = max(filter(None, errors), default=None)
         return replace(result, batches=len(errors), ulps=worst, findings=found, reached=ended)
 
@@ -216,12 +286,15 @@ class _Run:
 
         ``compared``: its losses are with those of other calls, to the last digit.
         """
-        if time.monotonic() > self._deadline:
+        if time.monotonic() > self._deadline or self._lost is not None:
             raise TimeoutError
         response = self._subject.respond({**one.request(), "compared": compared})
+        if "lost" in response and isinstance(self._subject, LossFunction):
+            self._lost = f"in {name}, {response['lost']}"
         if response.get("ended") and time.monotonic() > self._deadline:  # the deadline ended it
             raise TimeoutError
-        self._broken += [(item, how, name) for item, how in _broken_items(one, response)]
+        if why_unanswered(one, response) is None:
+            self._broken += [(item, how, name) for item, how in _broken_items(one, response)]
         self._returned |= "losses" in response
         return response
 
@@ -235,7 +308,7 @@ def _broken_items(probe: "Probe", response: "Fields") -> Iterator[tuple[str, str
     if "losses" not in response:
         return
     examples, shape = len(probe.batch.logits), tuple(response["shape"])
-    if shape != (examples,):
+    if shape != (examples,) and not probe.only_loss:
         hint = "" if shape else "; a loss that is reduced needs --reduction"
         yield "shape", f"returned shape {shape} for {count(examples, 'example')}{hint}"
     reduces = probe.convention.reduction != "none"

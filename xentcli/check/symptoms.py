@@ -63,7 +63,7 @@ def gradient_mistakes(
     made = {"upstream-ignored": true / upstream, "gradient-of-sum": true * examples}
     made |= {"gradient-negated": -true, "gradient-doubled": 2 * true, "gradient-halved": true / 2}
     if label is not None and len(true) > 1:
-        y = np.eye(len(true))[label]
+        y = (np.arange(len(true)) == label) * 1.0  # np.eye has C² numbers
         made |= {
             "label-not-subtracted": true + y,
             "label-added": true + 2 * y,
@@ -140,10 +140,27 @@ _BY_KIND: Final = {
         "no-true-loss", "it returns a number where there is no loss", "Return nan, or raise."
     ),
     "gradient sum": Symptom("gradient-sum", "the gradient does not sum to 0", "Return softmax - y."),
+    "gradient wrong": Symptom(
+        "wrong-gradient",
+        "the gradient is off by more than 1 %",
+        "Return (softmax - y) times what comes back.",
+    ),
+    "gradient dead": Symptom("dead", "the gradient is 0 where it is not", "Return softmax - y."),
+    "gradient nan": Symptom("nan-gradient", "the gradient is nan where there is one", _LOGITS),
+    "gradient off": Symptom(
+        "gradient-digits-lost",
+        "the gradient loses digits, less than 1 %",
+        "Compute the softmax from x - max x, in a dtype at least as wide as the logits'.",
+    ),
     "gradient reduced": Symptom(
         "gradient-reduced",
         "the gradient of the batch is not that of its losses",
         "Of a mean, divide the gradient of each loss by the number of examples; of a sum, do not.",
+    ),
+    "gradient of factor": Symptom(
+        "gradient-of-product",
+        "the gradient of hidden, weight or bias is not that of their product",
+        "Multiply by what comes back to each row, and add rows and chunks of them up in float32.",
     ),
     "mean": Symptom("mean", "the losses are right and their mean is not", "Divide by what the labels weigh."),
     "sum": Symptom("sum", "the losses are right and their sum is not", "Add the losses up."),
@@ -172,6 +189,11 @@ LABEL_ENTRY: Final = Symptom(
     "label-entry-lost",
     "of the gradient the label's entry, p - 1, is lost to rounding",
     "Compute that entry as minus the sum of the others.",
+)
+PRODUCT: Final = Symptom(
+    "product-sum",
+    "it is not the loss of hidden · weightᵀ, added up in float32",
+    "Add the product up in float32 whatever its factors are, and round each logit once at most.",
 )
 INVALID_LABEL: Final = Symptom(
     "label-out-of-range", "it takes an invalid label", "Raise at a label that is no class, or return nan."

@@ -13,6 +13,7 @@ from xentcli.cli.check import check
 from xentcli.cli.compare import compare
 from xentcli.cli.diagnose import diagnose
 from xentcli.cli.explain import explain
+from xentcli.cli.export import export
 from xentcli.cli.findings import findings
 from xentcli.cli.identify import identify
 from xentcli.cli.methods import methods
@@ -34,7 +35,10 @@ _TASKS = {
         explain: "Follow a method step by step to where its nan starts.",
         sweep: "Vary one quantity: from which value on is each method wrong?",
     },
-    "My loss": {check: "Test a loss function of your own, or of a library."},
+    "My loss": {
+        check: "Test a loss function of your own, or of a library.",
+        export: "Write test vectors, for a loss that is tested without xent.",
+    },
     "My dump": {diagnose: "Find the rows of a dump of logits that break a loss."},
     "Look up": {
         identify: "Say what a loss that is stuck at a value may mean.",
@@ -113,6 +117,7 @@ def xent(verbose: bool) -> None:
       xent explain abnormal                  why it went nan, step by step
       xent sweep --gap 0:120                 from which gap on a method is wrong
       xent check mine.py:loss                your own loss, against all of it
+      xent export -o vectors.npz             true losses, for tests without xent
       xent diagnose logits.npy               a dump of logits: which rows go wrong
       xent identify 16.118                   what a stuck loss means
       xent findings log-of-zero              what a name means, and what to do

@@ -9,7 +9,7 @@ from xentcli.errors import count, printable, printable_lines
 from xentcli.words import ARITHMETICS, DTYPES, FORMATS, REDUCTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from click.shell_completion import CompletionItem
 
@@ -119,10 +119,15 @@ def format_option(*formats: str, variable: str | None = None) -> "Callable[[Any]
 
 def _format(context: click.Context, parameter: click.Parameter, chosen: str | None) -> str:
     """Return the format: the one chosen, else that of the output file's suffix, else a table."""
-    name = context.params.get("output") or ""
-    by_suffix = _FORMAT_OF.get(name[name.rfind(".") :], "table")  # pathlib would cost --help 3 ms
     known = parameter.type.choices if isinstance(parameter.type, click.Choice) else ()
-    return chosen or (by_suffix if by_suffix in known else "table")
+    return chosen or format_of(context.params.get("output"), known)
+
+
+def format_of(output: str | None, known: "Collection[str]") -> str:
+    """Return the format that the suffix of an output file stands for, where it is known; else a table."""
+    name = output or ""
+    by_suffix = _FORMAT_OF.get(name[name.rfind(".") :], "table")  # pathlib would cost --help 3 ms
+    return by_suffix if by_suffix in known else "table"
 
 
 def _keep_quiet(context: click.Context, _: click.Parameter, is_quiet: bool) -> None:

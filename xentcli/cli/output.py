@@ -67,6 +67,16 @@ def sources_of(*targets: str | None) -> list[str]:
     return [where if where.endswith(".py") else f"{where.replace('.', os.sep)}.py" for where in wheres]
 
 
+def files_of(command: str) -> list[str]:
+    """Return the words of a command, each of which may be a file that it reads."""
+    import shlex
+
+    try:
+        return shlex.split(command)
+    except ValueError:  # as whoever starts it will say
+        return []
+
+
 def _identity(path: str) -> object:
     """Return what the same file has alone: device and inode, or the path of a new one; None of a device."""
     try:

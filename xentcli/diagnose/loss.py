@@ -18,9 +18,10 @@ from xentcli.frameworks.conventions import (
     convention_of_library,
     find_convention,
 )
-from xentcli.frameworks.function import Function, LossFunction, failure
+from xentcli.frameworks.function import LossFunction, failure
 from xentcli.frameworks.request import request
 from xentcli.frameworks.subject import InSubprocess, Subject
+from xentcli.frameworks.target import Function
 from xentcli.load.build import build_batch
 from xentcli.methods import arithmetic
 

@@ -14,22 +14,47 @@ class Adapter(Protocol):
     """A module; ``ARRAY`` is the type of the library's arrays, and ``ARRAY_NAME`` that type in a sentence.
 
     ``REDUCE`` has the functions for ``mean`` and ``sum``, which compute in the dtype of the losses.
-    ``session()`` returns the context that its functions are called in. ``gradient(loss, x)`` returns
-    d Σ losses / d x by autodiff, None where the losses do not depend on x; it is None where the library has
-    no autodiff. ``compiled(function)`` returns a function that is compiled as a whole, of the same losses, if
-    the library ``can_compile`` a loss; it is None where compiling is not what takes the time.
+    ``LAYOUTS`` has functions that return an array with the same numbers, laid out otherwise in memory, by
+    the names in ``request.LAYOUTS``; ``UPSTREAM_LAYOUTS`` has those for what comes back to the losses, where
+    ``request.UPSTREAM_LAYOUTS`` names any. ``session()`` returns the context of all calls.
+    ``gradient(loss, x)`` returns d Σ losses / d x by autodiff, None where the losses do not depend on x; it
+    is None where the library has no autodiff. With ``between``, that is called before the losses are
+    differentiated, and with ``twice`` they are a second time, whose result counts; ``upstream`` comes back to
+    the losses, laid out so. ``in_training(loss, x)`` returns the losses of a call that is to be
+    differentiated. ``compile_both(loss, differentiate)`` returns the two compiled, each as a whole, or None;
+    it is None where compiling is not what takes the time.
     """
 
     ARRAY: Any
     ARRAY_NAME: str
     REDUCE: Mapping[str, Callable[[Any], Any]]
+    LAYOUTS: Mapping[str, Callable[[Any], Any]]
+    UPSTREAM_LAYOUTS: Mapping[str, Callable[[Any], Any]]
     session: Callable[[], AbstractContextManager[Any]]
     gradient: Any
-    compiled: Any
-    can_compile: Callable[[Callable[..., Any]], bool]
+    in_training: Any
+    compile_both: Any
 
     def array(self, values: Any, dtype: str) -> Any:
         """Make an array of the dtype of a NumPy one that holds its numbers."""
 
     def to_numpy(self, array: Any) -> tuple[Any, str]:
         """Return the numbers in float64 and the name of the dtype."""
+
+    def devices(self) -> Mapping[str, Any]:
+        """Return the devices that are here, by each name that a user may give; the usual one is first."""
+
+    def place(self, array: Any, device: Any) -> Any:
+        """Return the array on a device."""
+
+    def computing(self, device: Any) -> AbstractContextManager[Any]:
+        """Return the context in which the library computes on a device; most compute where arrays are."""
+
+    def identity(self, array: Any, size: int) -> Any:
+        """Make the identity (size, size) in an array's dtype, where that is; TensorFlow's has none."""
+
+    def contiguous(self, array: Any) -> Any:
+        """Return the array, its rows one after the other in memory; TensorFlow's has none."""
+
+    def overwrite(self, array: Any, values: Any) -> None:
+        """Write the numbers of another array into one; only where the library has ``LAYOUTS``."""

@@ -7,7 +7,9 @@ same however often it is read.
 
 import os
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial, update_wrapper, wraps
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +26,83 @@ except ImportError:  # before 0.8
 
 ARRAY, ARRAY_NAME = jax.Array, "a jax.Array"
 REDUCE = {"mean": jax.numpy.mean, "sum": jax.numpy.sum}
+LAYOUTS: dict[str, Any] = {}  # an array lies in memory in one way
 if jax.config.jax_compilation_cache_dir is None:
     _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "xent", "jax")
     jax.config.update("jax_compilation_cache_dir", str(_cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 session = partial(enable_x64, True)  # without 64-bit types float64 is float32
+_compiler = ThreadPoolExecutor(max_workers=1)
 _CAN_TAKE_APART = hasattr(jaxprs, "ClosedJaxpr")  # before 0.4.36 it was no public name
 
 _OF_OWN_DTYPE = {"xla_allow_excess_precision": False}  # each result is rounded to its dtype, as it is alone
 
 
-def can_compile(loss: Callable[..., Any]) -> bool:
-    """Whether a loss is not compiled yet, and nobody wants to look at its operations."""
+def compile_both(
+    loss: Callable[..., Any], differentiate: Callable[..., Any]
+) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
+    """Compile a loss and what differentiates it; None where somebody wants to look at its operations.
+
+    What the user compiled stays as it is, and XLA may make of its operations and their derivative what it
+    does in training. Those of another loss are kept apart: XLA would take log(exp(x)) for x, and hide what
+    the function gets wrong.
+    """
     config = jax.config
-    debugs = config.jax_disable_jit or config.jax_debug_nans or config.jax_debug_infs
-    return _CAN_TAKE_APART and not (debugs or isinstance(loss, jax.stages.Wrapped))
+    if config.jax_disable_jit or config.jax_debug_nans or config.jax_debug_infs:
+        return None
+    if isinstance(loss, jax.stages.Wrapped):
+        return loss, _Compiled(differentiate)
+    return (_compiled_apart(loss), _compiled_apart(differentiate)) if _CAN_TAKE_APART else None
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function of arrays as a whole, once per shape and dtype.
+class _Compiled:
+    """A function of arrays, compiled as a whole once per shape and dtype, and for other arguments anew.
 
-    Its operations are kept apart: XLA would take log(exp(x)) for x, and hide what the function gets wrong.
-    Fused all the same, they may differ in the last digit.
+    XLA keeps one processor busy: what is begun compiles while another function is called.
     """
 
-    @partial(jax.jit, static_argnums=0, compiler_options=_OF_OWN_DTYPE)
-    def whole(constants: tuple[tuple[str, Any], ...], *arrays: Any, **named: Any) -> Any:
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        def whole(constants: tuple[tuple[str, Any], ...], *arrays: Any, **named: Any) -> Any:
+            return function(*arrays, **named, **dict(constants))
+
+        update_wrapper(self, function)  # its parameters say how it can be called
+        self._whole = jax.jit(whole, static_argnums=0, **options)
+        self._begun: dict[Any, Future[Any]] = {}
+
+    def begin(self, *arrays: Any, **keywords: Any) -> None:
+        """Trace it for such arguments, and have another thread compile it."""
+        constants, named = _constants(keywords)
+        if (key := _shapes(constants, arrays, named)) not in self._begun:
+            lowered = self._whole.lower(constants, *arrays, **named)
+            self._begun[key] = _compiler.submit(lowered.compile)
+
+    def __call__(self, *arrays: Any, **keywords: Any) -> Any:
+        constants, named = _constants(keywords)
+        begun = self._begun.get(_shapes(constants, arrays, named))
+        if begun is None:
+            return self._whole(constants, *arrays, **named)
+        return begun.result()(*arrays, **named)
+
+
+def _constants(keywords: dict[str, Any]) -> tuple[tuple[tuple[str, Any], ...], dict[str, Any]]:
+    """Return the keyword arguments that are no arrays, and those that are."""
+    named = {name: value for name, value in keywords.items() if isinstance(value, ARRAY)}
+    return tuple((name, value) for name, value in keywords.items() if name not in named), named
+
+
+def _shapes(constants: Any, arrays: Sequence[Any], named: dict[str, Any]) -> Any:
+    """Return what a function is compiled for."""
+    each = tuple((array.shape, array.dtype) for array in (*arrays, *named.values()))
+    return constants, tuple(named), each
+
+
+def _compiled_apart(function: Callable[..., Any]) -> _Compiled:
+    """Compile with a barrier between operations; fused all the same, they may differ in the last digit."""
+
+    def apart(*arrays: Any, **keywords: Any) -> Any:
+        constants, named = _constants(keywords)
+
         def returned(*arrays: Any, **named: Any) -> Any:
             result = function(*arrays, **named, **dict(constants))
             if not isinstance(result, ARRAY):  # jit would make it one
@@ -60,13 +112,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         closed = jax.make_jaxpr(returned)(*arrays, **named)
         return _apart(closed.jaxpr, closed.consts, jax.tree.leaves((arrays, named)))[0]
 
-    @wraps(function)
-    def call(*arrays: Any, **keywords: Any) -> Any:
-        named = {name: value for name, value in keywords.items() if isinstance(value, ARRAY)}
-        constants = tuple((name, value) for name, value in keywords.items() if name not in named)
-        return whole(constants, *arrays, **named)
-
-    return call
+    return _Compiled(wraps(function)(apart), compiler_options=_OF_OWN_DTYPE)
 
 
 def _apart(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
@@ -91,8 +137,8 @@ def _apart(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> list[
 
 
 def array(values: Any, dtype: str) -> Any:
-    """Make an array of the dtype."""
-    return jax.numpy.asarray(values).astype(dtype)
+    """Make an array of the dtype: NumPy converts it, since JAX would compile that for each shape."""
+    return jax.device_put(np.asarray(values).astype(jax.numpy.dtype(dtype)))
 
 
 def to_numpy(array: Any) -> tuple[Any, str]:
@@ -100,6 +146,53 @@ def to_numpy(array: Any) -> tuple[Any, str]:
     return np.asarray(array).astype(np.float64), str(array.dtype)
 
 
-def gradient(loss: Loss, x: Any) -> Any:
+def devices() -> dict[str, Any]:
+    """Name the devices of each backend, the default one first; a GPU is cuda too."""
+    found: dict[str, Any] = {}
+    for backend in dict.fromkeys((jax.default_backend(), "cpu", "gpu", "tpu")):
+        try:
+            here = jax.devices(backend)
+        except RuntimeError:  # there is no such backend
+            continue
+        for kind in ("gpu", "cuda") if backend in {"gpu", "cuda"} else (backend.lower(),):
+            found[kind] = here[0]
+            found |= {f"{kind}:{number}": device for number, device in enumerate(here)}
+    return found
+
+
+def place(array: Any, device: Any) -> Any:
+    """Copy the array there; what is computed of it is there too."""
+    return jax.device_put(array, device)
+
+
+def computing(device: Any) -> Any:
+    """Return no context: JAX computes where its arrays are."""
+    del device
+    return nullcontext()
+
+
+def identity(array: Any, size: int) -> Any:
+    """Make the identity (size, size) in an array's dtype."""
+    return jax.numpy.eye(size, dtype=array.dtype)
+
+
+def contiguous(array: Any) -> Any:
+    """Return the array: it lies in memory in one way."""
+    return array
+
+
+def in_training(loss: Loss, x: Any) -> Any:
+    """Return the losses as the forward pass of jax.vjp has them."""
+    return jax.vjp(loss, x)[0]
+
+
+def gradient(loss: Loss, x: Any, *, between: Any = None, twice: bool = False) -> Any:
     """Differentiate; what does not depend on x has a gradient of zeros."""
-    return jax.grad(lambda logits: loss(logits).sum())(x)
+    if between is None and not twice:
+        return jax.grad(lambda logits: loss(logits).sum())(x)
+    losses, back = jax.vjp(loss, x)
+    if between is not None:
+        between()
+    for _ in range(1 + twice):
+        (slope,) = back(jax.numpy.ones_like(losses))
+    return slope

@@ -11,7 +11,7 @@ ARRAY = (np.ndarray, np.generic, float)  # a float is a loss reduced, such as sc
 ARRAY_NAME = "a NumPy array"
 REDUCE = {"mean": np.mean, "sum": np.sum}
 session = partial(np.errstate, all="ignore")  # nan and infinity are results here
-gradient = compiled = None
+gradient = compile_both = None
 
 
 def array(values: Any, dtype: str) -> Any:
@@ -27,3 +27,57 @@ def to_numpy(array: Any) -> tuple[Any, str]:
     if np.asarray(array).dtype.kind not in "fiub" and dtype != "bfloat16":
         raise TypeError(f"returned numbers of dtype {dtype}")
     return np.asarray(array).astype(np.float64), dtype
+
+
+def identity(array: Any, size: int) -> Any:
+    """Make the identity (size, size) in an array's dtype."""
+    return np.eye(size, dtype=array.dtype)
+
+
+contiguous = np.ascontiguousarray
+
+
+def devices() -> dict[str, str]:
+    """Name the one that there is."""
+    return {"cpu": "cpu"}
+
+
+def overwrite(array: Any, values: Any) -> None:
+    """Assign."""
+    array[...] = values
+
+
+def _strided(array: Any) -> Any:
+    """Leave gaps, which hold the numbers in another order."""
+    padded = np.repeat(array[::-1], 2, axis=0)
+    padded = padded if array.ndim == 1 else np.repeat(padded, 2, axis=1)
+    places = (slice(None, None, 2),) * array.ndim
+    padded[places] = array
+    return padded[places]
+
+
+def _padded(array: Any) -> Any:
+    """Have each row be the beginning of a longer one."""
+    return np.concatenate((array, array[..., ::-1]), axis=-1)[..., : array.shape[-1]]
+
+
+def _offset(array: Any) -> Any:
+    """Begin inside another array."""
+    padded = np.resize(array[::-1], array.size + 3)
+    padded[3:] = array.ravel()
+    return padded[3:].reshape(array.shape)
+
+
+def _read_only(array: Any) -> Any:
+    array.flags.writeable = False
+    return array
+
+
+LAYOUTS = {
+    "strided": _strided,
+    "padded": _padded,
+    "reversed": lambda array: np.flip(np.flip(array).copy()),
+    "Fortran": np.asfortranarray,
+    "offset": _offset,
+    "read-only": _read_only,
+}

@@ -1,5 +1,6 @@
 """A batch as a request for its losses: plain values that travel between processes as JSON."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,11 +26,91 @@ TRIAL: "Fields" = {  # ordinary logits and labels of classes: how does a functio
 }
 
 
-def request(batch: "Batch", dtype: str, reduction: str, convention: Convention) -> "Fields":
+@dataclass(frozen=True, slots=True, eq=False)
+class Product:
+    """The factors of logits: ``hidden`` (N, H), ``weight`` (C, H) and ``bias`` (C,), float64."""
+
+    hidden: "FloatArray"
+    weight: "FloatArray"
+    bias: "FloatArray"
+
+    @property
+    def logits(self) -> "FloatArray":
+        """The product (N, C), which is exact where its terms are integers times a power of two."""
+        return self.hidden @ self.weight.T + self.bias
+
+    @property
+    def packed(self) -> "FloatArray":
+        """All factors as one array (N + C, H + 1), so that they have one gradient: bias beside weight."""
+        rows = np.concatenate([self.hidden, self.weight])
+        column = np.concatenate([np.zeros(len(self.hidden)), self.bias])
+        return np.concatenate([rows, column[:, None]], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a loss is called, where that is not once, with new arrays of plain rows.
+
+    ``layout`` says how they lie in memory (a key of the adapter's LAYOUTS) and ``label_dtype`` which integers
+    the labels are. ``others`` are more batches for it, and ``when`` it gets them: ``before`` the batch;
+    ``after`` it, and only then are its results read; ``in place``, in the same arrays, before; or none, and
+    the rows of the batch go to several ``threads`` at once. ``chunk`` is the number for a parameter that
+    divides the work. ``product`` has the factors of the logits, for a loss that expects these.
+
+    ``upstream`` (N,) comes back to each loss. ``backward`` is how it is differentiated: ``twice``, the second
+    result counting; ``interleaved``, the loss of ``others`` in between; ``overwritten``, the arrays holding
+    ``others`` by then; ``summed``, with the labels of ``others`` for the same logits, both upstream gradients
+    2; or a key of UPSTREAM_LAYOUTS, how what comes back lies in memory. ``in_training``: its losses are those
+    of a call that is to be differentiated.
+    """
+
+    layout: str = ""
+    label_dtype: str = "int64"
+    others: "tuple[Batch, ...]" = ()
+    when: str = ""
+    chunk: tuple[str, int] | None = None
+    upstream: tuple[float, ...] = ()
+    backward: str = ""
+    in_training: bool = False
+    product: Product | None = None
+
+
+PLAIN: Final = How()
+LAYOUTS: Final = {  # those that each library's arrays may have
+    "numpy": ("strided", "padded", "reversed", "Fortran", "offset", "read-only"),
+    "torch": ("strided", "padded", "Fortran", "offset"),
+}
+UPSTREAM_LAYOUTS: Final = {"torch": ("strided", "expanded")}  # those in which a library hands gradients on
+
+
+def request(batch: "Batch", dtype: str, reduction: str, convention: Convention, how: How = PLAIN) -> "Fields":
     """Return the request for the losses of a batch, which the convention supports, and for the loss.
 
     Numbers are those of ``dtype``.
     """
+    fields = _plain(batch, dtype, reduction, convention)
+    if fields["labels_dtype"] == "int64":
+        fields["labels_dtype"] = how.label_dtype
+    if how.chunk is not None:
+        fields["keywords"][how.chunk[0]] = how.chunk[1]
+    if how == PLAIN:
+        return fields
+    if how.product is not None:
+        packed = how.product.packed
+        fields |= {"scores": packed.ravel().tolist(), "shape": packed.shape, "is_packed": True}
+    others = [_plain(other, dtype, reduction, convention) for other in how.others]
+    return {
+        **fields,
+        "layout": how.layout,
+        "others": [{**other, "labels_dtype": fields["labels_dtype"]} for other in others],
+        "when": how.when,
+        "upstream": list(how.upstream),
+        "backward": how.backward,
+        "in_training": how.in_training,
+    }
+
+
+def _plain(batch: "Batch", dtype: str, reduction: str, convention: Convention) -> "Fields":
     x = scores(batch, dtype, convention)
     indices = convention.labels == "indices"
     labels = batch.class_labels if indices else batch.labels.astype(np.float64)
@@ -50,13 +131,19 @@ def request(batch: "Batch", dtype: str, reduction: str, convention: Convention) 
 
 def address(target: str, gradient: str | None, called: Convention) -> "Fields":
     """Return what names a loss in a request."""
-    return {"target": target, "gradient": gradient, "convention": called.name, "returns": called.reduction}
+    return {
+        "target": target,
+        "gradient": gradient,
+        "convention": called.name,
+        "returns": called.reduction,
+        "device": called.device,
+    }
 
 
 def arrays(fields: "Fields") -> "tuple[Any, Any]":
-    """Return the scores in float64, and the labels in int64 where they are indices, else float64."""
+    """Return the scores in float64, and the labels in their integers where they are indices, else float64."""
     x = np.array(fields["scores"], np.float64).reshape(fields["shape"])
-    kind = np.int64 if fields["labels_dtype"] == "int64" else np.float64
+    kind = fields["labels_dtype"] if "int" in fields["labels_dtype"] else np.float64
     return x, np.array(fields["labels"], kind).reshape(fields["labels_shape"])
 
 

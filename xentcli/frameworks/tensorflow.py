@@ -9,8 +9,9 @@ from xentcli.frameworks.adapter import Loss
 
 ARRAY, ARRAY_NAME = (tf.Tensor, tf.Variable), "a tensor of TensorFlow"
 session = nullcontext
-compiled = None
+compile_both = None
 REDUCE = {"mean": tf.reduce_mean, "sum": tf.reduce_sum}
+LAYOUTS: dict[str, Any] = {}  # a tensor lies in memory in one way
 
 
 def array(values: Any, dtype: str) -> Any:
@@ -23,10 +24,43 @@ def to_numpy(array: Any) -> tuple[Any, str]:
     return tf.cast(array, tf.float64).numpy(), array.dtype.name
 
 
-def gradient(loss: Loss, x: Any) -> Any:
+def devices() -> dict[str, str]:
+    """Name the devices, those first that TensorFlow computes on unless told otherwise; a GPU is cuda too."""
+    here = tf.config.list_logical_devices()
+    found: dict[str, str] = {}
+    for device in sorted(here, key=lambda device: (device.device_type == "CPU", device.name)):
+        number, kind = device.name.rpartition(":")[2], device.device_type.lower()
+        for name in ("gpu", "cuda") if kind == "gpu" else (kind,):
+            found.setdefault(name, device.name)
+            found[f"{name}:{number}"] = device.name
+    return found
+
+
+def place(array: Any, device: str) -> Any:
+    """Copy the tensor there."""
+    with tf.device(device):
+        return tf.identity(array)
+
+
+def computing(device: str) -> Any:
+    """Return the context in which operations run there, and not where TensorFlow would rather."""
+    return tf.device(device)
+
+
+def in_training(loss: Loss, x: Any) -> Any:
+    """Return the losses while the tape records."""
+    x = tf.Variable(x)
+    with tf.GradientTape():
+        return loss(x)
+
+
+def gradient(loss: Loss, x: Any, *, between: Any = None, twice: bool = False) -> Any:
     """Differentiate what the tape records."""
     x = tf.Variable(x)
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=twice) as tape:
         total = tf.reduce_sum(loss(x))
+        if between is not None:
+            between()
     slope = tape.gradient(total, x)
+    slope = tape.gradient(total, x) if twice else slope
     return None if slope is None else tf.convert_to_tensor(slope)

@@ -9,7 +9,8 @@ from xentcli.frameworks.adapter import Loss
 
 ARRAY, ARRAY_NAME = torch.Tensor, "a torch.Tensor"
 session = nullcontext
-compiled = None
+_ACCELERATORS = ("cuda", "xpu", "mps", "npu")  # a module of torch each, where it was built or extended so
+compile_both = None
 REDUCE = {"mean": torch.mean, "sum": torch.sum}
 
 
@@ -20,13 +21,91 @@ def array(values: Any, dtype: str) -> Any:
 
 def to_numpy(array: Any) -> tuple[Any, str]:
     """Copy the numbers; they are exact in float64."""
-    return array.detach().to(torch.float64).numpy().copy(), str(array.dtype).removeprefix("torch.")
+    return array.detach().cpu().to(torch.float64).numpy().copy(), str(array.dtype).removeprefix("torch.")
 
 
-def gradient(loss: Loss, x: Any) -> Any:
+def in_training(loss: Loss, x: Any) -> Any:
+    """Return the losses of logits that require a gradient."""
+    return loss(x.detach().requires_grad_())
+
+
+def gradient(loss: Loss, x: Any, *, between: Any = None, twice: bool = False, upstream: Any = None) -> Any:
     """Differentiate backwards."""
-    x = x.detach().clone().requires_grad_()
+    x = x.detach().requires_grad_()
     losses = loss(x)
-    if losses.requires_grad:
+    if between is not None:
+        between()
+    if not losses.requires_grad:
+        return None
+    if twice:
+        losses.sum().backward(retain_graph=True)
+        x.grad = None
+    if upstream is None:
         losses.sum().backward()
+    else:
+        losses.backward(upstream)
     return x.grad
+
+
+def identity(array: Any, size: int) -> Any:
+    """Make the identity (size, size) in a tensor's dtype, where that is."""
+    return torch.eye(size, dtype=array.dtype, device=array.device)
+
+
+contiguous = torch.Tensor.contiguous
+
+
+def devices() -> dict[str, str]:
+    """Name the CPU and every accelerator, the first of a kind by the kind alone too."""
+    found = {"cpu": "cpu"}
+    for kind in _ACCELERATORS:
+        module = getattr(torch, kind, None)
+        if module is not None and module.is_available():
+            names = [f"{kind}:{number}" for number in range(module.device_count())]
+            found |= {kind: names[0], **dict(zip(names, names, strict=True))}
+    return found
+
+
+def place(array: Any, device: str) -> Any:
+    """Copy the tensor there."""
+    return array.to(device)
+
+
+def computing(device: str) -> Any:
+    """Return no context: torch computes where its tensors are, and a loss has to do so too."""
+    del device
+    return nullcontext()
+
+
+def overwrite(array: Any, values: Any) -> None:
+    """Copy."""
+    array.copy_(values)
+
+
+def _strided(array: Any) -> Any:
+    """Leave gaps, which hold the numbers in another order."""
+    padded = array.flip(0)
+    for axis in range(array.ndim):
+        padded = padded.repeat_interleave(2, axis)
+    places = (slice(None, None, 2),) * array.ndim
+    padded[places] = array
+    return padded[places]
+
+
+def _padded(array: Any) -> Any:
+    """Have each row be the beginning of a longer one."""
+    return torch.cat((array, array.flip(-1)), -1)[..., : array.shape[-1]]
+
+
+def _offset(array: Any) -> Any:
+    """Begin inside another tensor."""
+    return torch.cat((array.flatten()[:1].expand(3), array.flatten()))[3:].view(array.shape)
+
+
+UPSTREAM_LAYOUTS = {"strided": _strided, "expanded": lambda array: array[:1].expand(array.shape)}
+LAYOUTS = {
+    "strided": _strided,
+    "padded": _padded,
+    "Fortran": lambda array: array.T.contiguous().T if array.ndim > 1 else array,
+    "offset": _offset,
+}

@@ -110,9 +110,11 @@ class Enclosing:
         term, 10^-(digits + 6) of the sum. Each term costs three roundings of 5 · 10^-(digits + 6): together
         below 10^-digits for up to 60,000 terms, which are enough for 700,000 digits.
         """
+        if not d:  # first: the exponent of Decimal's 0E-14 is low
+            return ZERO
         if d.adjusted() >= _SERIES_BELOW:
             wide = _context(self._near.prec - _SERIES_BELOW)
-            return self._around(wide.subtract(wide.exp(d), _ONE)) if d else ZERO
+            return self._around(wide.subtract(wide.exp(d), _ONE))
         total, term, n = d, d, 1
         while term and term.adjusted() >= total.adjusted() - self._near.prec:
             n += 1

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from xentcli.model import Batch
 
 _DIGITS: Final = 40  # 23 more than float64 has: one rounding in 10^23 needs more
+_MOST_DIGITS: Final = 5_000  # beyond which a loss is rational but for a tail that no number of digits shows
 _MOST_NUMBERS: Final = 2**22  # logits of rows that are evaluated, in a second; of more, rows are sampled
 _MOST_ROWS: Final = 2**17  # whose losses, as decimals, and four methods judged take eight seconds
 _MOST_SLOW: Final = 5_000  # logits that are evaluated by decimals, in half a second
@@ -137,6 +138,28 @@ def compute_from_probabilities(batch: "Batch", probabilities: "FloatArray", redu
     losses = [_loss_from_probabilities(_Example(batch, row), p) for row, p in pairs]
     each = tuple(_sum([loss], Fraction(1)) for loss in losses)
     return Exact(rows, each, (), _reduced(losses, batch, reduction))
+
+
+def losses_to_digits(batch: "Batch", rows: Sequence[int], digits: int) -> tuple[Decimal, ...]:
+    """Return the true losses of rows, correctly rounded to so many significant decimal digits.
+
+    nan and infinity as of ``compute_exact``. Of a loss below 10^-(10^18) no digit is right.
+    """
+    return tuple(_to_digits(_Example(batch, row).loss(), digits) for row in rows)
+
+
+def _to_digits(loss: "_Loss", digits: int) -> Decimal:
+    value, part = loss
+    if part is None or isinstance(value, Decimal):
+        return _sum([loss], Fraction(1))
+    context = EXTREME.copy()
+    context.prec = digits
+    ends: list[Decimal] = []
+    enough = digits
+    while len(set(ends)) != 1 and enough < _MOST_DIGITS:
+        enough *= 2
+        ends = [context.plus(end) for end in Enclosing(enough).add_rational(part(enough), value)]
+    return ends[-1]
 
 
 def rows_of(examples: int, classes: int, numbers: int) -> tuple[int, ...]:

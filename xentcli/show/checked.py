@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 from xentcli.digits import format_number
 from xentcli.errors import count, printable
 from xentcli.formats import FORMATS, nearest
+from xentcli.frameworks.conventions import CPU
+from xentcli.show.known import against_baseline, lines_of, with_growth
 from xentcli.show.sheet import Cell, Lines, Part, Tone, labelled, paragraph
 
 if TYPE_CHECKING:
@@ -19,6 +21,12 @@ _ALOUD: Final = frozenset({"nan", "overflow", "raised", "ended"})  # kinds of fi
 
 def verdict(report: "Report") -> str:
     """Say in a sentence what is wrong with a loss, and in how many checks."""
+    compared = report.baseline
+    sentence = _verdict(report) if compared is None else against_baseline(report, compared)
+    return with_growth(sentence, report)
+
+
+def _verdict(report: "Report") -> str:
     target = printable(report.target)
     if report.beside is not None:
         theirs, mine = printable(report.beside.target), report.failed_alone
@@ -60,7 +68,11 @@ def parts(report: "Report", width: int, *, verbose: bool = False) -> list[Part]:
     lines = paragraph(verdict(report), width, Tone.HEADING)
     lines += paragraph(about(report), width, Tone.CONTEXT, indent=2)
     found: list[Part] = [Lines(tuple(lines))]
+    found += lines_of(report, width, verbose=verbose)
     shown = report.causes
+    if report.baseline is not None:
+        new = {failure.check for failure, _ in report.baseline.new}
+        shown = tuple(cause for cause in shown if new & set(cause.checks))
     if report.beside is not None:
         found.append(_beside(report, report.beside, width))
         alone = set(report.failed_alone)
@@ -90,14 +102,24 @@ def about(report: "Report") -> str:
     """Say how the loss was called, what was allowed, and how many checks it passed and failed."""
     numbers = ((word, _number(report, word)) for word in ("passed", "failed", "skipped", "not reached"))
     counts = ", ".join(f"{number} {word}" for word, number in numbers if number)
-    allowed = f"{report.max_ulps:g} ulps allowed besides rounding"
-    return " · ".join(filter(None, (f"convention {report.convention}", report.versions, allowed, counts)))
+    allowed = f"{report.max_ulps} ulps allowed besides rounding"
+    device = "" if report.device == CPU else f"on {report.device}"
+    called = (f"convention {report.convention}", device, report.versions, allowed, counts, *report.remarks)
+    return " · ".join(map(printable, filter(None, called)))
 
 
 def baseline(report: "Report") -> str | None:
     """Return what to type to see beside it what PyTorch's own loss fails, where that can be compared."""
+    if ":" not in report.target:  # a function in a test suite: it cannot be typed
+        return None
     is_theirs = report.target.startswith("torch.") or report.beside is not None
-    if is_theirs or not report.causes or report.ordinary is not None or report.convention != "torch":
+    if (
+        is_theirs
+        or report.baseline is not None
+        or not report.causes
+        or report.ordinary is not None
+        or report.convention != "torch"
+    ):
         return None
     return f"xent check {shlex.quote(printable(report.target))} --beside torch.cross_entropy"
 

@@ -6,20 +6,24 @@ from xml.etree import ElementTree as ET
 
 from xentcli import __version__
 from xentcli.check.plan import plan
+from xentcli.check.report import SUITE
 from xentcli.digits import format_ulps, json_ulps
 from xentcli.errors import printable
-from xentcli.frameworks.conventions import CONVENTIONS, NAMES
+from xentcli.frameworks.conventions import CHUNKS, CONVENTIONS, NAMES, find_convention
 from xentcli.show import Screen
 from xentcli.show import render as render_sheets
 from xentcli.show.checked import parts, verdict
 from xentcli.show.json import dump
 from xentcli.show.junit import cleaned, written
+from xentcli.show.known import baseline_fields, outcome, regression_fields
 from xentcli.show.sheet import Cell, Lines, Sheet, Tone, paragraph
+from xentcli.words import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xentcli.check.report import Cause, CheckResult, Report
+    from xentcli.check.tolerance import MaxUlps
 
 _STATUSES = ("passed", "failed", "skipped", "not reached")
 
@@ -42,8 +46,10 @@ def render_list(convention: str, form: str, screen: Screen) -> str:
 
 def listed(convention: str) -> list[Sheet]:
     """Return the conventions, and the checks of a loss of one of them that has every parameter."""
-    called = tuple((Cell(c.name, Tone.COMMAND), c.signature, c.library) for c in CONVENTIONS.values())
-    specs = plan(CONVENTIONS[convention], (*NAMES, "reduction"), gradient=True)
+    known = {**CONVENTIONS, convention: find_convention(convention, "")}
+    called = tuple((Cell(c.name, Tone.COMMAND), c.signature, c.library) for c in known.values())
+    every = (*NAMES, *CHUNKS[:1], "reduction", "bias")
+    specs = plan(known[convention], every, gradient=True, autodiff=True)
     checks = tuple((spec.category, spec.name, spec.asserts) for spec in specs)
     return [
         Sheet("Conventions: how a loss is called", ("convention", "call", "arrays"), called),
@@ -53,8 +59,6 @@ def listed(convention: str) -> list[Sheet]:
 
 def _details(report: "Report", width: int) -> list[Sheet | Lines]:
     """Return a row per category, then each check that failed with each kind of finding once."""
-    columns = ("category", "checks", "failed", "worst ulps", "failing")
-    rows = tuple(_row(name, checks) for name, checks in by_category(report).items())
     lines: list[tuple[str, ...]] = []
     for check in report.checks:
         if check.status == "failed":
@@ -64,7 +68,13 @@ def _details(report: "Report", width: int) -> list[Sheet | Lines]:
                 for message in messages_of(check)
                 for each in paragraph(printable(message), width, indent=2)
             ]
-    return [Sheet("", columns, rows), *([Lines(tuple(lines[1:]))] if lines else ())]
+    return [categories(report), *([Lines(tuple(lines[1:]))] if lines else ())]
+
+
+def categories(report: "Report") -> Sheet:
+    """Return a row per category of checks."""
+    columns = ("category", "checks", "failed", "worst ulps", "failing")
+    return Sheet("", columns, tuple(_row(name, checks) for name, checks in by_category(report).items()))
 
 
 def as_json(report: "Report") -> str:
@@ -76,8 +86,11 @@ def as_json(report: "Report") -> str:
             "version": __version__,
             "target": report.target,
             "convention": report.convention,
+            "device": report.device,
+            "remarks": list(report.remarks),
+            "suite": SUITE,
             "versions": report.versions,
-            "max_ulps": report.max_ulps,
+            **_tolerance_fields(report.max_ulps),
             "passed": report.passed,
             "verdict": verdict(report),
             "causes": list(map(_cause_fields, report.causes)),
@@ -87,6 +100,8 @@ def as_json(report: "Report") -> str:
             ],
             "summary": {word.replace(" ", "_"): status.count(word) for word in _STATUSES},
             **({} if report.beside is None else {"beside": _beside_fields(report, report.beside)}),
+            **({} if report.baseline is None else {"baseline": baseline_fields(report.baseline)}),
+            **({} if report.regression is None else {"regression": regression_fields(report.regression)}),
         }
     )
 
@@ -95,7 +110,8 @@ def as_junit(report: "Report") -> str:
     """Render as JUnit XML: a suite per category, a test per check."""
     root = ET.Element("testsuites", name="xent check")
     for category, checks in by_category(report).items():
-        status = [check.status for check in checks]
+        outcomes = [outcome_of(report, check) for check in checks]
+        status = [word for word, _ in outcomes]
         counts = {
             "tests": len(checks),
             "failures": status.count("failed"),
@@ -103,13 +119,25 @@ def as_junit(report: "Report") -> str:
             "skipped": len(status) - status.count("passed") - status.count("failed"),
         }
         suite = ET.SubElement(root, "testsuite", {"name": category} | {k: str(n) for k, n in counts.items()})
-        for check in checks:
+        for check, (word, why) in zip(checks, outcomes, strict=True):
             test = ET.SubElement(suite, "testcase", classname=cleaned(report.target), name=check.name)
-            if check.status == "failed":
-                ET.SubElement(test, "failure", message=cleaned("; ".join(messages_of(check))))
-            elif check.status != "passed":
-                ET.SubElement(test, "skipped", message=cleaned(check.skipped or "not reached in time"))
+            if check.ulps is not None:
+                properties = ET.SubElement(test, "properties")
+                ET.SubElement(properties, "property", name="worst ulps", value=format_ulps(check.ulps))
+            if word == "failed":
+                ET.SubElement(test, "failure", message=cleaned(why))
+            elif word != "passed":
+                ET.SubElement(test, "skipped", message=cleaned(why))
     return written(root)
+
+
+def outcome_of(report: "Report", check: "CheckResult") -> tuple[str, str]:
+    """Return how a check ended, and why."""
+    if check.status == "failed":
+        own = "failed", "; ".join(messages_of(check))
+    else:
+        own = check.status, check.skipped or "not reached in time"
+    return outcome(report, check) or own
 
 
 def by_category(report: "Report") -> "dict[str, list[CheckResult]]":
@@ -145,12 +173,25 @@ def _fields(check: "CheckResult") -> dict[str, Any]:
         "status": check.status,
         "batches": check.batches,
         "ulps": json_ulps(check.ulps),
+        "errors": {dtype: json_ulps(error) for dtype, error in check.errors.items()},
+        "since": check.since,
         "severity": check.severity,
         "findings": [
             {"name": finding.name, "message": finding.message, "severity": finding.severity}
             for finding in check.findings
         ],
         **({"reason": check.skipped} if check.skipped is not None else {}),
+    }
+
+
+def _tolerance_fields(max_ulps: "MaxUlps") -> dict[str, Any]:
+    """Return the ulps allowed: one number, and those of each dtype where they differ."""
+    common = max_ulps.common
+    if common is not None:
+        return {"max_ulps": common}
+    return {
+        "max_ulps": max_ulps.default,
+        "max_ulps_by_dtype": {dtype: max_ulps.of(dtype) for dtype in DTYPES},
     }
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from xentcli.digits import format_ulps
 from xentcli.errors import count
+from xentcli.show import tolerances as shown_tolerances
 from xentcli.show.checked import about, alike, baseline, example, severity_cell, verdict
 from xentcli.show.document import (
     Code,
@@ -18,11 +19,13 @@ from xentcli.show.document import (
     anchors,
     render,
 )
+from xentcli.show.known import sheet as known
 from xentcli.show.report import listed, messages_of
 from xentcli.show.sheet import Cell, Sheet, Tone
 
 if TYPE_CHECKING:
     from xentcli.check.report import Cause, CheckResult, Report
+    from xentcli.check.tolerance import MaxUlps
 
 _TONES = {"passed": Tone.RIGHT, "failed": Tone.SILENT}
 
@@ -42,6 +45,9 @@ def report(checked: "Report", command: str) -> str:
         [Section("Causes, the worst first", "causes", tuple(_after(checked)), causes)] if causes else []
     )
     sections.append(Section("Every check", "checks", (_checks(checked, rows),)))
+    if checked.baseline is not None:
+        rest = Section(f"Against {checked.baseline.path}", "baseline", (known(checked.baseline),))
+        sections.insert(0, rest)
     if checked.beside is not None:
         sections.append(Section("Beside", "beside", (_beside(checked, checked.beside),)))
     contents = (Prose((Cell(about(checked), Tone.CONTEXT),)),)
@@ -55,6 +61,13 @@ def listing(convention: str, command: str) -> str:
     conventions, checks = listed(convention)
     answer = f"A loss of the convention {convention} is checked in {count(len(checks.rows), 'way')}."
     return render(Document("xent check --list", answer, (checks, conventions), (), command))
+
+
+def tolerances(max_ulps: "MaxUlps", command: str) -> str:
+    """Return the document of ``xent check --tolerances``."""
+    contents = (*shown_tolerances.sheets(max_ulps), Prose((Cell(shown_tolerances.ABOUT, Tone.CONTEXT),)))
+    answer = shown_tolerances.answer(max_ulps)
+    return render(Document("xent check --tolerances", answer, contents, (), command))
 
 
 def _cause(cause: "Cause", anchor: str, rows: dict[str, str]) -> Section:

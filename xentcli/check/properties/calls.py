@@ -1,0 +1,117 @@
+"""Calls: arrays laid out otherwise in memory, results that are kept, calls again and again, from threads."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from xentcli.check.probes import Probe
+from xentcli.check.properties.setting import ONE, WITHIN, Property, Setting, draw
+from xentcli.frameworks.request import LAYOUTS, How
+
+
+def _layouts(setting: Setting) -> Iterable[Probe]:
+    """Lay out small arrays and larger ones in every way that the library has."""
+    for layout in LAYOUTS.get(setting.convention.library, ()):
+        for examples, classes in ((5, 4), (33, 130)):
+            probe = setting.probe(*draw(setting, seed=13, examples=examples, classes=classes))
+            yield replace(probe, how=How(layout=layout), may_decline=True)
+
+
+def _companies(setting: Setting) -> tuple[Probe, ...]:
+    """Draw a batch, and batches of its shape: other numbers, other labels, the same first row."""
+    x, y = draw(setting, seed=14)
+    other, labels = draw(setting, seed=15)
+    alike = np.concatenate([x[:1], other[1:]])
+    pairs = ((x, y), (other, labels), (x, labels), (alike, y))
+    return tuple(setting.probe(*pair) for pair in pairs)
+
+
+def _kept(setting: Setting) -> Iterable[Probe]:
+    """Keep what was returned while the loss is called with others."""
+    probe, *others = _companies(setting)
+    batches = tuple(other.batch for other in others)
+    for times in (1, 6):  # some keep a result for as many calls as they have buffers
+        yield replace(probe, how=How(when="after", others=batches * times))
+
+
+def _repeated(setting: Setting) -> Iterable[Probe]:
+    """Call the loss with other batches first, of the same shape and of others, and with itself."""
+    probes = _companies(setting)
+    batches = [probe.batch for probe in probes]
+    for number, probe in enumerate(probes):
+        others = batches[number + 1 :] + batches[: number + 1]  # the batch itself was there before
+        yield replace(probe, how=How(when="before", others=tuple(others)))
+    larger = [setting.probe(*draw(setting, seed=seed, examples=40)) for seed in (20, 21)]
+    yield replace(larger[0], how=How(when="before", others=(larger[1].batch,)))
+    sizes = [setting.probe(*draw(setting, seed=16, examples=n, classes=c)).batch for n, c in ((9, 3), (2, 5))]
+    yield replace(probes[0], how=How(when="before", others=tuple(sizes)))
+    yield replace(probes[1], how=How(when="before", others=(batches[0],) * 9))
+    x, y = draw(setting, seed=22, examples=40, classes=300)
+    before = setting.probe(x, y).batch
+    changed = np.array(x)
+    changed[np.unravel_index(changed.size // 2 + 1, changed.shape)] += (
+        9.0  # one number, of which a sample knows nothing
+    )
+    yield replace(setting.probe(changed, y), how=How(when="before", others=(before,)))
+
+
+def _in_place(setting: Setting) -> Iterable[Probe]:
+    """Call the loss with an array, write other numbers into it, and call it again."""
+    if setting.convention.library in LAYOUTS:
+        probe, *others = _companies(setting)
+        yield replace(probe, how=How(when="in place", others=tuple(other.batch for other in others)))
+
+
+def _threads(setting: Setting) -> Iterable[Probe]:
+    """Have four threads call the loss at once, each with rows of its own."""
+    if setting.convention.reduction == "none" and setting.convention.ranks == 1:  # else who meets whom?
+        for classes in (33, 3000):  # large arrays may have a workspace
+            probe = setting.probe(*draw(setting, seed=17, examples=48, classes=classes))
+            yield replace(probe, how=How(when="threads"))
+
+
+PROPERTIES: Final = (
+    Property(
+        "memory-layouts",
+        "arrays may be strided, have padded rows, be reversed, in Fortran's order, inside another one or "
+        f"read-only, or are refused: {WITHIN}",
+        _layouts,
+        dtypes=ONE,
+        category="calls",
+        since=2,
+    ),
+    Property(
+        "kept-results",
+        f"what was returned stays what it is when the loss is called again: {WITHIN}",
+        _kept,
+        dtypes=ONE,
+        category="calls",
+        since=2,
+    ),
+    Property(
+        "repeated-calls",
+        f"no earlier call changes a loss, of however similar a batch: {WITHIN}",
+        _repeated,
+        dtypes=ONE,
+        category="calls",
+        since=2,
+    ),
+    Property(
+        "reused-arrays",
+        f"an array that was written into holds new logits: {WITHIN}",
+        _in_place,
+        dtypes=ONE,
+        category="calls",
+        since=2,
+    ),
+    Property(
+        "threads",
+        f"four threads may call it at once: {WITHIN}",
+        _threads,
+        dtypes=ONE,
+        category="calls",
+        since=2,
+    ),
+)

@@ -1,0 +1,196 @@
+"""Logits that are a product: hidden states times a weight, and what becomes of the gradients of both.
+
+Factors are small integers times powers of two. So the product is exact in float32, whatever the order that it
+is added in, and in half precision only where nothing is rounded on the way.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from xentcli.check.probes import Probe
+from xentcli.check.properties.setting import ONE, WITHIN, Called, Property, Setting
+from xentcli.check.report import CheckFinding, Place
+from xentcli.check.tolerance import MaxUlps
+from xentcli.formats import FORMATS
+from xentcli.frameworks.call import upstream_of
+from xentcli.frameworks.request import How, Product
+from xentcli.judge.exact import compute_exact
+
+_HALF: Final = ("float16", "bfloat16")
+_EVERY: Final = (*ONE, *_HALF)
+# Examples, width, classes: below and beyond tiles, more examples than classes and fewer, no shape that tells
+# a factor from its transpose.
+_SHAPES: Final = ((5, 7, 3), (9, 16, 33), (33, 65, 17), (3, 128, 257), (3, 16, 700), (130, 24, 2), (6, 6, 6))
+_WIDTH: Final = 4096
+_ROWS: Final = {"float16": 4096, "bfloat16": 1024}  # the first counts to 2,048 in ones, the other to 256
+_ACCUMULATED: Final = 2.0**-23  # float32's epsilon
+_FACTORS: Final = ("hidden", "weight", "bias")
+
+
+def probe_of(setting: Setting, product: Product, labels: "Iterable[int]") -> Probe:
+    """Build a probe of a product, whose logits are those of float32, whatever the dtype of its factors."""
+    exact = replace(setting, dtype="float32").probe(
+        product.logits, np.array(labels), reduction=setting.convention.reduction
+    )
+    return replace(exact, dtype=setting.dtype, how=How(product=product))
+
+
+def draw_factors(random: np.random.Generator, examples: int, width: int, classes: int) -> Product:
+    """Draw factors whose logits are a few units large."""
+    hidden = random.integers(-3, 4, size=(examples, width)).astype(np.float64)
+    scale = 2.0 ** -np.round(np.log2(width) / 2)
+    weight = random.choice([-1.0, -0.5, 0.5, 1.0, 2.0], size=(classes, width)) * scale
+    return Product(hidden, weight, np.zeros(classes))
+
+
+def _products(setting: Setting) -> Iterable[Probe]:
+    """Factors of many shapes."""
+    random = np.random.default_rng(31)
+    for examples, width, classes in _SHAPES if setting.convention.linear else ():
+        product = draw_factors(random, examples, width, classes)
+        yield probe_of(setting, product, random.integers(0, classes, examples))
+
+
+def _biased(setting: Setting) -> Iterable[Probe]:
+    """Factors and a bias, of which each class has another."""
+    random = np.random.default_rng(32)
+    for examples, width, classes in (*_SHAPES[:3], _SHAPES[4]) if "bias" in setting.parameters else ():
+        product = draw_factors(random, examples, width, classes)
+        bias = random.integers(-16, 17, size=classes) / 4
+        product = Product(product.hidden, product.weight, bias)
+        yield probe_of(setting, product, random.integers(0, classes, examples))
+
+
+def _wide(setting: Setting) -> Iterable[Probe]:
+    """Add 4,096 terms, of which one half takes back the other but for a few.
+
+    The sums in between go up to some 5,000 in steps of a half: float32 holds them, half precision does not.
+    """
+    if not setting.convention.linear:
+        return
+    random = np.random.default_rng(33)
+    half, examples, classes = _WIDTH // 2, 6, 5
+    hidden = random.integers(1, 5, size=(examples, half)).astype(np.float64)
+    weight = random.choice([0.5, 1.0, 1.5], size=(classes, half))
+    back, order = -weight.copy(), random.permutation(half)
+    back[:, :4] += random.choice([-0.5, 0.0, 0.5], size=(classes, 4))
+    hidden = np.concatenate([hidden, hidden[:, order]], axis=1)
+    product = Product(hidden, np.concatenate([weight, back[:, order]], axis=1), np.zeros(classes))
+    yield probe_of(setting, product, random.integers(0, classes, examples))
+
+
+def _deep(setting: Setting) -> Iterable[Probe]:
+    """Thousands of rows, each of which adds as much to the gradients of weight and bias as the others."""
+    if setting.convention.linear:
+        bias = np.full(4, 0.5 if "bias" in setting.parameters else 0.0)  # the same for all moves no loss
+        rows = _ROWS[setting.dtype]
+        product = Product(np.ones((rows, 2)), np.zeros((4, 2)), bias)
+        yield probe_of(setting, product, np.zeros(rows, np.int64))
+
+
+def gradient_findings(called: Called, max_ulps: MaxUlps) -> Iterator[CheckFinding]:
+    """Compare the gradients of the factors with the true ones, entry by entry."""
+    for probe, response in called:
+        product, given = probe.how.product, response.get("batch_gradient", response.get("gradient"))
+        if product is None or given is None:
+            continue
+        values = _unpacked(product, np.array(given, np.float64).reshape(product.packed.shape))
+        true, allowed = true_gradients(probe), allowed_errors(probe, max_ulps)
+        for name in _FACTORS if product.bias.any() else _FACTORS[:2]:
+            excess = np.abs(values[name] - true[name]) / allowed[name]
+            if not (excess <= 1).all():  # nan is beyond any number
+                place = np.unravel_index(np.argmax(np.nan_to_num(excess, nan=np.inf)), excess.shape)
+                numbers = f"{values[name][place]:.6g}, truth {true[name][place]:.6g}"
+                where = f"[{', '.join(str(int(axis)) for axis in place)}]"
+                message = f"the gradient of {name}{where} is {numbers}"
+                yield CheckFinding("gradient of factor", message, probe.describe(0), Place(probe, 0))
+                break
+
+
+def _unpacked(product: Product, packed: np.ndarray) -> dict[str, np.ndarray]:
+    examples = len(product.hidden)
+    return {"hidden": packed[:examples, :-1], "weight": packed[examples:, :-1], "bias": packed[examples:, -1]}
+
+
+def _upstream(probe: Probe) -> np.ndarray:
+    """Return what comes back to each loss (N, 1)."""
+    examples, reduction = len(probe.batch.logits), probe.convention.reduction
+    if reduction == "none":
+        return upstream_of(examples)[:, None]
+    return np.full((examples, 1), 1 / examples if reduction == "mean" else 1.0)
+
+
+def true_gradients(probe: Probe) -> dict[str, np.ndarray]:
+    """Return the gradients of the factors, as they come back: of sums of rows, in float64."""
+    product = probe.how.product
+    assert product is not None  # noqa: S101 - its callers have one
+    of_logits = np.array(compute_exact(probe.batch, "float64", "none").gradients) * _upstream(probe)
+    return {
+        "hidden": of_logits @ product.weight,
+        "weight": of_logits.T @ product.hidden,
+        "bias": of_logits.sum(axis=0),
+    }
+
+
+def allowed_errors(probe: Probe, max_ulps: MaxUlps) -> dict[str, np.ndarray]:
+    """Return how much each entry of the gradients may be off.
+
+    An entry p_i - y_i of a row may be off by what it may be for logits that are given, and logits that are
+    rounded once, by at most d, take p_i to at most p_i e^(2 d). These errors E go through the products as the
+    entries do: E |weight| and Eᵀ |hidden|. The sums are those of float32, n terms with n epsilons of the sum
+    of absolute values, and the result is rounded to the dtype. Sums in the dtype itself are not allowed for.
+    """
+    product = probe.how.product
+    assert product is not None  # noqa: S101 - its callers have one
+    rows = range(len(probe.batch.logits))
+    exact = np.array(compute_exact(probe.batch, "float64", "none").gradients)
+    p = exact + probe.batch.targets.astype(np.float64)
+    moved = np.array([np.expm1(2 * probe.rounding_of_logits(row).max()) for row in rows])[:, None]
+    entries = np.array([probe.gradient_allowance(row, max_ulps) for row in rows])[:, None] + p * moved
+    entries, sizes = entries * _upstream(probe), np.abs(exact) * _upstream(probe)
+    true, one = true_gradients(probe), np.ones((len(exact), 1))
+    factors = {
+        "hidden": (entries @ np.abs(product.weight), sizes @ np.abs(product.weight), sizes.shape[1]),
+        "weight": (entries.T @ np.abs(product.hidden), sizes.T @ np.abs(product.hidden), len(exact)),
+        "bias": ((entries.T @ one)[:, 0], (sizes.T @ one)[:, 0], len(exact)),
+    }
+    eps, tiny = float(FORMATS[probe.dtype].eps), float(FORMATS[probe.dtype].smallest_normal)
+    return {
+        name: error + terms * _ACCUMULATED * size + eps * np.abs(true[name]) + tiny
+        for name, (error, size, terms) in factors.items()
+    }
+
+
+def _property(
+    name: str, asserts: str, inputs: Callable[[Setting], Iterable[Probe]], *dtypes: str
+) -> Property:
+    return Property(name, asserts, inputs, rule=gradient_findings, dtypes=dtypes, category="linear", since=2)
+
+
+PROPERTIES: Final = (
+    _property(
+        "products",
+        f"logits are hidden · weightᵀ, rounded once at most, and both have their gradients: {WITHIN}, and "
+        "what that rounding moves",
+        _products,
+        *_EVERY,
+    ),
+    _property("bias", f"a bias is added to them, and has its gradient: {WITHIN}", _biased, *_EVERY),
+    _property(
+        "sums-over-width",
+        "the product is added up in float32: of 4,096 terms in half precision nothing is lost but what "
+        "rounding the logit loses",
+        _wide,
+        *_HALF,
+    ),
+    _property(
+        "sums-over-rows",
+        "and so are the gradients of weight and bias, over thousands of rows: in bfloat16 they would stand "
+        "still after some hundred",
+        _deep,
+        *_HALF,
+    ),
+)
