@@ -45,7 +45,7 @@ def _repeated(setting: Setting) -> Iterable[Probe]:
         yield replace(probe, how=How(when="before", others=tuple(others)))
     larger = [setting.probe(*draw(setting, seed=seed, examples=40)) for seed in (20, 21)]
     yield replace(larger[0], how=How(when="before", others=(larger[1].batch,)))
-    sizes = [setting.probe(*draw(setting, seed=16, examples=n, classes=c)).batch for n, c in ((9, 3), (2, 5))]
+    sizes = [setting.probe(*draw(setting, seed=16, examples=n, classes=c)).batch for n, c in ((16, 3), (3, 5))]
     yield replace(probes[0], how=How(when="before", others=tuple(sizes)))
     yield replace(probes[1], how=How(when="before", others=(batches[0],) * 9))
     x, y = draw(setting, seed=22, examples=40, classes=300)
@@ -68,7 +68,7 @@ def _threads(setting: Setting) -> Iterable[Probe]:
     """Have four threads call the loss at once, each with rows of its own."""
     if setting.convention.reduction == "none" and setting.convention.ranks == 1:  # else who meets whom?
         for classes in (33, 3000):  # large arrays may have a workspace
-            probe = setting.probe(*draw(setting, seed=17, examples=48, classes=classes))
+            probe = setting.probe(*draw(setting, seed=17, examples=68, classes=classes))
             yield replace(probe, how=How(when="threads"))
 
 

@@ -35,7 +35,7 @@ _UPSTREAM: Final = (0.5, -3.0, 0.0, 4.0, -0.25, 2.0, 1024.0)
 
 def _gaps(setting: Setting) -> Iterable[Probe]:
     """Put a label ahead of the others by more and more, and behind."""
-    gaps = {"float32": (0, 1, 5, 10, 20, 40), "float64": (0, 1, 10, 20, 40, 100)}[setting.dtype]
+    gaps = {"float32": (0, 1, 2, 5, 10, 20, 40), "float64": (0, 1, 5, 10, 20, 40, 100)}[setting.dtype]
     logits = [[gap, 0, 0.5] for gap in gaps]
     yield setting.probe(logits, [0] * len(gaps))
     yield setting.probe(logits, [1] * len(gaps))
@@ -111,8 +111,10 @@ def _reduced(setting: Setting) -> Iterable[Probe]:
 
 def _in_training(setting: Setting) -> Iterable[Probe]:
     """Large differences and offsets, labels far behind: ordinary losses, where exp is out of range."""
-    x = np.array([[1000, 0, 0.5], [-300, -301, -300.5], [120, 119.5, 118], [0, 95, -95], [0.5, -1, 2]])
-    yield replace(setting.probe(*setting.arguments(x, np.array([1, 1, 2, 0, 1]))), how=How(in_training=True))
+    far = [[1000, 0, 0.5], [-300, -301, -300.5], [120, 119.5, 118], [0, 95, -95]]
+    x = np.array([*far, [0.5, -1, 2], [-89, 0, 1], [3, 3, 3]])
+    labels = np.array([1, 1, 2, 0, 1, 0, 2])
+    yield replace(setting.probe(*setting.arguments(x, labels)), how=How(in_training=True))
 
 
 def _summed(setting: Setting) -> Iterable[Probe]:
@@ -126,10 +128,10 @@ def _summed(setting: Setting) -> Iterable[Probe]:
 
 def _ordinary(setting: Setting) -> Iterable[Probe]:
     """Logits of a few units, of which every digit of the gradient is to be had."""
-    for seed, classes in ((18, 3), (19, 33)):
+    for seed, examples, classes in ((18, 7, 3), (19, 17, 33)):
         random = np.random.default_rng(seed)
-        logits = np.round(random.normal(scale=2, size=(8, classes)), 2)
-        yield setting.probe(*setting.arguments(logits, random.integers(0, classes, 8)))
+        logits = np.round(random.normal(scale=2, size=(examples, classes)), 2)
+        yield setting.probe(*setting.arguments(logits, random.integers(0, classes, examples)))
 
 
 def digits_findings(called: Called, max_ulps: MaxUlps) -> Iterator[CheckFinding]:
