@@ -13,7 +13,8 @@ from xentcli.check.probes import Probe
 from xentcli.check.report import CheckFinding, Place
 from xentcli.digits import format_number, format_ulps
 from xentcli.formats import FORMATS, nearest, ulp, ulps
-from xentcli.judge.verdicts import judge_gradient, verdict
+from xentcli.judge.findings.finding import ACCURATE
+from xentcli.judge.verdicts import judge_gradient, judge_losses, largest_error
 
 if TYPE_CHECKING:
     from xentcli.check.tolerance import MaxUlps
@@ -37,17 +38,32 @@ def judge_response(
     """
     if (failure := _failure(probe, response)) is not None:
         return failure, None
-    findings: list[CheckFinding] = []
-    errors = []
-    for row, true in () if probe.only_loss else zip(probe.truth.rows, probe.truth.losses, strict=True):
-        loss = response["losses"][row]
-        findings += _loss_findings(probe, row, loss, true, max_ulps)
-        errors.append(ulps(loss, true, FORMATS[probe.dtype]))
+    findings, errors = ([], []) if probe.only_loss else _judge_losses(probe, response["losses"], max_ulps)
     findings += _gradient_findings(probe, response)
     if not findings and probe.truth.loss is not None and "loss" in response:
         findings += _reduction_findings(probe, response, probe.truth.loss, max_ulps)
         errors += [ulps(loss, probe.truth.loss, FORMATS[probe.dtype]) for loss in response["loss"]]
     return findings, max((error for error in errors if error is not None), default=None)
+
+
+@np.errstate(all="ignore")  # what overflows is compared as infinite
+def _judge_losses(
+    probe: Probe, losses: Sequence[float], max_ulps: "MaxUlps"
+) -> tuple[list[CheckFinding], list[Decimal | None]]:
+    """Return the findings of the losses, and errors in ulps, the largest among them."""
+    truth, form = probe.truth, FORMATS[probe.dtype]
+    true, values = truth.numbers.at(slice(-1)), np.array(losses, np.float64)[list(truth.rows)]
+    words = judge_losses(values, true, probe.dtype)
+    # An accurate loss is within the allowance, where that is as much: max_ulps + log2 C at least, C >= 2.
+    is_right = (words == "accurate") & (max_ulps.of(probe.dtype) + 1 >= ACCURATE)
+    findings: list[CheckFinding] = []
+    for at in (~is_right).nonzero()[0].tolist():
+        row, loss = truth.rows[at], float(values[at])
+        findings += _loss_findings(probe, row, loss, truth.losses[at], str(words[at]), max_ulps)
+    is_finite = np.isfinite(values) & true.is_finite
+    others = [ulps(float(values[at]), truth.losses[at], form) for at in (~is_finite).nonzero()[0].tolist()]
+    finite = is_finite.nonzero()[0]
+    return findings, [*others, largest_error(values[finite], true.at(finite), form) if len(finite) else None]
 
 
 def spread_of(probe: Probe, responses: "Sequence[Fields]") -> Decimal:
@@ -101,11 +117,11 @@ def _failure(probe: Probe, response: "Fields") -> list[CheckFinding] | None:
     return None
 
 
-def _loss_findings(
-    probe: Probe, row: int, loss: float, true: Decimal, max_ulps: "MaxUlps"
+def _loss_findings(  # noqa: PLR0913, PLR0917 - what is known of one loss
+    probe: Probe, row: int, loss: float, true: Decimal, word: str, max_ulps: "MaxUlps"
 ) -> Iterator[CheckFinding]:
     """Judge one loss by its verdict, but with the example's allowance in the place of 4 ulps."""
-    word, form = verdict(loss, true, probe.dtype, capped=False), FORMATS[probe.dtype]
+    form = FORMATS[probe.dtype]
     shown, error = f"example {row} is {format_number(loss, probe.dtype)}", ulps(loss, true, form)
     place = Place(probe, row, loss, true)
     if word == "undefined":
@@ -204,11 +220,14 @@ def _reduction_findings(
     of_nothing = reduction == "mean" and probe.batch.divisor == 0
     if (math.isnan(loss) and (may_be_nan or of_nothing)) or (loss == 0 and of_nothing):
         return []
+    error, pairwise = ulps(loss, true, form), math.log2(max(2, len(exact.rows)))  # of a sum of N losses
+    if (
+        error is not None and float(error) <= max_ulps.of(probe.dtype) + pairwise
+    ):  # what every loss is allowed
+        return []
     pairs = zip(exact.rows, exact.losses, strict=True)
     largest = max((probe.allowance(*pair, max_ulps) for pair in pairs), default=max_ulps.of(probe.dtype))
-    allowance = largest + math.log2(max(2, len(exact.rows)))  # for a pairwise sum of N losses
-    error = ulps(loss, true, form)
-    if error is not None and float(error) <= allowance:
+    if error is not None and float(error) <= largest + pairwise:
         return []
     truth = format_number(nearest(true, form), probe.dtype)
     statement = f"the {reduction} is {format_number(loss, probe.dtype)}, truth {truth}"

@@ -62,9 +62,10 @@ class Probe:
     def is_supported(self, parameters: "Collection[str]") -> bool:
         """Whether a loss with these parameters supports it."""
         batch, rows = self.batch, self.convention.labels == "rows"
-        if self.convention.why_unsupported(batch, parameters) is not None:
+        is_product = self.how.product is not None
+        if self.convention.why_unsupported(batch, parameters, is_product=is_product) is not None:
             return False
-        if self.how.product is not None and not self.convention.linear:
+        if is_product and not self.convention.linear:
             return False
         if self.dtype in self.convention.lacks:
             return False
@@ -133,7 +134,7 @@ class Probe:
         """Whether a logit is nan or +inf: something went wrong before the loss, and nan may say so."""
         return bool(self._poisoned[row]) and not self.batch.is_ignored(row)
 
-    @property
+    @cached_property
     def _poisoned(self) -> "BoolArray":
         return (np.isnan(self._logits) | (self._logits == np.inf)).any(axis=1)
 
@@ -194,7 +195,9 @@ class Probe:
         """
         x, classes = self._logits[row], max(2, self.batch.logits.shape[1])
         units = (
-            max_ulps.of(self.dtype) + math.log2(classes) + 2 * (float(np.abs(x).max()) + math.log(classes))
+            max_ulps.of(self.dtype)
+            + math.log2(classes)
+            + 2 * (float(np.abs(x[np.isfinite(x)]).max(initial=0)) + math.log(classes))
         )
         return units * float(FORMATS[self.dtype].eps) * float(np.abs(self._labels_sum(row)))
 

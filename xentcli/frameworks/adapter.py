@@ -20,8 +20,9 @@ class Adapter(Protocol):
     ``gradient(loss, x)`` returns d Σ losses / d x by autodiff, None where the losses do not depend on x; it
     is None where the library has no autodiff. With ``between``, that is called before the losses are
     differentiated, and with ``twice`` they are a second time, whose result counts; ``upstream`` comes back to
-    the losses, laid out so. ``in_training(loss, x)`` returns the losses of a call that is to be
-    differentiated. ``compile_both(loss, differentiate)`` returns the two compiled, each as a whole, or None;
+    the losses, laid out so. ``MODES`` has functions of the loss and x that return the losses of a call
+    that is to be differentiated, ``training``, or where nothing is, ``evaluation``, if that differs.
+    ``compile_both(loss, differentiate)`` returns the two compiled, each as a whole, or None;
     it is None where compiling is not what takes the time.
     """
 
@@ -32,7 +33,7 @@ class Adapter(Protocol):
     UPSTREAM_LAYOUTS: Mapping[str, Callable[[Any], Any]]
     session: Callable[[], AbstractContextManager[Any]]
     gradient: Any
-    in_training: Any
+    MODES: Mapping[str, Callable[[Loss, Any], Any]]
     compile_both: Any
 
     def array(self, values: Any, dtype: str) -> Any:

@@ -16,6 +16,7 @@ from xentcli.frameworks.call import Unusable, parameters_of
 if TYPE_CHECKING:
     from xentcli.frameworks.adapter import Adapter
     from xentcli.frameworks.conventions import Convention
+    from xentcli.frameworks.handed import Handed
     from xentcli.frameworks.shard import Seat
     from xentcli.frameworks.target import Function
 
@@ -59,6 +60,7 @@ def arranged(
     elif seat is not None:
         whole = (seat.gradient if is_gradient else seat.loss)(call, convention.arguments)
     shown = [inspect.Parameter(name, _POSITIONAL) for name in ("scores", "labels")]
+    names |= {"handed"} if convention.linear else set()
     shown += [inspect.Parameter(name, _KEYWORD) for name in sorted(names - constants.keys())]
     whole.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined] # a function may have one
     return whole
@@ -104,18 +106,18 @@ def _of_logits(
     """
     bias_name = convention.parameter("bias")
 
-    def call(x: Any, y: Any, **keywords: Any) -> Any:
+    def call(x: Any, y: Any, *, handed: "Handed", **keywords: Any) -> Any:
         examples, rows = len(y), x.shape[0]
         is_packed = rows > examples
         if is_packed:
             hidden, weight = (library.contiguous(part[:, :-1]) for part in (x[:examples], x[examples:]))
             bias = library.contiguous(x[examples:, -1])
-            keywords |= {bias_name: bias} if bias_name in names else {}
+            keywords |= {bias_name: handed("bias", bias)} if bias_name in names else {}
         elif 0 < examples < x.shape[1]:
             hidden, weight = library.identity(x, examples), library.contiguous(x.T)
         else:
             hidden, weight = x, library.identity(x, x.shape[1])
-        factors = {"hidden": hidden, "weight": weight, "labels": y}
+        factors = {"hidden": handed("hidden", hidden), "weight": handed("weight", weight), "labels": y}
         returned = function(*(factors[name] for name in convention.arguments), **keywords)
         return _gradient_of_logits(returned, x, y) if is_gradient and not is_packed else returned
 

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xentcli.frameworks.at_once import at_once
+from xentcli.frameworks.handed import Handed
 from xentcli.frameworks.request import UPSTREAM_LAYOUTS, arrays
 from xentcli.process import Fields
 from xentcli.words import IGNORE_INDEX
@@ -88,8 +89,10 @@ class Call:
         self._function, self._convention, self._adapter = function, function.convention, function.adapter
         self._request, self._batch = request, arrays(request)
         self._others = [arrays(other) for other in request.get("others", ())]
+        self._given = request["keywords"]
+        self._kept: dict[str, Any] | None = {} if request.get("when") == "in place" else None
         self._loss, self._differentiate = function.loss, function.differentiate
-        self._is_plain = not any(request.get(key) for key in ("when", "backward", "in_training"))
+        self._is_plain = not any(request.get(key) for key in ("when", "backward", "mode"))
         if function.compiled and request.get("compiled") and self._is_plain:
             compiled, self._differentiate = function.compiled
             self._loss = self._loss if request.get("compared") else compiled
@@ -125,7 +128,7 @@ class Call:
         with suppress(Exception):  # it is raised again where the gradient is asked for
             x, y = self._arguments(self._batch)
             back = self._adapter.array(upstream_of(len(self._batch[1])), self._request["dtype"])
-            begin(x, y, back, **self._keywords(self._loss, "none"))
+            begin(x, y, back, **self._keywords(self._loss, "none", self._handed(None)))
 
     def losses_of_threads(self) -> Fields:
         """Return the losses of a batch whose rows several threads hand to the loss at once."""
@@ -164,7 +167,8 @@ class Call:
             return None
         x, y = self._arguments(self._batch)
         one = self._adapter.array(np.array(1.0), self._request["dtype"])
-        slope = function.differentiate(x, y, one, **self._keywords(function.loss, reduction))
+        keywords = self._keywords(function.loss, reduction, self._handed(None))
+        slope = function.differentiate(x, y, one, **keywords)
         return None if slope is None else self._adapter.to_numpy(slope)[0]
 
     def _rows(self) -> list[Rows]:
@@ -182,9 +186,10 @@ class Call:
     def _in_company(self, call: "Function") -> Any:
         """Return what a function of a batch returns for the batch, and call it with the others too."""
         when = self._request.get("when")
-        if when == "before":
+        if when in {"before", "refused"}:
             for other in self._others:
-                call(other)
+                with suppress(Exception) if when == "refused" else nullcontext():
+                    call(other)
         returned = call(self._batch, self._reused(call) if when == "in place" else None)
         if when == "after":
             for other in self._others:
@@ -194,10 +199,12 @@ class Call:
     def _reused(self, call: "Function") -> Rows:
         """Call a function with the others, each in the same arrays; return these with the batch in them."""
         first, *more = [*self._others, self._batch]
+        requests = [*self._request["others"], self._request]
         kept = self._arguments(first)
-        for batch in more:
+        for batch, request, other in zip(more, requests, requests[1:], strict=False):
+            self._given = request["keywords"]
             call(first, kept)
-            first = batch
+            first, self._given = batch, other["keywords"]
             self._overwrite(kept, self._arguments(batch))
         return kept
 
@@ -236,7 +243,8 @@ class Call:
 
     def _autodiff(self, upstream: "FloatArray", batch: Rows, kept: Rows | None = None) -> Any:
         """Return the gradient of the losses of a batch, in an array of the library."""
-        (x, y), keywords = kept or self._arguments(batch), self._keywords(self._loss, "none")
+        handed = self._handed(None)
+        (x, y), keywords = kept or self._arguments(batch), self._keywords(self._loss, "none", handed)
         upstream = np.resize(upstream, (len(batch[1]),) * upstream.ndim)  # of as many rows as a batch has
         back, mode = self._adapter.array(upstream, self._request["dtype"]), self._request.get("backward")
         if not mode:
@@ -247,8 +255,11 @@ class Call:
         if mode == "twice":
             return self._adapter.gradient(function, x, twice=True)
         others = [self._arguments(other) for other in self._others]
-        if mode == "overwritten":
-            return self._adapter.gradient(function, x, between=partial(self._overwrite, (x, y), others[0]))
+        if mode in {"overwritten", "relabelled"}:
+            which = slice(1, None) if mode == "relabelled" else slice(None)
+            return self._adapter.gradient(
+                function, x, between=partial(self._overwrite, (x, y)[which], others[0][which])
+            )
         others = [(z, self._function.weighted(labels, back, keywords)) for z, labels in others]
         if mode == "summed":
             return self._adapter.gradient(lambda x: sum((each(x) for _, each in others), function(x)), x)
@@ -267,18 +278,18 @@ class Call:
         self, function: "Function", batch: Rows, kept: Rows | None = None, reduction: str = "none"
     ) -> Any:
         """Call a function, and note which of its arguments it wrote into; ``kept`` are arrays for it."""
-        arguments = self._arguments(batch) if kept is None else kept
-        before = [self._adapter.to_numpy(array)[0].copy() for array in arguments]
-        keywords = self._keywords(function, reduction)
+        x, y = self._arguments(batch) if kept is None else kept
+        handed = self._handed(self._kept)
+        if not self._convention.linear:  # else its factors are what the loss gets
+            handed.watch("logits", x)
+        handed.watch("labels", y)
+        keywords = self._keywords(function, reduction, handed)
         try:
-            if self._request.get("in_training") and function is self._loss:
-                loss = partial(self._function.losses_of, arguments[1], keywords)
-                return self._adapter.in_training(loss, arguments[0])
-            return function(*self._function.in_order(*arguments), **keywords)
+            if (mode := self._request.get("mode")) and function is self._loss:
+                return self._adapter.MODES[mode](partial(self._function.losses_of, y, keywords), x)
+            return function(*self._function.in_order(x, y), **keywords)
         finally:
-            for name, was, now in zip(("logits", "labels"), before, arguments, strict=True):
-                if not np.array_equal(was, self._adapter.to_numpy(now)[0], equal_nan=True):
-                    self.wrote.add(name)
+            self.wrote.update(handed.written)
 
     def _numbers(self, returned: Any) -> tuple[Any, str]:
         """Return what a function returned in float64, and its dtype."""
@@ -299,17 +310,22 @@ class Call:
         x, y = (self._adapter.array(*pair) for pair in zip(batch, dtypes, strict=True))
         if layout := self._request.get("layout"):
             lay_out = self._adapter.LAYOUTS[layout]
-            return lay_out(x), lay_out(y)
+            return x if self._convention.linear else lay_out(x), lay_out(y)
         return x, y
 
-    def _keywords(self, function: "Function", reduction: str) -> dict[str, Any]:
+    def _handed(self, kept: dict[str, Any] | None) -> Handed:
+        return Handed(self._adapter, self._convention.library, self._request.get("layout", ""), kept)
+
+    def _keywords(self, function: "Function", reduction: str, handed: Handed) -> dict[str, Any]:
         """Return the keyword arguments, of those requested, that a function takes."""
         names = parameters_of(function)
-        values = {"ignore_index": IGNORE_INDEX, **self._request["keywords"], "reduction": reduction}
+        values = {"ignore_index": IGNORE_INDEX, **self._given, "reduction": reduction}
         for name, value in values.items():
             if isinstance(value, list):
-                values[name] = self._adapter.array(np.array(value, np.float64), self._request["dtype"])
+                array = self._adapter.array(np.array(value, np.float64), self._request["dtype"])
+                values[name] = handed(name, array)
         renamed = {self._convention.parameter(name): value for name, value in values.items()}
+        renamed["handed"] = handed  # for what makes the factors of logits
         if self._convention.classes is not None:
             renamed[self._convention.classes] = list(range(self._request["shape"][-1]))
         return {name: value for name, value in renamed.items() if name in names}

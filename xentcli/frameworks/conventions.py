@@ -116,10 +116,15 @@ class Convention:
         """Return the convention's name of a parameter."""
         return dict(self.parameters).get(name, name)
 
-    def why_unsupported(self, batch: "Batch", parameters: Collection[str]) -> str | None:
-        """Say why a loss with these parameters does not support a batch; None where it does."""
+    def why_unsupported(
+        self, batch: "Batch", parameters: Collection[str], *, is_product: bool = False
+    ) -> str | None:
+        """Say why a loss with these parameters does not support a batch; None where it does.
+
+        ``is_product``: its logits come as factors that are given, and none is made for it.
+        """
         reason = why_unsupported(batch, binary=self.binary, soft_labels=self.labels != "indices")
-        reason = reason or (_why_no_product(batch) if self.linear else None)
+        reason = reason or (_why_no_product(batch) if self.linear and not is_product else None)
         lacking = (NAMES[name] for name in keywords(batch) if name not in parameters)
         return reason or next((f"does not support {name}" for name in lacking), None)
 

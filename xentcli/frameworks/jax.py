@@ -181,9 +181,12 @@ def contiguous(array: Any) -> Any:
     return array
 
 
-def in_training(loss: Loss, x: Any) -> Any:
+def _in_training(loss: Loss, x: Any) -> Any:
     """Return the losses as the forward pass of jax.vjp has them."""
     return jax.vjp(loss, x)[0]
+
+
+MODES = {"training": _in_training}
 
 
 def gradient(loss: Loss, x: Any, *, between: Any = None, twice: bool = False) -> Any:

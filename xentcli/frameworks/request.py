@@ -53,15 +53,17 @@ class How:
 
     ``layout`` says how they lie in memory (a key of the adapter's LAYOUTS) and ``label_dtype`` which integers
     the labels are. ``others`` are more batches for it, and ``when`` it gets them: ``before`` the batch;
-    ``after`` it, and only then are its results read; ``in place``, in the same arrays, before; or none, and
-    the rows of the batch go to several ``threads`` at once. ``chunk`` is the number for a parameter that
-    divides the work. ``product`` has the factors of the logits, for a loss that expects these.
+    ``refused``, before, though it may raise; ``after`` it, and only then are its results read; ``in place``,
+    in the same arrays, before; or none, and the rows of the batch go to several ``threads`` at once.
+    ``chunk`` is the number for a parameter that divides the work. ``product`` has the factors of the logits,
+    for a loss that expects these, and ``products`` those of ``others``.
 
     ``upstream`` (N,) comes back to each loss. ``backward`` is how it is differentiated: ``twice``, the second
     result counting; ``interleaved``, the loss of ``others`` in between; ``overwritten``, the arrays holding
-    ``others`` by then; ``summed``, with the labels of ``others`` for the same logits, both upstream gradients
-    2; or a key of UPSTREAM_LAYOUTS, how what comes back lies in memory. ``in_training``: its losses are those
-    of a call that is to be differentiated.
+    ``others`` by then, and ``relabelled``, those of labels alone; ``summed``, with the labels of ``others``
+    for the same logits, both upstream gradients 2; or a key of UPSTREAM_LAYOUTS, how what comes back lies in
+    memory. ``mode``, where there is any, is ``training``, its losses those of a call that is to be
+    differentiated, or ``evaluation``, where nothing is.
     """
 
     layout: str = ""
@@ -71,14 +73,15 @@ class How:
     chunk: tuple[str, int] | None = None
     upstream: tuple[float, ...] = ()
     backward: str = ""
-    in_training: bool = False
+    mode: str = ""
     product: Product | None = None
+    products: tuple[Product, ...] = ()
 
 
 PLAIN: Final = How()
 LAYOUTS: Final = {  # those that each library's arrays may have
-    "numpy": ("strided", "padded", "reversed", "Fortran", "offset", "read-only"),
-    "torch": ("strided", "padded", "Fortran", "offset"),
+    "numpy": ("strided", "padded", "reversed", "Fortran", "offset", "read-only", "expanded"),
+    "torch": ("strided", "padded", "Fortran", "offset", "expanded"),
 }
 UPSTREAM_LAYOUTS: Final = {"torch": ("strided", "expanded")}  # those in which a library hands gradients on
 
@@ -89,16 +92,16 @@ def request(batch: "Batch", dtype: str, reduction: str, convention: Convention, 
     Numbers are those of ``dtype``.
     """
     fields = _plain(batch, dtype, reduction, convention)
-    if fields["labels_dtype"] == "int64":
+    if fields["labels_dtype"] == "int64" or how.label_dtype != PLAIN.label_dtype:
         fields["labels_dtype"] = how.label_dtype
     if how.chunk is not None:
         fields["keywords"][how.chunk[0]] = how.chunk[1]
     if how == PLAIN:
         return fields
-    if how.product is not None:
-        packed = how.product.packed
-        fields |= {"scores": packed.ravel().tolist(), "shape": packed.shape, "is_packed": True}
     others = [_plain(other, dtype, reduction, convention) for other in how.others]
+    if how.product is not None:
+        fields |= _packed(how.product)
+        others = [other | _packed(each) for other, each in zip(others, how.products, strict=True)]
     return {
         **fields,
         "layout": how.layout,
@@ -106,8 +109,13 @@ def request(batch: "Batch", dtype: str, reduction: str, convention: Convention, 
         "when": how.when,
         "upstream": list(how.upstream),
         "backward": how.backward,
-        "in_training": how.in_training,
+        "mode": how.mode,
     }
+
+
+def _packed(product: Product) -> "Fields":
+    packed = product.packed
+    return {"scores": packed.ravel().tolist(), "shape": packed.shape, "is_packed": True}
 
 
 def _plain(batch: "Batch", dtype: str, reduction: str, convention: Convention) -> "Fields":

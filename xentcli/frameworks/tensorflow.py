@@ -47,11 +47,14 @@ def computing(device: str) -> Any:
     return tf.device(device)
 
 
-def in_training(loss: Loss, x: Any) -> Any:
+def _in_training(loss: Loss, x: Any) -> Any:
     """Return the losses while the tape records."""
     x = tf.Variable(x)
     with tf.GradientTape():
         return loss(x)
+
+
+MODES = {"training": _in_training}
 
 
 def gradient(loss: Loss, x: Any, *, between: Any = None, twice: bool = False) -> Any:

@@ -24,9 +24,18 @@ def to_numpy(array: Any) -> tuple[Any, str]:
     return array.detach().cpu().to(torch.float64).numpy().copy(), str(array.dtype).removeprefix("torch.")
 
 
-def in_training(loss: Loss, x: Any) -> Any:
+def _in_training(loss: Loss, x: Any) -> Any:
     """Return the losses of logits that require a gradient."""
     return loss(x.detach().requires_grad_())
+
+
+def _in_evaluation(loss: Loss, x: Any) -> Any:
+    """Return the losses where nothing is recorded."""
+    with torch.no_grad():
+        return loss(x)
+
+
+MODES = {"training": _in_training, "evaluation": _in_evaluation}
 
 
 def gradient(loss: Loss, x: Any, *, between: Any = None, twice: bool = False, upstream: Any = None) -> Any:
@@ -102,10 +111,16 @@ def _offset(array: Any) -> Any:
     return torch.cat((array.flatten()[:1].expand(3), array.flatten()))[3:].view(array.shape)
 
 
-UPSTREAM_LAYOUTS = {"strided": _strided, "expanded": lambda array: array[:1].expand(array.shape)}
+def _expanded(array: Any) -> Any:
+    """Have the first row stand for all."""
+    return array[:1].expand(array.shape)
+
+
+UPSTREAM_LAYOUTS = {"strided": _strided, "expanded": _expanded}
 LAYOUTS = {
     "strided": _strided,
     "padded": _padded,
     "Fortran": lambda array: array.T.contiguous().T if array.ndim > 1 else array,
     "offset": _offset,
+    "expanded": _expanded,
 }

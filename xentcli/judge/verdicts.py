@@ -57,7 +57,7 @@ def _judge(case: Case, outcome: Outcome, exact: Exact, examples: Examples) -> Ju
     if outcome.loss is None or exact.loss is None:
         reduced = ["off"] if low_precision_sum.name in in_reduction else []
         word = min({*words, *reduced}, key=VERDICTS.index)
-        error = _largest_error(losses, examples.exact, FORMATS[dtype])
+        error = largest_error(losses, examples.exact, FORMATS[dtype])
     else:
         word = "capped" if whole == "off" and "capped" in words else whole
         error = ulps(outcome.loss, exact.loss, FORMATS[dtype])
@@ -70,12 +70,6 @@ def judged_dtype(computed: str, inputs: str) -> str:
     A loss computed in float64 from probabilities rounded to float32 is as near the truth as float32 allows.
     """
     return max(inputs, computed, key=lambda dtype: FORMATS[dtype].eps)
-
-
-def verdict(loss: float, true: Decimal, dtype: str, *, capped: bool) -> str:
-    """Say in a word how a loss of a dtype stands to the exact one, as ``judge_losses``."""
-    word = str(judge_losses(np.array([loss], np.float64), Decimals.of((true,)), dtype)[0])
-    return "capped" if capped and word == "off" else word
 
 
 def judge_losses(losses: "FloatArray", true: Decimals, dtype: str) -> "NDArray[np.str_]":
@@ -120,7 +114,7 @@ def _is_near(losses: "FloatArray", true: Decimals, form: "Format") -> "BoolArray
     return is_near
 
 
-def _largest_error(losses: "FloatArray", true: Decimals, form: "Format") -> Decimal | None:
+def largest_error(losses: "FloatArray", true: Decimals, form: "Format") -> Decimal | None:
     """Return the largest error in ulps, of those that float64 does not tell from it; None beside a nan."""
     errors = true.ulps(losses, form)
     largest = np.fmax.reduce(errors, initial=0.0)

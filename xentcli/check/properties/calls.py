@@ -8,15 +8,24 @@ import numpy as np
 
 from xentcli.check.probes import Probe
 from xentcli.check.properties.setting import ONE, WITHIN, Property, Setting, draw
+from xentcli.frameworks.conventions import CPU
 from xentcli.frameworks.request import LAYOUTS, How
+
+_LARGE: Final = 4099  # examples: beyond tiles of 4,096, which a kernel may have a workspace for
+_LATE: Final = 150  # the example that is invalid, in the second of two tiles of 128
 
 
 def _layouts(setting: Setting) -> Iterable[Probe]:
     """Lay out small arrays and larger ones in every way that the library has."""
     for layout in LAYOUTS.get(setting.convention.library, ()):
-        for examples, classes in ((5, 4), (33, 130)):
-            probe = setting.probe(*draw(setting, seed=13, examples=examples, classes=classes))
-            yield replace(probe, how=How(layout=layout), may_decline=True)
+        is_one = layout == "expanded"  # the first of each stands for all, which are alike
+        for examples, classes in ((5, 4), (33, 130)) if not (is_one and setting.convention.linear) else ():
+            x, y = draw(setting, seed=13, examples=examples, classes=classes)
+            weights = np.ones(classes) if is_one else np.arange(1, classes + 1) / 4
+            if is_one:
+                x, y = (np.repeat(each[:1], examples, axis=0) for each in (x, y))
+            for options in ({}, {"class_weights": weights}):
+                yield replace(setting.probe(x, y, **options), how=How(layout=layout), may_decline=True)
 
 
 def _companies(setting: Setting) -> tuple[Probe, ...]:
@@ -34,6 +43,8 @@ def _kept(setting: Setting) -> Iterable[Probe]:
     batches = tuple(other.batch for other in others)
     for times in (1, 6):  # some keep a result for as many calls as they have buffers
         yield replace(probe, how=How(when="after", others=batches * times))
+    large, other = (setting.probe(*draw(setting, seed=seed, examples=_LARGE, classes=5)) for seed in (47, 48))
+    yield replace(large, how=How(when="after", others=(other.batch,)))
 
 
 def _repeated(setting: Setting) -> Iterable[Probe]:
@@ -45,7 +56,9 @@ def _repeated(setting: Setting) -> Iterable[Probe]:
         yield replace(probe, how=How(when="before", others=tuple(others)))
     larger = [setting.probe(*draw(setting, seed=seed, examples=40)) for seed in (20, 21)]
     yield replace(larger[0], how=How(when="before", others=(larger[1].batch,)))
-    sizes = [setting.probe(*draw(setting, seed=16, examples=n, classes=c)).batch for n, c in ((16, 3), (3, 5))]
+    sizes = [
+        setting.probe(*draw(setting, seed=16, examples=n, classes=c)).batch for n, c in ((16, 3), (3, 5))
+    ]
     yield replace(probes[0], how=How(when="before", others=tuple(sizes)))
     yield replace(probes[1], how=How(when="before", others=(batches[0],) * 9))
     x, y = draw(setting, seed=22, examples=40, classes=300)
@@ -59,16 +72,40 @@ def _repeated(setting: Setting) -> Iterable[Probe]:
 
 def _in_place(setting: Setting) -> Iterable[Probe]:
     """Call the loss with an array, write other numbers into it, and call it again."""
-    if setting.convention.library in LAYOUTS:
-        probe, *others = _companies(setting)
-        yield replace(probe, how=How(when="in place", others=tuple(other.batch for other in others)))
+    if setting.convention.library not in LAYOUTS:
+        return
+    probe, *others = _companies(setting)
+    yield replace(probe, how=How(when="in place", others=tuple(other.batch for other in others)))
+    if not setting.convention.binary:
+        x, y = draw(setting, seed=14)
+        probe, other = (setting.probe(x, y, class_weights=each) for each in ([0.5, 2, 3], [4, 0.25, 1]))
+        yield replace(probe, how=How(when="in place", others=(other.batch,)))
+
+
+def _refused(setting: Setting) -> Iterable[Probe]:
+    """Call the loss with an invalid label, which it may refuse half-way, and then with valid ones."""
+    if setting.takes_indices and setting.convention.device == CPU:  # others have lost the device by then
+        x, y = draw(setting, seed=49, examples=200)
+        invalid = setting.probe(x, np.where(np.arange(len(y)) == _LATE, 3, y))
+        yield replace(setting.probe(x[:7], y[:7]), how=How(when="refused", others=(invalid.batch,)))
+
+
+def _evaluated(setting: Setting) -> Iterable[Probe]:
+    """Call the loss where no gradient is recorded, with each option."""
+    if setting.convention.library != "torch":  # the others have no such mode
+        return
+    x, y = draw(setting, seed=50)
+    ignored = {"ignore_index": int(y[0])} if setting.takes_indices else {"class_weights": [0.5, 2, 3]}
+    for options in ({}, {"label_smoothing": 0.125}, {"class_weights": [0.5, 2, 3]}, ignored):
+        for reduction in setting.reductions if not setting.convention.binary or not options else ():
+            yield replace(setting.probe(x, y, **options, reduction=reduction), how=How(mode="evaluation"))
 
 
 def _threads(setting: Setting) -> Iterable[Probe]:
     """Have four threads call the loss at once, each with rows of its own."""
     if setting.convention.reduction == "none" and setting.convention.ranks == 1:  # else who meets whom?
-        for classes in (33, 3000):  # large arrays may have a workspace
-            probe = setting.probe(*draw(setting, seed=17, examples=68, classes=classes))
+        for examples, classes in ((68, 33), (120, 3000)):  # large arrays may have a workspace
+            probe = setting.probe(*draw(setting, seed=17, examples=examples, classes=classes))
             yield replace(probe, how=How(when="threads"))
 
 
@@ -100,8 +137,25 @@ PROPERTIES: Final = (
     ),
     Property(
         "reused-arrays",
-        f"an array that was written into holds new logits: {WITHIN}",
+        f"an array that was written into holds new numbers: {WITHIN}",
         _in_place,
+        dtypes=ONE,
+        category="calls",
+        since=2,
+    ),
+    Property(
+        "after-a-refusal",
+        f"a batch that the loss refused changes no later one: {WITHIN}",
+        _refused,
+        dtypes=ONE,
+        category="calls",
+        since=2,
+    ),
+    Property(
+        "losses-in-evaluation",
+        f"where no gradient is recorded the losses are the same: {WITHIN}",
+        _evaluated,
+        logits_only=True,
         dtypes=ONE,
         category="calls",
         since=2,

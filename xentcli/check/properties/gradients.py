@@ -84,11 +84,11 @@ def _passes(setting: Setting) -> Iterable[Probe]:
     yield replace(setting.probe(x, y), how=How(backward="twice"), may_decline=True)
     yield replace(setting.probe(x, y), how=How(backward="interleaved", others=tuple(others)))
     if setting.convention.library in LAYOUTS:  # whose memory a loss can write into: large ones may share it
-        probe, other = (
-            setting.probe(*draw(setting, seed=seed, examples=40, classes=300)) for seed in (44, 45)
-        )
+        draws = (draw(setting, seed=seed, examples=120, classes=600) for seed in (44, 45))
+        probe, other = (setting.probe(*each) for each in draws)
         yield replace(probe, how=How(backward="interleaved", others=(other.batch,)))
-        yield replace(probe, how=How(backward="overwritten", others=(other.batch,)), may_decline=True)
+        for changed in ("overwritten", "relabelled"):
+            yield replace(probe, how=How(backward=changed, others=(other.batch,)), may_decline=True)
 
 
 def _upstream_layouts(setting: Setting) -> Iterable[Probe]:
@@ -114,7 +114,7 @@ def _in_training(setting: Setting) -> Iterable[Probe]:
     far = [[1000, 0, 0.5], [-300, -301, -300.5], [120, 119.5, 118], [0, 95, -95]]
     x = np.array([*far, [0.5, -1, 2], [-89, 0, 1], [3, 3, 3]])
     labels = np.array([1, 1, 2, 0, 1, 0, 2])
-    yield replace(setting.probe(*setting.arguments(x, labels)), how=How(in_training=True))
+    yield replace(setting.probe(*setting.arguments(x, labels)), how=How(mode="training"))
 
 
 def _summed(setting: Setting) -> Iterable[Probe]:

@@ -51,6 +51,10 @@ def _soft(setting: Setting) -> Iterable[Probe]:
         yield setting.probe(x, labels)
     if not setting.convention.probabilities:
         yield setting.probe(np.where(np.array(labels) == 0, -INF, logits), labels)
+    if (
+        setting.dtype in WIDE and not setting.convention.probabilities
+    ):  # a share below 1e-7 is all of the loss
+        yield setting.probe([[40.0, 0.0, 0.5]], [[1 - 2.0**-24, 2.0**-24, 0.0]])
     if setting.dtype in WIDE:  # a small share of a large gap is a tenth of the loss
         yield setting.probe([[0.5, -(2.0**20), 0.0]], [[0.5, 2.0**-23, 0.5 - 2.0**-23]])
 
@@ -79,6 +83,10 @@ def _invalid_labels(setting: Setting) -> Iterable[Probe]:
 def _integers(setting: Setting) -> Iterable[Probe]:
     """Label types, each with labels and row numbers times classes that are near its end or beyond it."""
     random = np.random.default_rng(3)
+    if setting.convention.binary:
+        for dtype in _INTEGERS:  # in which 2 y - 1 may wrap
+            probe = setting.probe([-1.5, 0.25, 1.0, 3.0], [0.0, 1.0, 0.0, 1.0])
+            yield replace(probe, how=How(label_dtype=dtype), may_decline=True)
     pairs = [(dtype, min(300, np.iinfo(dtype).max + 1)) for dtype in _INTEGERS]
     pairs += [
         ("int8", 100),
@@ -88,6 +96,7 @@ def _integers(setting: Setting) -> Iterable[Probe]:
     for dtype, classes in pairs if setting.takes_indices else ():
         logits = random.integers(-6, 7, size=(7, classes)) / 2
         labels = np.array([0, classes - 1, 1, classes - 2, classes // 2, classes - 1, 3])
+        labels[6] = min(IGNORE_INDEX % 256, classes - 3)  # what 8 bits make of the index that is ignored
         logits[1, classes - 1] = logits[3, 0] = 9.0
         yield replace(setting.probe(logits, labels), how=How(label_dtype=dtype), may_decline=True)
         if "ignore_index" in setting.parameters and dtype.startswith("u"):

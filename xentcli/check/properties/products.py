@@ -11,12 +11,12 @@ from typing import Final
 import numpy as np
 
 from xentcli.check.probes import Probe
-from xentcli.check.properties.setting import ONE, WITHIN, Called, Property, Setting
+from xentcli.check.properties.setting import INF, ONE, WITHIN, Called, Property, Setting
 from xentcli.check.report import CheckFinding, Place
 from xentcli.check.tolerance import MaxUlps
 from xentcli.formats import FORMATS
 from xentcli.frameworks.call import upstream_of
-from xentcli.frameworks.request import How, Product
+from xentcli.frameworks.request import LAYOUTS, How, Product
 from xentcli.judge.exact import compute_exact
 
 _HALF: Final = ("float16", "bfloat16")
@@ -24,8 +24,9 @@ _EVERY: Final = (*ONE, *_HALF)
 # Examples, width, classes: below and beyond tiles, more examples than classes and fewer, no shape that tells
 # a factor from its transpose.
 _SHAPES: Final = ((5, 7, 3), (9, 16, 33), (33, 65, 17), (3, 128, 257), (3, 16, 700), (130, 24, 2), (6, 6, 6))
-_WIDTH: Final = 4096
-_ROWS: Final = {"float16": 4096, "bfloat16": 1024}  # the first counts to 2,048 in ones, the other to 256
+_LARGE: Final = ((4099, 8, 3), (3, 8, 8200))  # beyond chunks of 4,096 rows; no class has a 4,096th of a row
+_WIDTH: Final = 8192  # beyond blocks of 4,096
+_ROWS: Final = {"float16": 4099, "bfloat16": 1027}  # the first counts to 2,048 in ones, the other to 256
 _ACCUMULATED: Final = 2.0**-23  # float32's epsilon
 _FACTORS: Final = ("hidden", "weight", "bias")
 
@@ -49,19 +50,56 @@ def draw_factors(random: np.random.Generator, examples: int, width: int, classes
 def _products(setting: Setting) -> Iterable[Probe]:
     """Factors of many shapes."""
     random = np.random.default_rng(31)
-    for examples, width, classes in _SHAPES if setting.convention.linear else ():
+    shapes = _SHAPES + _LARGE if setting.dtype in ONE else _SHAPES
+    for examples, width, classes in shapes if setting.convention.linear else ():
         product = draw_factors(random, examples, width, classes)
         yield probe_of(setting, product, random.integers(0, classes, examples))
+
+
+def _laid_out(setting: Setting) -> Iterable[Probe]:
+    """Lay out all factors in every way that the library has; in Fortran's order one is a transpose."""
+    random = np.random.default_rng(34)
+    for layout in LAYOUTS.get(setting.convention.library, ()) if setting.convention.linear else ():
+        for examples, width, classes in ((7, 9, 5), (9, 130, 33)):
+            if layout != "expanded":  # a product of equal rows
+                labels = random.integers(0, classes, examples)
+                product = _with_bias(setting, random, examples, width, classes)
+                probe = probe_of(setting, product, labels)
+                yield replace(probe, how=replace(probe.how, layout=layout), may_decline=True)
+
+
+def _reused(setting: Setting) -> Iterable[Probe]:
+    """Write a step of training into the same hidden, weight and bias, and call the loss again."""
+    random = np.random.default_rng(35)
+    if setting.convention.linear and setting.convention.library in LAYOUTS:
+        products = tuple(_with_bias(setting, random, 7, 9, 5) for _ in range(2))
+        probe, other = (probe_of(setting, product, random.integers(0, 5, 7)) for product in products)
+        yield replace(
+            probe, how=How(when="in place", others=(other.batch,), product=products[0], products=products[1:])
+        )
+
+
+def _with_bias(
+    setting: Setting, random: np.random.Generator, examples: int, width: int, classes: int
+) -> Product:
+    """Draw factors, and a bias where the loss has one."""
+    product = draw_factors(random, examples, width, classes)
+    bias = random.integers(-16, 17, size=classes) / 4
+    return replace(product, bias=bias) if "bias" in setting.parameters else product
 
 
 def _biased(setting: Setting) -> Iterable[Probe]:
     """Factors and a bias, of which each class has another."""
     random = np.random.default_rng(32)
     for examples, width, classes in (*_SHAPES[:3], _SHAPES[4]) if "bias" in setting.parameters else ():
-        product = draw_factors(random, examples, width, classes)
-        bias = random.integers(-16, 17, size=classes) / 4
-        product = Product(product.hidden, product.weight, bias)
+        product = _with_bias(setting, random, examples, width, classes)
         yield probe_of(setting, product, random.integers(0, classes, examples))
+    if (
+        "bias" in setting.parameters and setting.dtype in ONE
+    ):  # a vocabulary of which the first part is masked
+        product = _with_bias(setting, random, 3, 16, 700)
+        bias = np.where(np.arange(700) < 3 * 700 // 4, -INF, product.bias)
+        yield probe_of(setting, replace(product, bias=bias), [540, 699, 600])
 
 
 def _wide(setting: Setting) -> Iterable[Probe]:
@@ -179,6 +217,18 @@ PROPERTIES: Final = (
         *_EVERY,
     ),
     _property("bias", f"a bias is added to them, and has its gradient: {WITHIN}", _biased, *_EVERY),
+    _property(
+        "layouts-of-factors",
+        f"all of them may lie in memory in any way, or are refused: {WITHIN}",
+        _laid_out,
+        *ONE,
+    ),
+    _property(
+        "reused-factors",
+        f"factors that were written into, as a step of training does, are new ones: {WITHIN}",
+        _reused,
+        *ONE,
+    ),
     _property(
         "sums-over-width",
         "the product is added up in float32: of 4,096 terms in half precision nothing is lost but what "

@@ -26,7 +26,9 @@ _MANY_CLASSES: Final = (
     32769,
     131073,
 )  # beyond 2^12, 2^15 and 2^17: more than one block of most kernels
-_EXAMPLES: Final = (1, 3, *range(1023, 1031))  # a grid of 1,024 programs, and every rest of eight
+# A grid of 1,024 programs, and every rest of eight; and beyond tiles of 2,048, 4,096 and 8,192.
+_EXAMPLES: Final = (1, 3, *range(1023, 1031), 2050, 4099, 8195)
+_REDUCED: Final = 1030  # of them are reduced
 _EDGE: Final = 128  # classes of the smallest tile: larger ones begin and end where some of these do
 _BEYOND: Final = 66000  # equal classes whose exponentials add up to more than float16's 65,504
 
@@ -85,7 +87,7 @@ def _tiled(classes: int) -> "tuple[FloatArray, IntArray]":
     """Make rows (8, C) of which each loses much where a class is lost, or a maximum comes late.
 
     The largest logit is the last class's, beside the label and as the label; the first class's; the tiles'
-    edges' alike; all are equal; they rise and fall; any.
+    edges' alike; all are equal; they rise and fall; the first and the last share the probability.
     """
     random, last = np.random.default_rng(classes), classes - 1
     x = np.round(random.normal(scale=2, size=(8, classes)), 2)
@@ -99,6 +101,7 @@ def _tiled(classes: int) -> "tuple[FloatArray, IntArray]":
     x[3, edges] = 0.0
     x[4] = 0.5
     x[5], x[6] = np.linspace(-8, 8, classes).round(2), np.linspace(8, -8, classes).round(2)
+    x[7, [0, last]] = 30.0
     return x, np.array([0, last, last, edges[len(edges) // 2], classes // 2, 1, last - 1, classes // 3])
 
 
@@ -116,7 +119,7 @@ def _many_classes(setting: Setting) -> Iterable[Probe]:
     if not setting.convention.binary:
         for classes in _MANY_CLASSES:
             x, labels = _tiled(classes)
-            rows = [0, 3, 5] if classes == max(_MANY_CLASSES) else [0, 1, 3, 4, 5]
+            rows = [3, 5, 7] if classes == max(_MANY_CLASSES) else [1, 3, 4, 5, 7]
             yield setting.probe(x[rows], labels[rows])
 
 
@@ -139,6 +142,7 @@ def _examples(setting: Setting) -> Iterable[Probe]:
     for number in _EXAMPLES:
         x, y = setting.arguments(logits[:number], labels[:number])
         yield setting.probe(x, y, reduction=reduction)
+    x, y = setting.arguments(logits[:_REDUCED], labels[:_REDUCED])
     for each in setting.reductions if "reduction" in setting.parameters else ():
         yield setting.probe(x, y, reduction=each)
 
@@ -207,7 +211,7 @@ PROPERTIES: Final = (
     ),
     Property(
         "batch-sizes",
-        f"nor is a number of rows, up to 1,030: {WITHIN}",
+        f"nor is a number of rows, up to 8,195: {WITHIN}",
         _examples,
         dtypes=ONE,
         category="sizes",

@@ -37,7 +37,11 @@ _VALUES: Final = NO_LOSSES | {
     *("nan", "overflow", "collapsed", "negative", "off", "plausible"),
     *("mean", "sum", "sum for mean", "mean for sum"),
 }
+_LONG: Final = 4099  # beyond tiles of 2,048 and 4,096
 _SUMMED: Final = 600  # losses whose sum, one after the other, stands still in bfloat16
+_PADDED: Final = 1025  # rows of which most are ignored, whole chunks of them
+# A class of the second tile of 2,048 weighs so much that the order of the others' sum does not matter.
+_SPIKE: Final = np.eye(1, _LONG, 3000)[0] * 2.0**20 + 1
 _ROWS: Final = 300  # more than bfloat16 counts to in ones, and than blocks of 128 or 256 have
 
 
@@ -93,10 +97,14 @@ def _options(setting: Setting) -> Iterable[Probe]:
     x, y = np.round(random.normal(scale=2, size=(70, 300)), 2), random.integers(0, 300, 70)
     offset = 2.0**20 if setting.dtype == "float32" else 1024.0  # where half a unit is a logit yet
     few = np.array([[1.0, 2.0, 3.0], [0.5, -4.0, 0.0]])
+    if setting.dtype in ONE:
+        yield setting.probe(*_spiked(), label_smoothing=0.125, class_weights=_SPIKE)
     for reduction in dict.fromkeys(("none", *setting.reductions)):
         yield setting.probe(x, y, class_weights=weights, label_smoothing=0.125, reduction=reduction)
         yield setting.probe(few, [0, 1], class_weights=[0.125, 0.25, 0.5], reduction=reduction)
         yield setting.probe(few + offset, [0, 1], label_smoothing=0.125, reduction=reduction)
+        tiny = [2.0**-20, 2.0**-21, 2.0**-19]  # as 1 / count of a class would be
+        yield setting.probe(few, [0, 1], class_weights=tiny, reduction=reduction)
         if setting.takes_indices:
             labels = np.where(np.arange(70) % 7 < 1, -100, y)
             options = {"class_weights": weights, "ignore_index": -100, "reduction": reduction}
@@ -104,6 +112,11 @@ def _options(setting: Setting) -> Iterable[Probe]:
             many = np.where(np.arange(_ROWS) % 30 < 1, -100, np.arange(_ROWS) % 5)
             logits = random.integers(-8, 9, size=(_ROWS, 5)) / 4
             yield setting.probe(logits, many, ignore_index=-100, reduction=reduction)
+            part = np.where(
+                np.arange(_PADDED) < _PADDED // 8, np.arange(_PADDED) % 5, -100
+            )  # all chunks but one
+            logits = np.resize(logits, (_PADDED, 5))
+            yield setting.probe(logits, part, ignore_index=-100, reduction=reduction)
 
 
 def _sums(setting: Setting) -> Iterable[Probe]:
@@ -123,6 +136,28 @@ def _gradients(setting: Setting) -> Iterable[Probe]:
         yield setting.probe(logits, labels)
         yield setting.probe(logits, labels, class_weights=random.integers(1, 17, _CLASSES[0]) / 8)
         yield setting.probe(logits, labels, label_smoothing=0.125)
+        yield setting.probe(*_spiked(), label_smoothing=0.125, class_weights=_SPIKE)
+
+
+def _spiked() -> "tuple[FloatArray, IntArray]":
+    """Draw logits of so many classes that weights are read tile by tile, of which one counts."""
+    random = np.random.default_rng(51)
+    return np.round(random.normal(scale=2, size=(5, _LONG)), 2), random.integers(0, _LONG, 5)
+
+
+def _soft(setting: Setting) -> Iterable[Probe]:
+    """Spread labels evenly over many classes of more, as distillation does: none is left out, and all count.
+
+    In half precision so many that a sum of them in the dtype stands still.
+    """
+    count = 128 if setting.dtype in WIDE else 4096
+    if not setting.convention.binary:
+        random = np.random.default_rng(52)
+        logits = np.round(random.normal(scale=2, size=(2, _LONG)), 1)
+        labels = np.zeros((2, _LONG))
+        for row, places in enumerate((random.permutation(_LONG)[:count], np.arange(_LONG)[-count:])):
+            labels[row, places] = 1 / count
+        yield setting.probe(logits, labels)
 
 
 def _upstream(setting: Setting) -> Iterable[Probe]:
@@ -172,6 +207,15 @@ PROPERTIES: Final = (
         logits_only=True,
         dtypes=(*ONE, *NARROW),
         category="options",
+        since=2,
+    ),
+    Property(
+        "wide-soft-labels",
+        f"labels may be spread evenly over many classes: {WITHIN}",
+        _soft,
+        logits_only=True,
+        dtypes=(*WIDE, *NARROW),
+        category="sizes",
         since=2,
     ),
     Property(
