@@ -14,7 +14,7 @@ from xentcli.formats import Decimals
 from xentcli.judge import Result
 from xentcli.judge.evidence import Evidence, Examples, Reduction
 from xentcli.judge.findings import FINDINGS
-from xentcli.judge.verdicts import judge_gradient, judge_outcomes, verdict
+from xentcli.judge.verdicts import judge_gradient, judge_losses, judge_outcomes
 from xentcli.load.build import build_batch
 from xentcli.load.sources import Source
 from xentcli.methods.table import select
@@ -62,17 +62,21 @@ def evidence(*steps: Step, loss: float, true: str, word: str, batch: Any = None)
 # Verdicts
 
 
+def _verdict(loss: float, true: str) -> str:
+    return str(judge_losses(np.array([loss]), Decimals.of((Decimal(true),)), "float32")[0])
+
+
 @pytest.mark.parametrize(("ulps", "word"), [(3, "accurate"), (4, "accurate"), (5, "off")])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_4_ulps_are_accurate_and_5_are_off(ulps: int, word: str, sign: int) -> None:
-    assert verdict(1.5 + sign * ulps * EPS, Decimal("1.5"), "float32", capped=False) == word
+    assert _verdict(1.5 + sign * ulps * EPS, "1.5") == word
 
 
 def test_the_bar_counts_parts_of_an_ulp() -> None:
     bar = "1.500000476837158203125"  # 1.5 and 4 ulps
 
-    assert verdict(1.5, Decimal(bar), "float32", capped=False) == "accurate"
-    assert verdict(1.5, Decimal(f"{bar}000000001"), "float32", capped=False) == "off"
+    assert _verdict(1.5, bar) == "accurate"
+    assert _verdict(1.5, f"{bar}000000001") == "off"
 
 
 # A loss and its truth for each verdict, the worst first.
