@@ -21,7 +21,7 @@ from xentcli.model import Batch, Exact
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from xentcli.formats import BoolArray, FloatArray
+    from xentcli.formats import BoolArray, Decimals, FloatArray, IntArray
     from xentcli.process import Fields
 
 _MANY = 64  # examples: a loss that only reduces is called with each of fewer, to have their losses
@@ -33,7 +33,8 @@ _FEW = 4  # classes of which all numbers are shown: they stay on two lines
 class Probe:
     """One batch for a loss of a convention, in a dtype, and the reduction that is requested.
 
-    ``may_decline``: a loss may raise, for it need not support how it is called.
+    ``may_decline``: a loss may raise, for it need not support how it is called. Where ``repeated`` is a batch
+    of logits, ``batch`` has its rows again and again, and their truth.
     """
 
     convention: Convention
@@ -42,6 +43,7 @@ class Probe:
     reduction: str = "none"
     how: How = PLAIN
     may_decline: bool = False
+    repeated: Batch | None = None
 
     @classmethod
     def build(
@@ -103,7 +105,37 @@ class Probe:
         if self.convention.probabilities:
             p = scores(self.batch, self.dtype, self.convention)
             return compute_from_probabilities(self.batch, p, self.reduction)
-        return compute_exact(self.batch, self.dtype, self.reduction)
+        if self._places is None:
+            return compute_exact(self.batch, self.dtype, self.reduction)
+        places, part = self._places.tolist(), self._part
+        losses, gradients = ([values[place] for place in places] for values in (part.losses, part.gradients))
+        return Exact(tuple(range(len(places))), tuple(losses), tuple(gradients), part.loss)
+
+    @property
+    def distinct(self) -> int:
+        """The number of rows at the beginning that have all rows among them."""
+        return len((self.repeated or self.batch).logits)
+
+    @cached_property
+    def true_losses(self) -> "Decimals":
+        """The true losses as arrays."""
+        if self._places is None or self.convention.probabilities:
+            return self.truth.numbers.at(slice(-1))
+        return self._part.numbers.at(self._places)
+
+    @cached_property
+    def _part(self) -> Exact:
+        assert self.repeated is not None  # noqa: S101 - else there are no places
+        return compute_exact(self.repeated, self.dtype, self.reduction)
+
+    @cached_property
+    def _places(self) -> "IntArray | None":
+        """Where each row is in the batch that is repeated; None where none is, or it has another mean."""
+        examples, rows = len(self.batch.logits), 0 if self.repeated is None else len(self.repeated.logits)
+        has_its_mean = self.reduction == "none" or (
+            self.reduction == "mean" and rows and examples % rows == 0
+        )
+        return np.arange(examples) % rows if rows and has_its_mean else None
 
     @cached_property
     def truth_of_gradient(self) -> Exact:

@@ -92,13 +92,16 @@ def _integers(setting: Setting) -> Iterable[Probe]:
         ("int8", 100),
         ("uint8", 100),
         ("int16", 9001),
+        ("uint8", 600),
+        ("int8", 300),
     ]  # rows times classes are beyond, not the classes
     for dtype, classes in pairs if setting.takes_indices else ():
         logits = random.integers(-6, 7, size=(7, classes)) / 2
-        labels = np.array([0, classes - 1, 1, classes - 2, classes // 2, classes - 1, 3])
+        last = min(classes - 1, np.iinfo(dtype).max)
+        labels = np.array([0, last, 1, last - 1, last // 2, last, 3])
         if setting.convention.library == "numpy":  # the others' own y != -100 takes 156 for it
-            labels[6] = min(IGNORE_INDEX % 256, classes - 3)
-        logits[1, classes - 1] = logits[3, 0] = 9.0
+            labels[6] = min(IGNORE_INDEX % 256, last - 2)
+        logits[1, last] = logits[3, 0] = 9.0
         yield replace(setting.probe(logits, labels), how=How(label_dtype=dtype), may_decline=True)
         if "ignore_index" in setting.parameters and dtype.startswith("u"):
             probe = setting.probe(logits, np.where(labels == 1, 255, labels), ignore_index=255)

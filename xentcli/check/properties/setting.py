@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -58,6 +58,14 @@ class Setting:
     def probe(self, logits: Any, labels: Any, **options: Any) -> Probe:  # noqa: ANN401 - as Probe.build
         """Build a probe in the dtype."""
         return Probe.build(self.convention, logits, labels, self.dtype, **options)
+
+    def repeated(
+        self, logits: "FloatArray", labels: "IntArray", examples: int, reduction: str = "none"
+    ) -> Probe:
+        """Build a probe of so many examples: those of a batch again and again, as quickly judged."""
+        one, places = self.probe(*self.arguments(logits, labels)), np.arange(examples) % len(logits)
+        many = self.arguments(logits[places], labels[places])
+        return replace(self.probe(*many, reduction=reduction), repeated=one.batch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ _MANY_CLASSES: Final = (
 # A grid of 1,024 programs, and every rest of eight; and beyond tiles of 2,048, 4,096 and 8,192.
 _EXAMPLES: Final = (1, 3, *range(1023, 1031), 2050, 4099, 8195)
 _REDUCED: Final = 1030  # of them are reduced
+_PERIOD: Final = 53  # prime: no two rows that are a power of two apart are alike
 _EDGE: Final = 128  # classes of the smallest tile: larger ones begin and end where some of these do
 _BEYOND: Final = 66000  # equal classes whose exponentials add up to more than float16's 65,504
 
@@ -135,16 +136,11 @@ def _equal_classes(setting: Setting) -> Iterable[Probe]:
 def _examples(setting: Setting) -> Iterable[Probe]:
     """Every number of examples, no two neighbours alike."""
     random = np.random.default_rng(4)
-    classes = 5
-    logits = random.integers(-12, 13, size=(max(_EXAMPLES), classes)) / 2
-    labels = random.integers(0, classes, len(logits))
-    reduction = setting.convention.reduction
+    logits, labels = random.integers(-12, 13, size=(_PERIOD, 5)) / 2, random.integers(0, 5, _PERIOD)
     for number in _EXAMPLES:
-        x, y = setting.arguments(logits[:number], labels[:number])
-        yield setting.probe(x, y, reduction=reduction)
-    x, y = setting.arguments(logits[:_REDUCED], labels[:_REDUCED])
+        yield setting.repeated(logits, labels, number, setting.convention.reduction)
     for each in setting.reductions if "reduction" in setting.parameters else ():
-        yield setting.probe(x, y, reduction=each)
+        yield setting.repeated(logits, labels, _REDUCED, each)
 
 
 def _small(setting: Setting) -> Iterable[Probe]:

@@ -39,6 +39,8 @@ _VALUES: Final = NO_LOSSES | {
 }
 _LONG: Final = 4099  # beyond tiles of 2,048 and 4,096
 _SUMMED: Final = 600  # losses whose sum, one after the other, stands still in bfloat16
+_PERIOD: Final = 53  # prime: no two rows that are a power of two apart are alike
+_MOST: Final = 53 * 1237  # rows: beyond the 65,535 blocks that a grid has in its second dimension
 _PADDED: Final = 1025  # rows of which most are ignored, whole chunks of them
 # A class of the second tile of 2,048 weighs so much that the order of the others' sum does not matter.
 _SPIKE: Final = np.eye(1, _LONG, 3000)[0] * 2.0**20 + 1
@@ -112,11 +114,10 @@ def _options(setting: Setting) -> Iterable[Probe]:
             many = np.where(np.arange(_ROWS) % 30 < 1, -100, np.arange(_ROWS) % 5)
             logits = random.integers(-8, 9, size=(_ROWS, 5)) / 4
             yield setting.probe(logits, many, ignore_index=-100, reduction=reduction)
-            part = np.where(
-                np.arange(_PADDED) < _PADDED // 8, np.arange(_PADDED) % 5, -100
-            )  # all chunks but one
-            logits = np.resize(logits, (_PADDED, 5))
-            yield setting.probe(logits, part, ignore_index=-100, reduction=reduction)
+            if setting.dtype in ONE:  # of all chunks but the first every row is ignored
+                few_count = np.where(np.arange(_PADDED) < _PADDED // 8, np.arange(_PADDED) % 5, -100)
+                logits = np.resize(logits, (_PADDED, 5))
+                yield setting.probe(logits, few_count, ignore_index=-100, reduction=reduction)
 
 
 def _sums(setting: Setting) -> Iterable[Probe]:
@@ -125,6 +126,16 @@ def _sums(setting: Setting) -> Iterable[Probe]:
     labels = np.arange(_SUMMED) % 5
     for reduction in setting.reductions if "reduction" in setting.parameters else ():
         yield setting.probe(*setting.arguments(logits, labels), reduction=reduction)
+
+
+def _copies(setting: Setting) -> Iterable[Probe]:
+    """Repeat some rows until there are more than a grid of blocks has, or half precision counts to."""
+    logits = np.random.default_rng(53).integers(-8, 9, size=(_PERIOD, 2)) / 4
+    labels = np.arange(_PERIOD) % 2
+    if setting.dtype in ONE and setting.convention.reduction == "none":
+        yield setting.repeated(logits, labels, _MOST)
+    if "mean" in {*setting.reductions, setting.convention.reduction}:
+        yield setting.repeated(logits, labels, _MOST, "mean")
 
 
 def _gradients(setting: Setting) -> Iterable[Probe]:
@@ -207,6 +218,16 @@ PROPERTIES: Final = (
         logits_only=True,
         dtypes=(*ONE, *NARROW),
         category="options",
+        since=2,
+    ),
+    Property(
+        "repeated-rows",
+        f"{_MOST:,} rows, more than 65,535 blocks and than float16 counts to: {WITHIN}",
+        _copies,
+        _VALUES | FINDINGS,
+        logits_only=True,
+        dtypes=(*ONE, *NARROW),
+        category="sizes",
         since=2,
     ),
     Property(
