@@ -18,10 +18,12 @@ FAMILIES = (
     "boundaries",
     "chunks",
     "gradients",
+    "handed",
     "invariances",
     "labels",
     "layouts",
     "options",
+    "rows",
     "state",
     "values",
 )
@@ -33,13 +35,16 @@ TORCH = (
     "torch_FirstClassesAlone",
     "torch_FirstRowsAlone",
     "torch_FirstUpstream",
+    "torch_GradientLiesAsLogitsDo",
     "torch_IgnoresUpstream",
     "torch_LabelEntryInItsDtype",
     "torch_MeanUpstream",
     "torch_NextUpstream",
+    "torch_ReadsLabelsAgain",
     "torch_ReversedRows",
     "torch_ScaledInFloat16",
     "torch_ScalesInPlace",
+    "torch_SecondBlockAlone",
     "torch_ThreePercent",
     "torch_UnusedRowsAreNan",
     "torch_UpstreamInSteps",
@@ -47,6 +52,7 @@ TORCH = (
     "torch_UpstreamWithoutSign",
     "torch_UpstreamWrittenInto",
     "torch_composed_in_its_dtype",
+    "torch_forgets_smoothing_in_evaluation",
     "torch_gradient_accumulates",
     "torch_gradient_workspace",
     "torch_ignored_rows_learn",
@@ -54,7 +60,9 @@ TORCH = (
     "torch_keeps_one_gradient",
     "torch_large_gradients_share_a_buffer",
     "torch_margins_by_logsumexp",
+    "torch_mean_of_all_in_evaluation",
     "torch_mean_of_sum",
+    "torch_rescales_by_the_first_tile",
     "torch_row_stride_alone",
     "torch_slope_of_the_mean",
     "torch_smooths_the_first_tile",
@@ -77,6 +85,7 @@ JAX = (
     "jax_unshifted_in_training",
 )
 LIBRARIES = {"torch": TORCH, "jax": JAX}
+MODULES = {"torch": ("torch", "modes_torch"), "jax": ("jax",)}
 # The first check that finds each at the default options: make faults writes it.
 FOUND_BY = Path(__file__).parent / "losses" / "found_by.json"
 MOST_MISSED = 1 / 40  # of all faults
@@ -101,11 +110,17 @@ def found_by() -> dict[str, str | None]:
     return table
 
 
+def import_faults(library: str) -> None:
+    """Enter the faults of a library, which is installed."""
+    for module in MODULES[library]:
+        importlib.import_module(f"losses.faults_{module}")
+
+
 def find(name: str) -> Entry:
     """Return the loss of a name, after its library is imported."""
     for library, names in LIBRARIES.items():
         if name in names:
-            importlib.import_module(f"losses.faults_{library}")
+            import_faults(library)
     return next(each for each in FAULTS if each.name == name)
 
 
@@ -148,7 +163,7 @@ def test_what_is_within_the_allowance_is_no_fault(entry: Entry) -> None:
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_every_fault_of_a_library_is_named_here(library: str) -> None:
     pytest.importorskip(library, reason="is not installed; .ci/run tests with it")
-    importlib.import_module(f"losses.faults_{library}")
+    import_faults(library)
 
     assert sorted(each.name for each in FAULTS if each.family == library) == sorted(LIBRARIES[library])
 

@@ -90,7 +90,7 @@ def _refused(setting: Setting) -> Iterable[Probe]:
     if setting.takes_indices and setting.convention.device == CPU:  # others have lost the device by then
         x, y = draw(setting, seed=49, examples=200)
         invalid = setting.probe(x, np.where(np.arange(len(y)) == _LATE, 3, y))
-        yield replace(setting.probe(x[:7], y[:7]), how=How(when="refused", others=(invalid.batch,)))
+        yield replace(setting.probe(x[-7:], y[-7:]), how=How(when="refused", others=(invalid.batch,)))
 
 
 def _evaluated(setting: Setting) -> Iterable[Probe]:
