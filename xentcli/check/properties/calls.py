@@ -115,8 +115,8 @@ def _threads(setting: Setting) -> Iterable[Probe]:
 PROPERTIES: Final = (
     Property(
         "memory-layouts",
-        "arrays may be strided, have padded rows, be reversed, in Fortran's order, inside another one or "
-        f"read-only, or are refused: {WITHIN}",
+        "logits, labels and weights may be strided, have padded rows, be reversed, in Fortran's order, "
+        f"inside another array, read-only or one row for all, or are refused: {WITHIN}",
         _layouts,
         dtypes=ONE,
         category="calls",

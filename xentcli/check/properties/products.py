@@ -103,9 +103,9 @@ def _biased(setting: Setting) -> Iterable[Probe]:
 
 
 def _wide(setting: Setting) -> Iterable[Probe]:
-    """Add 4,096 terms, of which one half takes back the other but for a few.
+    """Add 8,192 terms, of which one half takes back the other but for a few.
 
-    The sums in between go up to some 5,000 in steps of a half: float32 holds them, half precision does not.
+    The sums in between go up to some 10,000 in steps of a half: float32 holds them, half precision does not.
     """
     if not setting.convention.linear:
         return
@@ -219,19 +219,19 @@ PROPERTIES: Final = (
     _property("bias", f"a bias is added to them, and has its gradient: {WITHIN}", _biased, *_EVERY),
     _property(
         "layouts-of-factors",
-        f"all of them may lie in memory in any way, or are refused: {WITHIN}",
+        f"hidden, weight and bias may lie in memory in any way, or are refused: {WITHIN}",
         _laid_out,
         *ONE,
     ),
     _property(
         "reused-factors",
-        f"factors that were written into, as a step of training does, are new ones: {WITHIN}",
+        f"factors that a step of training has written into are new ones: {WITHIN}",
         _reused,
         *ONE,
     ),
     _property(
         "sums-over-width",
-        "the product is added up in float32: of 4,096 terms in half precision nothing is lost but what "
+        f"the product is added up in float32: of {_WIDTH:,} terms in half precision nothing is lost but what "
         "rounding the logit loses",
         _wide,
         *_HALF,

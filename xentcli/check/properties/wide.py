@@ -201,8 +201,8 @@ PROPERTIES: Final = (
     ),
     Property(
         "options-of-many",
-        "options are the same of many rows and classes, at an offset, and where weights add up to less than "
-        f"1: {WITHIN}",
+        "options are the same of many rows and classes, at an offset, where weights add up to less than 1, "
+        f"and where whole chunks are ignored: {WITHIN}",
         _options,
         _VALUES,
         logits_only=True,
@@ -222,7 +222,7 @@ PROPERTIES: Final = (
     ),
     Property(
         "repeated-rows",
-        f"{_MOST:,} rows, more than 65,535 blocks and than float16 counts to: {WITHIN}",
+        f"nor are {_MOST:,} rows, more than a grid's 65,535 blocks and float16's largest number: {WITHIN}",
         _copies,
         _VALUES | FINDINGS,
         logits_only=True,
