@@ -45,7 +45,7 @@ def _kept(setting: Setting) -> Iterable[Probe]:
     for times in (1, 6):  # some keep a result for as many calls as they have buffers
         yield replace(probe, how=How(when="after", others=batches * times))
     random = np.random.default_rng(47)
-    logits, labels = random.integers(-12, 13, size=(_PERIOD, 5)) / 2, random.integers(0, 5, _PERIOD)
+    logits, labels = random.integers(-8, 9, size=(_PERIOD, 5)) / 4, random.integers(0, 5, _PERIOD)
     large = setting.repeated(logits, labels, _LARGE, setting.convention.reduction)
     yield replace(large, how=How(when="after", others=(setting.repeated(-logits, labels, _LARGE).batch,)))
 
@@ -88,7 +88,7 @@ def _in_place(setting: Setting) -> Iterable[Probe]:
 def _refused(setting: Setting) -> Iterable[Probe]:
     """Call the loss with an invalid label, which it may refuse half-way, and then with valid ones."""
     if setting.takes_indices and setting.convention.device == CPU:  # others have lost the device by then
-        x, y = draw(setting, seed=49, examples=200)
+        x, y = draw(setting, seed=49, examples=200, scale=1)
         invalid = setting.probe(x, np.where(np.arange(len(y)) == _LATE, 3, y))
         yield replace(setting.probe(x[-7:], y[-7:]), how=How(when="refused", others=(invalid.batch,)))
 
@@ -97,7 +97,7 @@ def _evaluated(setting: Setting) -> Iterable[Probe]:
     """Call the loss where no gradient is recorded, with each option."""
     if setting.convention.library != "torch":  # the others have no such mode
         return
-    x, y = draw(setting, seed=50)
+    x, y = draw(setting, seed=50, scale=1)
     ignored = {"ignore_index": int(y[0])} if setting.takes_indices else {"class_weights": [0.5, 2, 3]}
     for options in ({}, {"label_smoothing": 0.125}, {"class_weights": [0.5, 2, 3]}, ignored):
         for reduction in setting.reductions if not setting.convention.binary or not options else ():
@@ -108,7 +108,7 @@ def _threads(setting: Setting) -> Iterable[Probe]:
     """Have four threads call the loss at once, each with rows of its own."""
     if setting.convention.reduction == "none" and setting.convention.ranks == 1:  # else who meets whom?
         for examples, classes in ((68, 33), (120, 3000)):  # large arrays may have a workspace
-            probe = setting.probe(*draw(setting, seed=17, examples=examples, classes=classes))
+            probe = setting.probe(*draw(setting, seed=17, examples=examples, classes=classes, scale=1))
             yield replace(probe, how=How(when="threads"))
 
 

@@ -51,9 +51,7 @@ def _soft(setting: Setting) -> Iterable[Probe]:
         yield setting.probe(x, labels)
     if not setting.convention.probabilities:
         yield setting.probe(np.where(np.array(labels) == 0, -INF, logits), labels)
-    if (
-        setting.dtype in WIDE and not setting.convention.probabilities
-    ):  # a share below 1e-7 is all of the loss
+    if setting.dtype in ONE and not setting.convention.probabilities:  # a share below 1e-7 is all of it
         yield setting.probe([[40.0, 0.0, 0.5]], [[1 - 2.0**-24, 2.0**-24, 0.0]])
     if setting.dtype in WIDE:  # a small share of a large gap is a tenth of the loss
         yield setting.probe([[0.5, -(2.0**20), 0.0]], [[0.5, 2.0**-23, 0.5 - 2.0**-23]])

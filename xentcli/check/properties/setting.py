@@ -109,8 +109,10 @@ def _is_at_hand(dtype: str) -> bool:
     return True
 
 
-def draw(setting: Setting, seed: int, examples: int = 7, classes: int = 3) -> tuple[Any, Any]:
-    """Draw the arguments of a batch: logits of some scale, any labels."""
+def draw(
+    setting: Setting, seed: int, examples: int = 7, classes: int = 3, scale: float = 5.0
+) -> tuple[Any, Any]:
+    """Draw the arguments of a batch: logits of some scale, any labels. At a scale of 1 no loss is hard."""
     random = np.random.default_rng(seed)
-    logits = random.normal(scale=5, size=(examples, classes))
+    logits = random.normal(scale=scale, size=(examples, classes))
     return setting.arguments(logits, random.integers(0, classes, examples))
