@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from losses import right, rude, wrong
 
+from xentcli.check.plan import plan
 from xentcli.check.probes import Probe
 from xentcli.check.properties import PROPERTIES
 from xentcli.check.report import CheckFinding, Report
 from xentcli.check.run import Options, check, deadline
-from xentcli.frameworks.conventions import find_convention
+from xentcli.frameworks.conventions import CONVENTIONS, find_convention
 from xentcli.frameworks.function import LossFunction
 
 Loss = Callable[..., Any]
@@ -32,6 +33,19 @@ def report(
 def failing(report: Report) -> dict[str, set[str]]:
     checks = (check for check in report.checks if check.status != "passed")
     return {check.name: {finding.name for finding in check.findings} for check in checks}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("convention", ["numpy", "numpy.rows", "numpy.binary", "torch", "linear.numpy"])
+def test_every_row_of_every_batch_is_judged(convention: str) -> None:
+    """Of large batches whose truth is hard compute_exact evaluates a sample."""
+    options = ("class_weights", "label_smoothing", "ignore_index", "reduction", "bias")
+    found = CONVENTIONS[convention]
+    specs = plan(found, options[: None if found.linear else -1], gradient=True, autodiff=True)
+    probes = [(spec.name, probe) for spec in specs for probe in spec.probes]
+
+    assert len(probes) > 100
+    assert [name for name, probe in probes if len(probe.truth.rows) < len(probe.batch.logits)] == []
 
 
 @pytest.mark.parametrize(
