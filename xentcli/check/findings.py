@@ -56,9 +56,8 @@ def _judge_losses(
     words = judge_losses(values, true, probe.dtype)
     # What every loss is allowed at least, less 1 for what float64 does not tell of an error.
     least = max_ulps.of(probe.dtype) + math.log2(max(2, probe.batch.logits.shape[1])) - 1
-    is_right = (words == "accurate") & (least >= ACCURATE) | (words == "off") & (
-        true.ulps(values, form) <= least
-    )
+    is_right = (words == "accurate") & (least >= ACCURATE)
+    is_right |= (words == "off") & (true.ulps(values, form) <= least)
     findings: list[CheckFinding] = []
     for at in (~is_right).nonzero()[0].tolist():
         row, loss = truth.rows[at], float(values[at])
@@ -224,9 +223,7 @@ def _reduction_findings(
     if (math.isnan(loss) and (may_be_nan or of_nothing)) or (loss == 0 and of_nothing):
         return []
     error, pairwise = ulps(loss, true, form), math.log2(max(2, len(exact.rows)))  # of a sum of N losses
-    if (
-        error is not None and float(error) <= max_ulps.of(probe.dtype) + pairwise
-    ):  # what every loss is allowed
+    if error is not None and float(error) <= max_ulps.of(probe.dtype) + pairwise:  # which each is allowed
         return []
     pairs = zip(exact.rows[: probe.distinct], exact.losses, strict=False)
     largest = max((probe.allowance(*pair, max_ulps) for pair in pairs), default=max_ulps.of(probe.dtype))

@@ -132,10 +132,9 @@ class Probe:
     def _places(self) -> "IntArray | None":
         """Where each row is in the batch that is repeated; None where none is, or it has another mean."""
         examples, rows = len(self.batch.logits), 0 if self.repeated is None else len(self.repeated.logits)
-        has_its_mean = self.reduction == "none" or (
-            self.reduction == "mean" and rows and examples % rows == 0
-        )
-        return np.arange(examples) % rows if rows and has_its_mean else None
+        if not rows or (self.reduction != "none" and (self.reduction != "mean" or examples % rows)):
+            return None
+        return np.arange(examples) % rows
 
     @cached_property
     def truth_of_gradient(self) -> Exact:

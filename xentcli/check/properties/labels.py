@@ -86,13 +86,8 @@ def _integers(setting: Setting) -> Iterable[Probe]:
             probe = setting.probe([-1.5, 0.25, 1.0, 3.0], [0.0, 1.0, 0.0, 1.0])
             yield replace(probe, how=How(label_dtype=dtype), may_decline=True)
     pairs = [(dtype, min(300, np.iinfo(dtype).max + 1)) for dtype in _INTEGERS]
-    pairs += [
-        ("int8", 100),
-        ("uint8", 100),
-        ("int16", 9001),
-        ("uint8", 600),
-        ("int8", 300),
-    ]  # rows times classes are beyond, not the classes
+    # Rows times classes are beyond the last number; then there are more classes than numbers.
+    pairs += [("int8", 100), ("uint8", 100), ("int16", 9001), ("uint8", 600), ("int8", 300)]
     for dtype, classes in pairs if setting.takes_indices else ():
         logits = random.integers(-6, 7, size=(7, classes)) / 2
         last = min(classes - 1, np.iinfo(dtype).max)

@@ -94,9 +94,7 @@ def _biased(setting: Setting) -> Iterable[Probe]:
     for examples, width, classes in (*_SHAPES[:3], _SHAPES[4]) if "bias" in setting.parameters else ():
         product = _with_bias(setting, random, examples, width, classes)
         yield probe_of(setting, product, random.integers(0, classes, examples))
-    if (
-        "bias" in setting.parameters and setting.dtype in ONE
-    ):  # a vocabulary of which the first part is masked
+    if "bias" in setting.parameters and setting.dtype in ONE:  # the first part of a vocabulary is masked
         product = _with_bias(setting, random, 3, 16, 700)
         bias = np.where(np.arange(700) < 3 * 700 // 4, -INF, product.bias)
         yield probe_of(setting, replace(product, bias=bias), [540, 699, 600])
