@@ -113,7 +113,7 @@ def _in_training(setting: Setting) -> Iterable[Probe]:
     """Large differences and offsets, labels far behind: ordinary losses, where exp is out of range."""
     far = [[1000, 0, 0.5], [-300, -301, -300.5], [120, 119.5, 118], [0, 95, -95]]
     x = np.array([*far, [0.5, -1, 2], [-60, 0, 1], [3, 3, 3]])
-    labels = np.array([1, 1, 2, 0, 1, 0, 2])
+    labels = np.array([1, 1, 2, 0, 1, 1, 2])
     yield replace(setting.probe(*setting.arguments(x, labels)), how=How(mode="training"))
 
 
