@@ -80,7 +80,7 @@ def _in_place(setting: Setting) -> Iterable[Probe]:
     probe, *others = _companies(setting)
     yield replace(probe, how=How(when="in place", others=tuple(other.batch for other in others)))
     if not setting.convention.binary:
-        x, y = draw(setting, seed=14)
+        x, y = draw(setting, seed=14, scale=1)
         probe, other = (setting.probe(x, y, class_weights=each) for each in ([0.5, 2, 3], [4, 0.25, 1]))
         yield replace(probe, how=How(when="in place", others=(other.batch,)))
 
