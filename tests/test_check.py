@@ -61,6 +61,7 @@ def test_every_row_of_every_batch_is_judged(convention: str) -> None:
         (right.rows, "numpy.rows", right.gradient_of_rows, None),
         (right.binary, "numpy.binary", None, None),
         (right.mean, "numpy", None, "mean"),
+        (right.mean_with_options, "numpy", None, "mean"),
         (right.of_probabilities, "sklearn", None, None),
     ],
 )

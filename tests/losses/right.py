@@ -110,6 +110,17 @@ def with_options(  # noqa: PLR0913, PLR0917 - every option of PyTorch's
     return np.asarray(total if reduction == "sum" else total / weights[k][~ignored].sum(), logits.dtype)
 
 
+def mean_with_options(
+    logits: Floats,
+    labels: Ints,
+    class_weights: Floats | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int = -100,
+) -> Floats:
+    """Return the mean that PyTorch has: of one example its weight cancels out."""
+    return with_options(logits, labels, class_weights, label_smoothing, ignore_index)
+
+
 def rows(logits: Floats, labels: Floats) -> Floats:
     """Take label rows: a class of probability 0 has no part in it, masked or not."""
     x, y = logits.astype(np.float64), labels.astype(np.float64)

@@ -192,8 +192,6 @@ def _batch_gradient_findings(probe: Probe, whole: "Sequence[float]") -> Iterator
     exact, divisor, always = probe.truth, probe.batch.divisor, probe.convention.reduction
     if len(probe.batch.logits) == 1 or not divisor or FORMATS[probe.dtype].precision < _SINGLE:
         return
-    if always != "none" and not probe.batch.weighting.is_plain:
-        return  # it is not known by what such a loss divides
     reduction = probe.reduction if always == "none" else always
     factor = float(1 / divisor) if reduction == "mean" else 1.0
     gradients = tuple(gradient * factor for gradient in exact.gradients)

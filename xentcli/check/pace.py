@@ -14,20 +14,23 @@ _SHARE: Final = 1 / 4  # of the time that is left, for one call
 
 @dataclass(slots=True)
 class Pace:
-    """The time of the largest batch so far; ``deadline`` is when no call begins any more.
+    """The times of the largest batches so far; ``deadline`` is when no call begins any more.
 
-    Time grows at most with the numbers, as what a first call compiles does not: a batch of twice as many
-    takes up to twice as long. Small batches are never left out.
+    Time grows at most with the numbers, or with the examples where each is a call of its own, as what a first
+    call compiles does not: a batch of twice as many takes up to twice as long. Small batches are never left
+    out.
     """
 
     deadline: float
     begin: float = field(default_factory=time.monotonic)
-    numbers: int = 1
-    seconds: float = 0.0
+    numbers: tuple[int, float] = (1, 0.0)  # of the batch that has most, and its seconds
+    examples: tuple[int, float] = (1, 0.0)
 
     def why_left_out(self, probe: "Probe") -> str | None:
         """Say why a large batch is left out; None where it is not."""
-        expected = self.seconds * probe.batch.logits.size / self.numbers
+        sizes = (probe.batch.logits.size, len(probe.batch.logits))
+        known = (self.numbers, self.examples)
+        expected = max(seconds * size / most for size, (most, seconds) in zip(sizes, known, strict=True))
         left = self.deadline - time.monotonic()
         if not probe.is_large or left <= 0 or expected <= min(_LONGEST, _SHARE * left):
             return None
@@ -48,8 +51,9 @@ class Pace:
 
     def note(self, probe: "Probe", seconds: float) -> None:
         """Remember a call's time, where no larger batch has one."""
-        if probe.batch.logits.size >= self.numbers:
-            self.numbers, self.seconds = probe.batch.logits.size, seconds
+        numbers, examples = probe.batch.logits.size, len(probe.batch.logits)
+        self.numbers = max(self.numbers, (numbers, seconds))
+        self.examples = max(self.examples, (examples, seconds))
 
 
 def why_unanswered(probe: "Probe", response: "Fields") -> str | None:

@@ -96,8 +96,16 @@ class Probe:
 
     @property
     def only_loss(self) -> bool:
-        """Whether the losses are not asked for: a call for each would take too long."""
-        is_whole = self.how.product is not None or len(self.batch.logits) > _MANY
+        """Whether the losses are not asked for: a call for each would take too long, or is another loss.
+
+        In the mean of one example its weight cancels out, and there is none of an ignored one.
+        """
+        is_whole, weighting = (
+            self.how.product is not None or len(self.batch.logits) > _MANY,
+            self.batch.weighting,
+        )
+        if self.convention.reduction == "mean":
+            is_whole |= weighting.class_weights is not None or weighting.ignored is not None
         return self.convention.reduction != "none" and is_whole
 
     @cached_property

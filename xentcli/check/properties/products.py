@@ -25,7 +25,7 @@ _EVERY: Final = (*ONE, *_HALF)
 # a factor from its transpose.
 _SHAPES: Final = ((5, 7, 3), (9, 16, 33), (33, 65, 17), (3, 128, 257), (3, 16, 700), (130, 24, 2), (6, 6, 6))
 _LARGE: Final = ((4099, 8, 3), (3, 8, 8200))  # beyond chunks of 4,096 rows; no class has a 4,096th of a row
-_WIDTH: Final = 8192  # beyond blocks of 4,096
+_WIDTH: Final = 8200  # beyond blocks of 4,096, and a rest
 _ROWS: Final = {"float16": 4099, "bfloat16": 1027}  # the first counts to 2,048 in ones, the other to 256
 _ACCUMULATED: Final = 2.0**-23  # float32's epsilon
 _FACTORS: Final = ("hidden", "weight", "bias")
@@ -91,7 +91,9 @@ def _with_bias(
 def _biased(setting: Setting) -> Iterable[Probe]:
     """Factors and a bias, of which each class has another."""
     random = np.random.default_rng(32)
-    for examples, width, classes in (*_SHAPES[:3], _SHAPES[4]) if "bias" in setting.parameters else ():
+    for examples, width, classes in (
+        (*_SHAPES[:3], _SHAPES[4], (3, 8, 1500)) if "bias" in setting.parameters else ()
+    ):
         product = _with_bias(setting, random, examples, width, classes)
         yield probe_of(setting, product, random.integers(0, classes, examples))
     if "bias" in setting.parameters and setting.dtype in ONE:  # the first part of a vocabulary is masked

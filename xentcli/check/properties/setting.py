@@ -43,8 +43,8 @@ class Setting:
 
     @property
     def reductions(self) -> tuple[str, ...]:
-        """Those that a loss is asked for: its losses too where there is no other."""
-        return ("mean", "sum") if "reduction" in self.parameters else ("none",)
+        """Those that a loss is asked for: where there is no choice its own."""
+        return ("mean", "sum") if "reduction" in self.parameters else (self.convention.reduction,)
 
     @property
     def takes_indices(self) -> bool:
