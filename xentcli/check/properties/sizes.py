@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # Around the tiles, warps and chunks of kernels (powers of two from 128 to 1,024) and 600, which is none.
 _CLASSES: Final = (127, 128, 129, 255, 256, 257, 511, 512, 513, 600, 1023, 1024, 1025)
 _WIDE_CLASSES: Final = (129, 257)  # in float64: what is kept in float32 from some size on
-# Beyond 2^12, 2^15 and 2^17: more than one block of most kernels; and a vocabulary beyond 2^18.
-_MANY_CLASSES: Final = (4097, 32769, 131073, 262208)
+# Beyond 2^12, 2^15 and 2^17: more than one block of most kernels.
+_MANY_CLASSES: Final = (4097, 32769, 131073)
 # A grid of 1,024 programs, and every rest of eight; and beyond tiles of 2,048, 4,096 and 8,192.
 _EXAMPLES: Final = (1, 3, *range(1023, 1031), 2050, 4099, 8195)
 _REDUCED: Final = 1030  # of them are reduced
@@ -117,7 +117,7 @@ def _many_classes(setting: Setting) -> Iterable[Probe]:
     if not setting.convention.binary:
         for classes in _MANY_CLASSES:
             x, labels = _tiled(classes)
-            rows = [7] if classes > 2**18 else [3, 5, 7] if classes > 2**17 else [1, 3, 4, 5, 7]
+            rows = [3, 5, 7] if classes > 2**17 else [1, 3, 4, 5, 7]
             yield setting.probe(x[rows], labels[rows])
 
 
@@ -228,7 +228,7 @@ PROPERTIES: Final = (
     ),
     Property(
         "large-class-counts",
-        f"4,097, 32,769, 131,073 and 262,208 classes: {WITHIN}",
+        f"4,097, 32,769 and 131,073 classes: {WITHIN}",
         _many_classes,
         dtypes=ONE,
         category="sizes",
