@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _MANY = 64  # examples: a loss that only reduces is called with each of fewer, to have their losses
 _LARGE = 2**14  # numbers: for more, a right loss may be too slow or run out of memory
-_LONG = 512  # examples: for more, one may be too slow that an interpreter runs example by example
+_LONG = 256  # examples: for more, one may be too slow that an interpreter runs example by example
 _FEW = 4  # classes of which all numbers are shown: they stay on two lines
 
 
