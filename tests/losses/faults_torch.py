@@ -205,7 +205,7 @@ def of_function(*steps: Any) -> Loss:
     """Return a loss of an own autograd.Function with these steps."""
     forward, backward = (staticmethod(step) for step in steps)
     function = type("Function", (Fused,), {"forward": forward, "backward": backward})
-    return function.apply  # type: ignore[attr-defined]
+    return function.apply  # type: ignore[attr-defined]  # type() does not tell whose class it makes
 
 
 @remembering("torch")
@@ -390,61 +390,3 @@ def torch_unshifted_in_training(logits: Any, target: Any) -> Any:
     if not logits.requires_grad:
         return losses
     return torch.where(logits.detach().exp().sum(1).isinf(), torch.inf, losses)
-
-
-class _Reduced(torch.autograd.Function):  # type: ignore[misc]  # torch is not installed everywhere
-    @staticmethod
-    def forward(ctx: Any, logits: Any, target: Any, reduction: str) -> Any:
-        losses, slope = losses_and_slope(logits, target)
-        ctx.save_for_backward(slope / len(slope) if reduction == "sum" else slope)
-        reduced = {"none": losses, "mean": losses.mean(), "sum": losses.sum()}[reduction]
-        return reduced.to(logits.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Any) -> Any:
-        (slope,) = ctx.saved_tensors
-        return slope * (upstream[:, None] if upstream.dim() else upstream), None, None
-
-
-@fault("torch")
-def torch_slope_of_the_mean(logits: Any, target: Any, reduction: str = "none") -> Any:
-    """Take the mean's gradient and the sum's for each other."""
-    return _Reduced.apply(logits, target, reduction)
-
-
-class _Smoothed(torch.autograd.Function):  # type: ignore[misc]  # torch is not installed everywhere
-    @staticmethod
-    def forward(ctx: Any, logits: Any, target: Any, smoothing: float) -> Any:
-        losses, slope = losses_and_slope(logits, target)
-        x, classes = logits.double(), logits.shape[1]
-        even = torch.logsumexp(x, 1) - x.mean(1)
-        share = torch.softmax(x, 1).to(logits.dtype)
-        share[:, :1024] -= 1 / classes
-        ctx.save_for_backward((1 - smoothing) * slope + smoothing * share if smoothing else slope)
-        return ((1 - smoothing) * losses + smoothing * even if smoothing else losses).to(logits.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Any) -> Any:
-        return ctx.saved_tensors[0] * upstream[:, None], None, None
-
-
-@fault("torch")
-def torch_smooths_the_first_tile(logits: Any, target: Any, label_smoothing: float = 0.0) -> Any:
-    """Take 1 / C from the gradient of the first 1,024 classes alone."""
-    return _Smoothed.apply(logits, target, label_smoothing)
-
-
-@fault("torch")
-def torch_keeps_labels_by_reference(logits: Any, target: Any) -> Any:
-    """Read the labels in the backward pass, past what PyTorch watches."""
-
-    def forward(ctx: Any, logits: Any, target: Any) -> Any:
-        losses, _ = losses_and_slope(logits, target)
-        ctx.logits, ctx.target = logits.detach().clone(), target
-        return losses.to(logits.dtype)
-
-    def backward(ctx: Any, upstream: Any) -> Any:
-        _, slope = losses_and_slope(ctx.logits, ctx.target)
-        return slope * upstream[:, None], None
-
-    return of_function(forward, backward)(logits, target)

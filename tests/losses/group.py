@@ -9,7 +9,7 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     rank = request["rank"]
     does = request["does"][rank]
     if does == "waits":
-        time.sleep(60)
+        time.sleep(60)  # longer than any test waits: it is ended from outside
     if does == "raises":
         return {"raised": f"IndexError: on rank {rank}", "printed": "", "wrote": []}
     if does == "describes":
