@@ -99,7 +99,7 @@ site-check: site  ## the site, and reports, in the system's Chromium; npm fetche
 	.venv-site/bin/python -m pytest -n 0 -m "site or slow" tests/test_site_pages.py tests/test_site.py tests/test_html_browser.py
 
 golden: .venv/.dev  ## rewrite all that is generated and tests/golden; read the difference before you commit it
-	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet -n 0 $(GOLDEN)
+	UPDATE_GOLDEN=1 $(BIN)/python -m pytest --quiet -n 0 -m "slow or not slow" $(GOLDEN)
 
 # $(call resolve,FILE,ENVIRONMENT,REQUIREMENTS): the oldest Python resolves, so that the versions suit all.
 # A build's own mark, as in 2.13.0+cpu, is left out.

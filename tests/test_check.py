@@ -60,9 +60,9 @@ def test_every_row_of_every_batch_is_judged(convention: str) -> None:
         (right.with_options, "numpy", None, None),
         (right.rows, "numpy.rows", right.gradient_of_rows, None),
         (right.binary, "numpy.binary", None, None),
-        (right.mean, "numpy", None, "mean"),
+        pytest.param(right.mean, "numpy", None, "mean", marks=pytest.mark.slow),
         (right.mean_with_options, "numpy", None, "mean"),
-        (right.of_probabilities, "sklearn", None, None),
+        pytest.param(right.of_probabilities, "sklearn", None, None, marks=pytest.mark.slow),
     ],
 )
 def test_a_right_loss_passes_every_check(

@@ -31,6 +31,7 @@ def test_a_right_loss_passes(xent: Xent) -> None:
     assert_golden("check-right.txt", masked(run.out))
 
 
+@pytest.mark.slow
 def test_a_wrong_loss_is_shown_by_cause_and_with_verbose_finding_by_finding(xent: Xent) -> None:
     arguments = ("check", f"{WRONG}:maximum_in_the_sum", "--skip", "search=it takes its time")
     short, run = xent(*arguments), xent(*arguments, "--verbose")

@@ -106,6 +106,7 @@ def test_the_home_page_installs_as_readme_does() -> None:
     assert blocks(ROOT / "docs" / "index.md", "sh") == blocks(ROOT / "README.md", "sh")[:1]
 
 
+@pytest.mark.slow
 def test_failures_that_are_saved_fail_again_as_the_page_says(
     xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import CASES, ROOT
@@ -24,6 +25,7 @@ PAGES = (
     "tutorial/own-loss.md",
 )
 DOCUMENTS = [ROOT / "README.md", ROOT / "cases" / "README.md", *(ROOT / "docs" / page for page in PAGES)]
+CHECKS = {"docs/check.md", "docs/tutorial/own-loss.md"}
 MADE = re.compile(r"(\.\./)?atlas/(index|findings|XE\d{4})\.md")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -86,6 +88,12 @@ def write_files(document: Path, folder: Path) -> None:
             (folder / name[1]).write_text(text, encoding="utf-8")
 
 
+def marked(document: Path) -> Any:
+    """Name the test of a document, and mark it slow where it runs whole checks."""
+    name = str(document.relative_to(ROOT))
+    return pytest.param(document, id=name, marks=[pytest.mark.slow] if name in CHECKS else [])
+
+
 def without_line_ends(text: str) -> str:
     """Drop the spaces that rich leaves at the end of a wrapped line."""
     return re.sub(r" +$", "", text, flags=re.MULTILINE)
@@ -97,7 +105,7 @@ def masked(text: str) -> str:
     return row.sub(lambda found: found[1] + "# ", text)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", [marked(each) for each in DOCUMENTS])
 def test_console_blocks_show_what_is_printed(document: Path, tmp_path: Path) -> None:
     (tmp_path / "cases").symlink_to(CASES)
     write_files(document, tmp_path)

@@ -68,6 +68,7 @@ def test_a_failure_shows_the_verdict_and_no_traceback(pytester: pytest.Pytester)
     assert not any(word in text for word in ("Traceback", "plugin.py:", "During handling", "XentError"))
 
 
+@pytest.mark.slow
 def test_tests_are_chosen_as_any_others(pytester: pytest.Pytester) -> None:
     by_name = run(pytester, "-k", "tail-collapse[float32]", suite=f"{SUITE}\ndef test_other(): pass\n")
     by_mark = again(pytester, "-m", "xent and not gpu")
@@ -111,6 +112,7 @@ def test_gradient(xent_check):
 """
 
 
+@pytest.mark.slow
 def test_classes_fixtures_parameters_and_marks_on_each_work(pytester: pytest.Pytester) -> None:
     collected = ids(run(pytester, "--collect-only", "-q", suite=OWN))
     result = again(pytester)

@@ -14,7 +14,10 @@ from xentcli import testing
 from xentcli.errors import XentError
 
 
-@pytest.mark.parametrize("name", ["numpy", pytest.param("torch", marks=pytest.mark.frameworks)])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("numpy", marks=pytest.mark.slow), pytest.param("torch", marks=pytest.mark.frameworks)],
+)
 def test_the_examples_of_a_test_suite_pass(name: str, tmp_path: Path) -> None:
     if name == "torch":
         pytest.importorskip("torch", reason="torch is not installed; .ci/run tests with it")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.check.symptoms import GRADIENT_MISTAKES, MISTAKES, gradient_mistakes, mistakes
-from xentcli.formats import FORMATS, nearest, stored
+from xentcli.formats import FORMATS, stored
 from xentcli.frameworks.call import upstream_of
 from xentcli.judge.findings.finding import WRONG
 from xentcli.methods.kernels import pick_losses
@@ -151,7 +151,7 @@ def _contradictions(model: Model, right: "Sequence[Probe]") -> int:
     number = 0
     for probe in (probe for probe in right if supports(model, probe)):
         losses = _losses(probe, model)[list(probe.truth.rows)]
-        true = np.array([nearest(loss, FORMATS[probe.dtype]) for loss in probe.truth.losses])
+        true = probe.true_losses.nearest(FORMATS[probe.dtype])
         with np.errstate(all="ignore"):
             near = np.abs(losses - true) <= WRONG * np.abs(true)
         number += not (near | (losses == true) | np.isnan(true)).all()

@@ -1,6 +1,7 @@
 """A response beside the truth: what is wrong with it."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from xentcli.process import Fields
 
 _FEW: Final = 4  # entries of a gradient that are shown
+_ENOUGH: Final = 53  # examples of a batch with the same verdict: as many as a batch of repeated rows has
 _SINGLE: Final = 24  # bits: in less, a share of a small gradient may be lost
 _BOTH: Final = 2  # two losses that should be equal may each be off by the allowance
 
@@ -50,7 +52,10 @@ def judge_response(
 def _judge_losses(
     probe: Probe, losses: Sequence[float], max_ulps: "MaxUlps"
 ) -> tuple[list[CheckFinding], list[Decimal | None]]:
-    """Return the findings of the losses, and errors in ulps, the largest among them."""
+    """Return the findings of the losses, and errors in ulps, the largest among them.
+
+    Every loss is judged; of the wrong ones the first few of each verdict are described.
+    """
     truth, form = probe.truth, FORMATS[probe.dtype]
     true, values = probe.true_losses, np.array(losses, np.float64)[list(truth.rows)]
     words = judge_losses(values, true, probe.dtype)
@@ -59,9 +64,13 @@ def _judge_losses(
     is_right = (words == "accurate") & (least >= ACCURATE)
     is_right |= (words == "off") & (true.ulps(values, form) <= least)
     findings: list[CheckFinding] = []
+    described = Counter[str]()
     for at in (~is_right).nonzero()[0].tolist():
-        row, loss = truth.rows[at], float(values[at])
-        findings += _loss_findings(probe, row, loss, truth.losses[at], str(words[at]), max_ulps)
+        row, loss, word = truth.rows[at], float(values[at]), str(words[at])
+        if described[word] < _ENOUGH:
+            found = list(_loss_findings(probe, row, loss, truth.losses[at], word, max_ulps))
+            described[word] += len(found)
+            findings += found
     is_finite = np.isfinite(values) & true.is_finite
     others = [ulps(float(values[at]), truth.losses[at], form) for at in (~is_finite).nonzero()[0].tolist()]
     finite = is_finite.nonzero()[0]
