@@ -207,6 +207,15 @@ def one_of(*some: str) -> Callable[[Plan], Text]:
     return lambda _: st.sampled_from(some)
 
 
+def parts(plan: Plan) -> Text:
+    """Divide a batch along what its reduction allows, mostly into parts that fit."""
+    totals = {"examples": plan.rows, "classes": plan.classes, "copies": 5}
+    along = st.sampled_from(words.ALONG) if plan.reduction == "mean" else st.just(words.CLASSES)
+    return along.flatmap(
+        lambda word: st.integers(1, totals[word] + 1).map(lambda n: f"{{along: {word}, sizes: {n}}}")
+    )
+
+
 HALF = len(METHODS) // 2
 BINARY_HALF = tuple(row for row in METHODS if row.binary)[:2]
 PRINTED = (*METHODS[:HALF], *BINARY_HALF)
@@ -233,6 +242,8 @@ VALUES: dict[str, Callable[[Plan], Text]] = {
     "label_smoothing": lambda _: st.floats(0, 1).map(repr) | st.sampled_from(["0", "1", "5e-324"]),
     "ignore_index": lambda plan: st.just("-100") if plan.labels == "ignored" else st.integers(-3, 3).map(str),
     "clip": lambda _: bounds(numbers("float64", least=0.0, special=False)),
+    "smoothing_over": one_of("classes", "others"),
+    "parts": parts,
     "tile": lambda _: st.integers(1, 9).map(str) | st.sampled_from(["1000000", str(2**63)]),
     "reduction": lambda plan: st.just(plan.reduction),
     "expect": lambda plan: expectations(plan, PRINTED),

@@ -57,7 +57,7 @@ def plain(value: object) -> str:
 
 
 def quantity_table() -> str:
-    shapes = {(): "one number", ("N",): "a list of N", ("N", "C"): "N rows of C"}
+    shapes = {(): "one number", ("N",): "a list of N", ("N", "C"): "N rows of C", ("N", "K"): "N rows of K"}
     rows = [f"| `{row.name}` | {row.summary} | {shapes[row.shape]} |\n" for row in QUANTITIES]
     return f"\n| quantity | what it is | its shape |\n| --- | --- | --- |\n{''.join(rows)}\n"
 
@@ -145,7 +145,7 @@ def expected(row: Method | Quantity) -> Schema:
     """Return the schema of what is expected of a method or quantity."""
     if isinstance(row, Method):
         return {"description": row.formula, **ref("losses")}
-    kind = {(): "number", ("N",): "numbers", ("N", "C"): "matrix"}[row.shape]
+    kind = {(): "number", ("N",): "numbers", ("N", "C"): "matrix", ("N", "K"): "matrix"}[row.shape]
     return {"description": f"{row.summary[0].upper()}{row.summary[1:]}.", **ref(kind)}
 
 

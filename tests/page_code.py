@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from xentcli import atlas
+from xentcli.judge.exact import compute_exact
 from xentcli.judge.findings import FINDINGS
 from xentcli.judge.findings.finding import Finding
 from xentcli.model import Batch, Case
@@ -111,6 +112,15 @@ def inputs_of(batch: Batch) -> dict[str, Any]:
     labels = batch.labels if batch.class_labels is None else batch.class_labels
     logits = batch.logits[:, 0] if batch.binary else batch.logits
     return {"logits": logits, "labels": labels[:, 0] if batch.binary else labels}
+
+
+def losses_in_parts(batch: Batch) -> dict[str, Any]:
+    """Return the true losses of a batch, which of them count, and the sizes of its parts."""
+    assert batch.parts is not None
+    dtype, ignored = str(batch.logits.dtype), batch.weighting.ignored
+    losses = np.array(compute_exact(batch, dtype, "none").losses, batch.logits.dtype)
+    keep = np.ones(len(losses), bool) if ignored is None else ~ignored
+    return {"losses": losses, "keep": keep, "sizes": list(batch.parts.sizes)}
 
 
 def gradient_of(code: str, name: str, result: str, **inputs: Any) -> np.ndarray[Any, Any]:

@@ -56,9 +56,10 @@ def who_broke(section: str) -> dict[str, str]:
     return dict(ROW.findall(section_of(section)))
 
 
-def test_the_page_has_every_case_of_the_atlas() -> None:
+def test_the_page_has_every_case_of_the_atlas_but_those_between_calls() -> None:
+    calls = [entry for entry in atlas.entries() if entry.case.batch.parts is None]
     head = (("category", "check", "what it asserts", "who broke it"), ("---",) * 4)
-    assert_section_is_current("the cases", table_of((*head, *map(case_row, atlas.entries()))))
+    assert_section_is_current("the cases", table_of((*head, *map(case_row, calls))))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from conftest import Xent, assert_golden
 from xentcli import words
 from xentcli.identify import identify
 from xentcli.methods.arithmetic import Arithmetic
-from xentcli.methods.table import METHOD_NAMES
+from xentcli.methods.table import METHODS
 from xentcli.model import Operation
 
 
@@ -84,12 +84,13 @@ def test_the_case_of_a_mean_shows_the_mean(xent: Xent, tmp_path: Path) -> None:
 def test_the_last_step_is_the_loss_that_run_prints(xent: Xent, tmp_path: Path) -> None:
     rows, flat = "logits: [[0.5, 2, 1]]\nlabels: [2]", "logits: [0.5]\nlabels: [1]"
     for dtype in words.DTYPES:
-        for method in METHOD_NAMES:
-            text = flat if method.startswith("bce_") else rows
-            told = explained(xent, tmp_path, text, "--method", method, "--dtype", dtype)
+        for method in METHODS:
+            text = flat if method.binary else rows
+            text += f"\nparts: {{along: {method.parts[0]}, sizes: 1}}" if method.parts else ""
+            told = explained(xent, tmp_path, text, "--method", method.name, "--dtype", dtype)
             steps = told["steps"]
             assert isinstance(steps, list)
-            assert steps[-1]["values"] == [told["loss"]], (dtype, method)
+            assert steps[-1]["values"] == [told["loss"]], (dtype, method.name)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from conftest import Xent, assert_golden
 
+from xentcli import identify_value
+from xentcli.errors import XentError
 from xentcli.identify import Candidate, identify
 from xentcli.identify.constants import FLOORS
+from xentcli.identify.denominators import Run
 
 # A loss as a log prints it, the epsilon or number of classes it comes from, the share of examples
 
@@ -168,6 +171,81 @@ def test_what_lies_between_a_loss_and_the_true_one(typed: str, true: str, defini
 
     assert len(found) == len(definitions)
     assert all(expected in one for expected, one in zip(definitions, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("typed", "true", "run", "definition", "cause"),
+    [
+        ("47.88", "11.97", Run(ranks=8), "4 × 11.97", "the losses of groups of 4 of the 8 ranks were added"),
+        ("47.88", "11.97", Run(ranks=4), "4 × 11.97", "the losses of all 4 ranks were added"),
+        ("47.88", "11.97", Run(accumulation=4), "4 × 11.97", "the means of 4 accumulated steps were added"),
+        ("44.0", "11.0", Run(ranks=2, accumulation=2), "4 × 11.0", "2 accumulated steps on 2 ranks"),
+        ("0.125", "1.0", Run(ranks=8), "1.0 / 8", "a mean over all 8 ranks was divided by 8 once more"),
+        ("0.0625", "1.0", Run(ranks=8, accumulation=2), "1.0 / 16", "on 8 ranks was divided by 16 once"),
+        # 3584 / 4390 of 10, cut off
+        ("8.1640", "10.0", Run(batch=(4, 896), valid=4390), "10.0 × 3584 / 4390", "3584 labels of one step"),
+        ("12.249", "10.0", Run(batch=(4, 896), valid=4390), "10.0 × 4390 / 3584", "over 4390 labels of all"),
+        ("9.0", "10.0", Run(batch=(8, 10), valid=72), "10.0 × 72 / 80", "of which 8 are ignored"),
+        ("90.0", "10.0", Run(batch=(8, 10), valid=72), "10.0 × 72 / 8", "divided by the 8 texts"),
+        ("720.0", "10.0", Run(batch=(8, 10), valid=72), "72 × 10.0", "divided by nothing"),
+        ("9.990234", "10.0", Run(batch=(2, 1024)), "10.0 × 1023 / 1024", "1023 next labels"),
+        ("0.0023", "2.3", Run(vocabulary=1000), "2.3 / 1000", "averaged over the 1000 classes too"),
+        ("47.88", None, Run(ranks=8, vocabulary=151936), "about 4 × ln(151936) = 47.72", "groups of 4"),
+        ("11.97", None, Run(ranks=8, vocabulary=151936), "about ln(151936) = 11.93", "nothing yet"),
+        ("47.72486", None, Run(ranks=4), "4 × ln(151936)", "the losses of all 4 ranks were added"),
+        ("5.99", None, Run(accumulation=2, vocabulary=151936), "about ln(151936) / 2 = 5.966", "by 2 once"),
+    ],
+)
+def test_what_a_run_shows_names_the_denominator(
+    typed: str, true: str | None, run: Run, definition: str, cause: str
+) -> None:
+    first = identify(typed, true, run)[0].constant
+
+    assert first.definition == definition
+    assert cause in first.cause
+
+
+@pytest.mark.parametrize(
+    ("typed", "true", "run"),
+    [
+        ("47.88", "11.97", Run(ranks=6)),  # 4 is no group of 6
+        ("8.170", "10.000", Run(batch=(4, 896), valid=4390)),  # 8.164
+        ("1.3862944", None, Run(ranks=2)),  # ln 4 by itself
+    ],
+)
+def test_what_a_run_does_not_explain_is_as_without_it(typed: str, true: str | None, run: Run) -> None:
+    assert identify(typed, true, run) == identify(typed, true)
+
+
+@pytest.mark.parametrize(("value", "found"), [(47.68, True), (47.67, False), (50.11, True), (50.12, False)])
+def test_an_untrained_model_is_a_thousandth_below_to_a_twentieth_above(value: float, found: bool) -> None:
+    names = [each.constant.definition for each in identify(f"{value}", None, Run(ranks=4, vocabulary=151936))]
+
+    assert ("about 4 × ln(151936) = 47.72" in names) is found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch", "4x"], "'4x' is no shape; write whole numbers as in 4x896"),
+        (["--batch", "0x896"], "'0x896' is no shape"),
+        (["--batch", "1x1x1x1x1"], "'1x1x1x1x1' is no shape"),
+        (["--ranks", "4x4"], "'4x4' is no whole number from 1 to 999999999"),
+        (["--ranks", "1000000000"], "'1000000000' is no whole number"),
+        (["--valid", "-1"], "'-1' is no whole number"),
+    ],
+)
+def test_what_a_run_cannot_show_is_refused(xent: Xent, arguments: list[str], message: str) -> None:
+    done = xent("identify", "47.88", "--true", "11.97", *arguments)
+
+    assert (done.code, done.out) == (2, "")
+    assert message in " ".join(done.err.split())
+
+
+def test_a_run_has_no_number_below_1() -> None:
+    with pytest.raises(XentError, match="whole numbers, each from 1 to 1000000000"):
+        identify_value("47.88", 11.97, ranks=0)
+    assert identify_value("47.88", 11.97, ranks=8).candidates[0].constant.definition == "4 × 11.97"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from page_code import (
     gradient_of,
     inputs_of,
     library,
+    losses_in_parts,
 )
 
 from xentcli.formats import FORMATS, ulps
@@ -81,6 +82,8 @@ def inputs(finding: Finding) -> dict[str, Any]:
         taken["weights"] = (~ignored).astype(batch.logits.dtype)
     mask = np.isneginf(batch.logits)
     more = {"scores": np.where(mask, 0, batch.logits), "mask": mask}
+    if batch.parts is not None:
+        more |= losses_in_parts(batch) | {"copies": batch.parts.number}
     named = taken | more | {"smoothing": batch.weighting.smoothing, "ignore_index": IGNORE_INDEX}
     used = set(re.findall(r"\w+", mistake_of(finding)["takes"]))
     return {key: value for key, value in named.items() if key in used}

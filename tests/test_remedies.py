@@ -5,6 +5,7 @@ The remedies of torch, JAX and Keras are marked; .ci/run installs those into an 
 
 import re
 from dataclasses import replace
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -18,6 +19,7 @@ from page_code import (
     in_every_library,
     inputs_of,
     library,
+    losses_in_parts,
     with_findings,
     with_indices,
 )
@@ -34,6 +36,7 @@ from xentcli.methods.table import METHODS
 from xentcli.model import Batch, Case
 from xentcli.run import arithmetic_of, evaluate, methods_of
 from xentcli.show.pages import words
+from xentcli.words import COPIES
 
 CHECKS = {"check-labels", "check-logits"}
 MEANS = "left-out-rows"
@@ -261,6 +264,37 @@ def plain_mean(x: np.ndarray[Any, Any]) -> float:
 
 
 @in_every_library
+@with_remedy("one-mean")
+def test_one_mean_over_all_parts_is_right(finding: Finding, name: str) -> None:
+    batch = cases()[finding.case].batch
+    taken = losses_in_parts(batch)
+    if batch.parts is not None and batch.parts.along == COPIES:
+        taken["sizes"] = [len(batch.logits)]
+
+    with library(name).session():
+        loss = execute(code_of("one-mean", name), name, **taken)["loss"]
+        (value,), dtype = library(name).to_numpy(loss)[0].ravel(), library(name).to_numpy(loss)[1]
+
+    error = ulps(float(value), compute_exact(batch, dtype, "mean").loss or Decimal(0), FORMATS[dtype])
+    assert error is not None
+    assert error <= ACCURATE
+
+
+@in_every_library
+def test_smoothing_over_all_shards_is_right(name: str) -> None:
+    case = cases()["smoothing-over-a-shard"]
+    parts, smoothing = case.batch.parts, case.batch.weighting.smoothing
+    assert parts is not None
+
+    with library(name).session():
+        code = code_of("smoothing-of-all", name)
+        taken = inputs_of(case.batch) | {"sizes": list(parts.sizes), "smoothing": smoothing}
+        losses = execute(code, name, **taken)["losses"]
+
+        assert_right("smoothing-of-all", losses, name, case.batch)
+
+
+@in_every_library
 @with_remedy(*CHECKS)
 def test_a_check_names_the_rows_of_the_case_and_lets_healthy_ones_pass(finding: Finding, name: str) -> None:
     remedy, inputs = remedy_of(finding), inputs_of(batch_of(finding))
@@ -319,7 +353,7 @@ def plain_cases(method: Method) -> list[Case]:
         and (case.dtype, case.numerics.arithmetic) in {("float32", "numpy"), ("float64", "numpy")}
         and case.numerics.accumulate is None
         and not case.numerics.flush_subnormals
-        and case.batch.weighting.is_plain
+        and (case.batch.weighting.is_plain or method.parts)
         and (case.batch.invalid is None or not case.batch.invalid.any())
     ]
 
@@ -333,6 +367,11 @@ def arrays_of(batch: Batch) -> dict[str, Any]:
     if batch.binary:
         columns = {name: column[:, 0] for name, column in columns.items()}
     more = {"m": m, "z": x - m, "k": batch.indices, "r": np.arange(len(x)), "tile": batch.tile}
+    if batch.parts is not None:
+        counts = [float(batch.divisor_of(slice(row, row + 1))) for row in range(len(x))]
+        more |= {"l": np.array(compute_exact(batch, "float64", "none").losses, np.float64)}
+        more |= {"w": np.array(counts), "copies": batch.parts.number, "sizes": batch.parts.sizes}
+        more |= {"ends": np.cumsum(batch.parts.sizes)[:-1], "smoothing": batch.weighting.smoothing}
     return columns | more | dict(zip(("low", "high"), batch.clip, strict=True))
 
 
@@ -343,13 +382,20 @@ def test_a_method_in_numpy_does_what_its_kernel_does(method: Method) -> None:
         needs_indices = re.search(r"\bk\b", code) and case.batch.indices is None
         if needs_indices or (method.name == "by_hand" and case.batch.probabilities is not None):
             continue  # the latter takes the softmax whatever a case gives
+        if method.mean is not None and case.batch.parts is not None and case.batch.parts.along == COPIES:
+            continue  # sizes of parts of the examples are what the code takes
+        result = "losses" if method.mean is None else "loss"
         with np.errstate(all="ignore"):
-            kernel = method.loss(arithmetic_of(case), case.batch)[:, 0]
-            names = {"np": np, **arrays_of(case.batch)}
+            kernel: np.ndarray[Any, Any] = method.loss(arithmetic_of(case), case.batch)
+            if method.mean is not None:
+                kernel = method.mean.reduce(arithmetic_of(case), case.batch, kernel)
+            names: dict[str, Any] = {"np": np, **arrays_of(case.batch)}
             exec(code, names)  # noqa: S102 - what a page shows, to be copied
 
-        eps = np.finfo(names["losses"].dtype).eps  # a sum in another order, or another exp and log
-        assert names["losses"].dtype == kernel.dtype
-        np.testing.assert_allclose(names["losses"], kernel, rtol=4 * eps, atol=0, err_msg=case.name)
+        eps = np.finfo(kernel.dtype).eps  # a sum in another order, or another exp and log
+        assert names[result].dtype == kernel.dtype
+        np.testing.assert_allclose(
+            names[result], kernel.ravel(), rtol=4 * float(eps), atol=0, err_msg=case.name
+        )
         compared += 1
-    assert compared >= 7
+    assert compared >= (1 if method.parts else 7)

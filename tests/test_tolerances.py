@@ -272,6 +272,7 @@ def test_a_reduction_may_be_4_ulps_off(divisor: int, ulps: int, found: bool) -> 
         Fraction(divisor),
         "float32",
         Decimal(loss),
+        build_batch([[1, 2], [2, 1]], [0, 1], "float32"),
     )
 
     assert finding.detect_in_reduction(reduced) is found
@@ -317,7 +318,7 @@ def test_a_sum_without_the_row_s_largest_term_swallows_nothing_that_matters(
 
 @pytest.mark.parametrize(("ulps", "found"), [(3, False), (5, True)])
 def test_the_error_of_a_reduction_counts_at_the_size_of_its_losses(ulps: int, found: bool) -> None:
-    losses = (2.0**20, -(2.0**20), 1.0)
-    reduced = Reduction(losses, 1 + ulps * 2.0**21 * EPS, Fraction(1), "float32", Decimal(1))
+    losses, batch = (2.0**20, -(2.0**20), 1.0), build_batch([[1, 2]] * 3, [0, 1, 1], "float32")
+    reduced = Reduction(losses, 1 + ulps * 2.0**21 * EPS, Fraction(1), "float32", Decimal(1), batch)
 
     assert BY_NAME["low-precision-sum"].detect_in_reduction(reduced) is found

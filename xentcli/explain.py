@@ -121,11 +121,13 @@ def _birth(steps: "tuple[Step, ...]", row: int, is_born: "Callable[[Any], Any]")
     by_name = {step.name: step for step in steps}
     for step in steps:
         born = is_born(step.row(row))
-        if step.operation in LOSS_REDUCTIONS:
-            born = born & ~np.array(is_born(step.operands[0].astype(np.float64)).any())
-        for number in range(len(step.operands)):
-            before = is_born(_operand(step, number, row))
-            born = born & ~(before.any(keepdims=True) if len(born) == 1 else before)
+        if step.operation in LOSS_REDUCTIONS:  # of several examples, not of this one alone
+            arrays = (each for each in step.operands if isinstance(each, np.ndarray))
+            born = born & ~np.any([is_born(each.astype(np.float64)).any() for each in arrays])
+        else:
+            for number in range(len(step.operands)):
+                before = is_born(_operand(step, number, row))
+                born = born & ~(before.any(keepdims=True) if len(born) == 1 else before)
         if born.any():
             return step.name, _sentence(step, row, int(np.flatnonzero(born)[0]), by_name)
     return None

@@ -48,13 +48,16 @@ def observe(case: Case) -> tuple[Observation, ...]:
 def methods_of(case: Case, chosen: "Sequence[Method] | None" = None) -> "tuple[Method, ...]":
     """Return the methods that a case runs: of those chosen, else the default ones and those it expects.
 
-    Softmax methods are left out of binary cases and binary ones out of the others, unless none is left.
+    Left out are those for another kind of batch (binary ones, those in parts, the others), unless they are
+    expected or none is left.
     """
+    expected: list[str] = []
     if chosen is None:
         quantities = {quantity.name for quantity in QUANTITIES}
         expected = [e.quantity for e in case.expectations if e.quantity not in quantities]
         chosen = select(",".join(["default", *expected]))
-    return tuple(method for method in chosen if method.binary == case.batch.binary) or tuple(chosen)
+    fitting = (each for each in chosen if each.is_for(case.batch) or each.name in expected)
+    return tuple(fitting) or tuple(chosen)
 
 
 def arithmetic_of(case: Case) -> "Arithmetic":
@@ -71,12 +74,15 @@ def arithmetic_of(case: Case) -> "Arithmetic":
 
 def _outcome(ar: "Arithmetic", case: Case, method: "Method") -> Outcome:
     dtype = method.dtype or case.numerics.loss_dtype
-    if (reason := method.why_unsupported(case.batch)) is not None:
+    reason = method.why_unsupported(case.batch)
+    if method.mean is not None and case.reduction == "sum":
+        reason = reason or "reduces to a mean, not to a sum"
+    if reason is not None:
         return Outcome(method.name, dtype, (), None, None, (), reason)
     recording, steps = trace.traced(ar, case.batch)
     with np.errstate(all="ignore"):
         losses = method.loss(recording, case.batch)
-        loss = _reduce(recording if method.dtype is None else recording.python, losses, case)
+        loss = _reduce(recording if method.dtype is None else recording.python, losses, case, method)
         gradient = None if method.gradient is None else method.gradient(ar, case.batch).astype(np.float64)
     return Outcome(method.name, dtype, _floats(losses), loss, gradient, tuple(steps))
 
@@ -87,9 +93,11 @@ def _observation(ar: "Arithmetic", case: Case, quantity: "Quantity") -> Observat
     return Observation(quantity.name, quantity.dtype or case.numerics.loss_dtype, _floats(values))
 
 
-def _reduce(ar: "Arithmetic", losses: "FloatArray", case: Case) -> float | None:
+def _reduce(ar: "Arithmetic", losses: "FloatArray", case: Case, method: "Method") -> float | None:
     if case.reduction == "none":
         return None
+    if method.mean is not None:
+        return float(method.mean.reduce(ar, case.batch, losses)[0, 0])
     if case.reduction == "sum":
         return float(ar.sum_losses(losses)[0, 0])
     return float(ar.mean(losses, nearest(case.batch.divisor, FORMATS["float64"]))[0, 0])

@@ -5,6 +5,8 @@ ACCUMULATES = ("float32", "float64")
 SEQUENTIAL = "sequential"
 BAD_LABELS = ("nan", "wrap", "as_is")  # the first two of indices, the last of binary labels
 REDUCTIONS = ("none", "mean", "sum")
+SMOOTHINGS = ("classes", "others")  # what the share of a label is spread over
+EXAMPLES, CLASSES, COPIES = ALONG = ("examples", "classes", "copies")  # what parts of a batch divide
 ARITHMETICS = ("numpy", "eigen", "eigen-avx")
 
 SHEET_FORMATS = ("table", "plain", "csv", "markdown")

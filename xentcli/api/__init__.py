@@ -107,16 +107,29 @@ def explain_case(
     return CaseExplanation.of(explain(_result(_case(case, logits, labels, keys), method), method, example))
 
 
-def identify_value(value: "str | ArrayLike", true: "str | ArrayLike | None" = None) -> Identification:
+def identify_value(  # noqa: PLR0913 - each is an option of xent identify
+    value: "str | ArrayLike",
+    true: "str | ArrayLike | None" = None,
+    *,
+    batch: tuple[int, ...] | None = None,
+    valid: int | None = None,
+    ranks: int | None = None,
+    accumulation: int | None = None,
+    vocabulary: int | None = None,
+) -> Identification:
     """Say what a loss that does not move may mean, as ``xent identify`` does.
 
     Give it as it was printed, where you have the text: all digits of a float are compared. ``true`` is the
-    loss that it should be. Raises XentError for fewer than three digits and for nan and infinities.
+    loss that it should be. The shape of a ``batch`` of labels, how many of them are ``valid``, ``ranks``,
+    steps of ``accumulation`` and the size of the ``vocabulary`` name the denominators that explain it.
+    Raises XentError for fewer than three digits, for nan and infinities, and for a number below 1.
     """
     from xentcli.identify import identify
+    from xentcli.identify.denominators import Run
 
     typed = digits_of(value, "value")
-    return Identification(typed, identify(typed, None if true is None else digits_of(true, "true")))
+    run = Run(batch, valid, ranks, accumulation, vocabulary)
+    return Identification(typed, identify(typed, None if true is None else digits_of(true, "true"), run))
 
 
 def diagnose_logits(  # noqa: PLR0913 - each is an option of xent diagnose

@@ -27,7 +27,7 @@ from xentcli.check.report import (
 from xentcli.check.symptoms import INVALID_LABEL, LABEL_ENTRY, MISTAKES, PRODUCT, Symptom, symptom_of
 from xentcli.formats import FORMATS, Decimals
 from xentcli.judge.evidence import Evidence, Examples, Reduction
-from xentcli.judge.findings import FINDINGS, detect, detect_in_reduction, main_cause
+from xentcli.judge.findings import FINDINGS, denominators, detect, detect_in_reduction, main_cause
 from xentcli.judge.findings.finding import ACCURATE, WRONG, Finding
 from xentcli.judge.findings.inputs import ignored_row_leaks
 from xentcli.judge.findings.ranges import clip_active
@@ -216,12 +216,13 @@ def _finding_in(finding: CheckFinding, place: Place, model: Model | None) -> Fin
     """Return what the catalogue detects in an example, by the steps of a method where there is one."""
     probe, name, row = place.probe, finding.name, place.row
     if name in {"mean", "sum"}:
-        if finding.severity == "wrong" and math.isfinite(place.value or 0.0):
-            return None  # rounding does less
         losses = tuple(map(float, probe.truth.losses))
         divisor = probe.batch.divisor if name == "mean" else Fraction(1)
-        reduction = Reduction(losses, place.value, divisor, probe.dtype, place.true)
-        return _main(detect_in_reduction(reduction), name)
+        reduction = Reduction(losses, place.value, divisor, probe.dtype, place.true, probe.batch)
+        found = detect_in_reduction(reduction)
+        if finding.severity == "wrong" and math.isfinite(place.value or 0.0):  # rounding does less
+            found = tuple(each.name for each in denominators.FINDINGS if each.name in found)
+        return _main(found, name)
     if name == "plausible" and probe.batch.is_invalid(row):
         return INVALID_LABEL
     if probe.batch.is_ignored(row):

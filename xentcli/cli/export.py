@@ -36,6 +36,7 @@ def export(cases: tuple[str, ...], output: str | None) -> None:
         raise click.UsageError(f"name a file: -o vectors{suffixes[0]}, {suffixes[1]} or {suffixes[2]}")
     if (suffix := PurePath(output).suffix) not in suffixes:
         raise XentError(f"{printable(output)}: ends in none of {', '.join(suffixes)}, which are the formats")
+    from xentcli import atlas
     from xentcli.check.vectors import vectors
     from xentcli.load import sources
     from xentcli.show.vectors import WRITERS
@@ -49,7 +50,7 @@ def export(cases: tuple[str, ...], output: str | None) -> None:
     examples = sum(len(vector.losses) for vector in made)
     note(f"wrote {count(len(made), 'vector')} with {count(examples, 'example')} to {output}")
     if not cases:
-        note_skipped(len(sources.bundled()) - len(made))
+        note_skipped(len(sources.bundled()) - len(atlas.entries()))
 
 
 def _load(cases: tuple[str, ...]) -> "list[Case]":

@@ -9,6 +9,7 @@ import numpy as np
 from xentcli.errors import XentError, did_you_mean
 from xentcli.frameworks.own import read_table
 from xentcli.methods.method import why_unsupported
+from xentcli.words import SMOOTHINGS
 
 if TYPE_CHECKING:
     from xentcli.model import Batch
@@ -18,6 +19,7 @@ NAMES: Final = {
     "class_weights": "class weights",
     "label_smoothing": "label smoothing",
     "ignore_index": "ignored examples",
+    "smoothing_over": "smoothing over the other classes",
 }
 LOGITS: Final = ("logits", "labels")  # the arguments of most losses, in their usual order
 FACTORS: Final = ("hidden", "weight", "labels")  # logits are hidden · weightᵀ
@@ -45,6 +47,8 @@ def keywords(batch: "Batch") -> dict[str, Any]:
         values["class_weights"] = weighting.class_weights.astype(np.float64).tolist()
     if weighting.smoothing:
         values["label_smoothing"] = weighting.smoothing
+        if weighting.over != SMOOTHINGS[0]:
+            values["smoothing_over"] = weighting.over
     if weighting.ignored is not None:
         values["ignore_index"] = weighting.ignore_index
     return values

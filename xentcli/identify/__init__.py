@@ -17,6 +17,7 @@ import numpy as np
 from xentcli.errors import XentError
 from xentcli.identify import constants, relations
 from xentcli.identify.constants import FLOORS, ONES, ZEROS, Constant
+from xentcli.identify.denominators import Run, denominators, untrained
 from xentcli.load.fields import is_number
 
 _FEWEST_DIGITS: Final = 3  # with fewer, some constant always matches
@@ -56,40 +57,45 @@ class Candidate:
         return f"{{title: {constant.title}, logits: {rows}, labels: {[0] * len(rows)}{clip}}}"
 
 
-def identify(typed: str, true: str | None = None) -> tuple[Candidate, ...]:
+def identify(typed: str, true: str | None = None, run: Run | None = None) -> tuple[Candidate, ...]:
     """Return what matches a loss as it was printed, the likeliest first; nothing where nothing matches.
 
-    With the ``true`` loss beside it, factors and summands between the two come first. Raises XentError where
-    a text is no finite number, or shows fewer than three digits.
+    With the ``true`` loss beside it, factors and summands between the two come first, those that the numbers
+    of a ``run`` explain before all others; without it, multiples of what is known. Raises XentError where a
+    text is no finite number, or shows fewer than three digits.
     """
     if typed.lower().lstrip("+-") in {"nan", "inf"}:
         way = "save the batch's logits and labels, and run 'xent diagnose batch.npz'"
         raise XentError(f"{typed} has no digits to compare; {way}")
-    value = _number(typed)
-    digits = digits_of(typed)
-    related: list[Candidate] = []
+    value, run = _number(typed), run or Run()
     if true is not None and _is_same(typed, true):
         return Candidate(relations.same(typed, true)), *identify(typed)
-    if true is not None:
-        if _number(true) != 0:
-            related = list(map(Candidate, _related(typed, true)))
+    if true is not None and _number(true) != 0:
+        related = list(map(Candidate, _between(typed, true, run)))
         # Where the true loss is ln(10), a multiple of it is a floor of a power of ten too.
         floors = [Candidate(c) for c in FLOORS if related and _matches(typed, [c.value])]
-        if related or digits < _FEWEST_DIGITS:
+        if related or digits_of(typed) < _FEWEST_DIGITS:
             return tuple([*floors, *related][:_MOST])
     if value == 0:
         return tuple(map(Candidate, ZEROS))
     if value < 0:
         return tuple(map(Candidate, constants.negative(value)))
+    return tuple(_by_itself(typed, value, run))
+
+
+def _by_itself(typed: str, value: float, run: Run) -> Iterable[Candidate]:
+    """Return what matches a positive loss: a multiple of a constant that the run explains, or a constant."""
+    digits = digits_of(typed)
     if digits < _FEWEST_DIGITS:
         more = f"give at least {_FEWEST_DIGITS}, as 16.1 does"
         raise XentError(f"'{typed}' shows too few digits to tell; {more}")
+    if multiples := list(islice(map(Candidate, _multiples(typed, run)), _MOST)):
+        return multiples
     has_many = digits >= _DIGITS_OF_MANY
     whole = [Candidate(c) for c in _likely(value, has_many=has_many) if _matches(typed, [c.value])]
     if whole or digits < _DIGITS_OF_HALVES:
-        return tuple(whole[:_MOST])
-    means = _mean_candidates(typed) if has_many else _half_candidates(typed)
-    return tuple(islice(means, _MOST_MEANS))
+        return whole[:_MOST]
+    return islice(_mean_candidates(typed) if has_many else _half_candidates(typed), _MOST_MEANS)
 
 
 def _is_same(typed: str, true: str) -> bool:
@@ -161,6 +167,32 @@ def _matches(typed: str, values: Iterable[float]) -> bool:
     numbers = {Decimal(number) for value in values for number in (value, float(np.float32(value)))}
     ways = (ROUND_HALF_EVEN, ROUND_DOWN)
     return any(number.quantize(want, way, _EXACT) == want for number in numbers for way in ways)
+
+
+def _between(typed: str, true: str, run: Run) -> Iterator[Constant]:
+    """Yield what may lie between a loss and the true one: what the run explains, then what is left."""
+    (low, loss, high), (true_low, _, true_high) = _interval(typed), _interval(true)
+    explained = []
+    if true_low > 0 and low > 0:
+        fits = (each for each in denominators(run) if low / true_high <= each.ratio <= high / true_low)
+        explained = [each.constant(true, float(loss)) for each in fits]
+    yield from explained
+    known = {each.definition for each in explained}
+    yield from (each for each in _related(typed, true) if each.definition not in known)
+
+
+def _multiples(typed: str, run: Run) -> Iterator[Constant]:
+    """Yield the constants of which a loss is a multiple that the run explains."""
+    if run.vocabulary is not None:
+        yield from untrained(run, float(typed))
+        return
+    if any(_matches(typed, [c.value]) for c in _likely(float(typed), has_many=False)):
+        return
+    for each in denominators(run):
+        for constant in _likely(float(typed) / float(each.ratio), has_many=False):
+            if _matches(typed, [constant.value * float(each.ratio)]):
+                yield each.constant(constant.definition, float(typed))
+                break
 
 
 def _related(typed: str, true: str) -> Iterator[Constant]:

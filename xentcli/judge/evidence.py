@@ -181,7 +181,7 @@ class Evidence:
 class Reduction:
     """The losses of a method and the loss that they were reduced to; what the sum is divided by (0: nothing).
 
-    ``exact`` is the true loss, None where rows were sampled.
+    ``exact`` is the true loss, None where rows were sampled. ``batch`` is what the losses are of.
     """
 
     losses: tuple[float, ...]
@@ -189,3 +189,4 @@ class Reduction:
     divisor: Fraction
     dtype: str
     exact: Decimal | None
+    batch: "Batch"

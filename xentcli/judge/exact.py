@@ -339,16 +339,16 @@ def _groups(batch: "Batch", row: int) -> tuple[list[_Group], tuple[int, ...]]:
         y = Fraction(0 if batch.is_invalid(row) else labels[0])
         return [_Group(0.0, 1 - y, 1), _Group(logits[0], y, 1)], (0, 1)
     weights = batch.weighting.class_weights
-    smoothing = Fraction(batch.weighting.smoothing)
+    own, each = batch.weighting.mix(len(logits))
     kinds: dict[tuple[float, float, float], int] = {}
     classes = zip(logits, labels, [1.0] * len(logits) if weights is None else weights.tolist(), strict=True)
     group_of_class = tuple([kinds.setdefault(kind, len(kinds)) for kind in classes])
-    counts, share = Counter(group_of_class), smoothing / len(logits)
+    counts = Counter(group_of_class)
     is_plain = batch.weighting.is_plain
     groups = [
         _Group(
             x,
-            Fraction(label) if is_plain else Fraction(weight) * ((1 - smoothing) * Fraction(label) + share),
+            Fraction(label) if is_plain else Fraction(weight) * (own * Fraction(label) + each),
             counts[group],
         )
         for (x, label, weight), group in kinds.items()

@@ -18,7 +18,6 @@ What that leaves open is undecided here, and so is what double-double does not h
 
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -38,6 +37,7 @@ _LEAST_TAIL: Final = 2.0**-900  # terms lose bits below 2^-960; these are then n
 _TINY: Final = 2.0**-960  # from here on the low part of a number is no subnormal one
 _LARGEST: Final = 2.0**900  # of differences: from 2^996 on products overflow
 _LEAST_TARGET, _LARGEST_TARGET = 2.0**-100, 2.0**20  # with which s e^d below LOWEST still rounds to 0
+_UNKNOWN: Final = 0.0  # a target below _LEAST_TARGET: its row is undecided
 _AT_ONCE: Final = 2**15  # numbers whose arrays are held at once
 _DIGITS: Final = Context(prec=40, Emin=EXTREME.Emin, Emax=EXTREME.Emax, traps=[])  # 12 more than _LOSS_ERROR
 _SERIES_BELOW: Final = -20  # decimal exponent: 1 + T of more has at most 20 + 33 digits
@@ -142,19 +142,24 @@ def _logits(batch: "Batch", rows: "IntArray") -> "FloatArray":
 
 
 def _targets(batch: "Batch", rows: "IntArray") -> "tuple[Pair, BoolArray]":
-    """Return w_j ((1 - ε) y_j + ε / C), as ``exact`` has them, and which are not 0, however small they are.
+    """Return w_j (a y_j + b), as ``exact`` has them, and which are not 0, however small they are.
 
     Of a binary batch they are 1 - y and y.
     """
     y, weighting = batch.labels[rows].astype(np.float64), batch.weighting
-    zero, smoothing = np.zeros_like(y), Fraction(weighting.smoothing)
+    zero = np.zeros_like(y)
     if batch.binary:
         other = two_sum(np.ones_like(y), -y)
         t = Pair(np.hstack([other.high, y]), np.hstack([other.low, zero]))
         return t, t.high != 0
-    t, counts = Pair(y, zero), (y != 0) | (smoothing != 0)
-    if smoothing:
-        t = add(multiply(t, pair(1 - smoothing)), pair(smoothing / y.shape[1]))
+    own, each = weighting.mix(y.shape[1])
+    t, counts = Pair(y, zero), np.where(y == 0, each != 0, (y != 1) | (own + each != 0))
+    if each and own >= 0:
+        t = add(multiply(t, pair(own)), pair(each))
+    elif each:  # the sum would lose digits: it is only known of labels of 0 and 1
+        no, yes = pair(each), pair(own + each)
+        high = np.where(y == 0, no.high, np.where(y == 1, yes.high, _UNKNOWN))
+        t = Pair(high, np.where(y == 0, no.low, np.where(y == 1, yes.low, 0.0)))
     if weighting.class_weights is not None:
         weights = weighting.class_weights.astype(np.float64)
         t, counts = multiply(t, Pair(weights, np.zeros_like(weights))), counts & (weights != 0)

@@ -10,7 +10,9 @@ import numpy as np
 from xentcli.formats import FORMATS, Decimals, float_sums, ulps
 from xentcli.judge import findings
 from xentcli.judge.evidence import Evidence, Examples, Reduction
+from xentcli.judge.findings import denominators
 from xentcli.judge.findings.finding import ACCURATE, WRONG
+from xentcli.judge.findings.gradients import wrong_gradient
 from xentcli.judge.findings.ranges import clip_active
 from xentcli.judge.findings.rounding import low_precision_sum
 from xentcli.model import Case, Exact, GradientJudgement, Judgement, Outcome
@@ -52,8 +54,10 @@ def _judge(case: Case, outcome: Outcome, exact: Exact, examples: Examples) -> Ju
         found += findings.detect(evidence)
     *words, whole = judged.tolist()
     divisor = case.batch.divisor if case.reduction == "mean" else Fraction(1)
-    reduction = Reduction(outcome.losses, outcome.loss, divisor, dtype, exact.loss)
+    reduction = Reduction(outcome.losses, outcome.loss, divisor, dtype, exact.loss, case.batch)
     in_reduction = findings.detect_in_reduction(reduction)
+    if denominators.is_explained(reduction):  # so is the gradient, although each loss is right
+        found = [tuple(name for name in names if name != wrong_gradient.name) for names in found]
     if outcome.loss is None or exact.loss is None:
         reduced = ["off"] if low_precision_sum.name in in_reduction else []
         word = min({*words, *reduced}, key=VERDICTS.index)
@@ -61,7 +65,8 @@ def _judge(case: Case, outcome: Outcome, exact: Exact, examples: Examples) -> Ju
     else:
         word = "capped" if whole == "off" and "capped" in words else whole
         error = ulps(outcome.loss, exact.loss, FORMATS[dtype])
-    return Judgement(error, word, tuple(words), gradient, tuple(found), in_reduction)
+    ratio = denominators.ratio_of(reduction)
+    return Judgement(error, word, tuple(words), gradient, tuple(found), in_reduction, ratio)
 
 
 def judged_dtype(computed: str, inputs: str) -> str:

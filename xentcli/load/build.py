@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from xentcli.formats import read_only, stored
-from xentcli.model import Batch, Weighting
+from xentcli.model import Batch, Parts, Weighting
+from xentcli.words import CLASSES, COPIES, SMOOTHINGS
 
 if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray, IntArray
@@ -25,17 +26,20 @@ def build_batch(  # noqa: PLR0913 - each is a key of a case file
     probabilities: Any = None,
     class_weights: Any = None,
     label_smoothing: float = 0.0,
+    smoothing_over: str = SMOOTHINGS[0],
     ignore_index: int | None = None,
     wrap: bool = False,
     clip: tuple[float, float] | None = None,
     tile: int = TILE,
+    parts: tuple[str, int | tuple[int, ...]] | None = None,
 ) -> Batch:
     """Build a batch of a dtype; every number is rounded to it once.
 
     ``logits`` (N, C) with ``labels`` as N integers or (N, C) probabilities; or logits (N,) with N labels from
     0 to 1, a binary batch. ``class_weights`` (C,). A label ``ignore_index`` is ignored. Another integer that
     is no class is invalid, and so is a binary label outside [0, 1]; with ``wrap`` an invalid label from -C on
-    picks a class from the end. Integers may have any size.
+    picks a class from the end. Integers may have any size. ``parts`` are what they are along, and their sizes
+    or how many there are, of which the first are larger by 1 where they cannot be equal.
     """
     binary = np.ndim(logits) == 1
     x = _stored(logits, dtype)
@@ -57,11 +61,21 @@ def build_batch(  # noqa: PLR0913 - each is a key of a case file
         probabilities=None if probabilities is None else _stored(probabilities, dtype),
         clip=clip or (BINARY_CLIP if binary else CLIP),
         tile=tile,
-        weighting=Weighting(weights, label_smoothing, ignored, ignore_index),
+        weighting=Weighting(weights, label_smoothing, ignored, ignore_index, smoothing_over),
         label_rows=binary or np.ndim(labels) > 1,
         binary=binary,
         invalid=read_only(invalid) if invalid.any() else None,
+        parts=None if parts is None else _parts(*parts, x.shape),
     )
+
+
+def _parts(along: str, sizes: int | tuple[int, ...], shape: tuple[int, ...]) -> Parts:
+    total = shape[along == CLASSES]
+    if isinstance(sizes, int):
+        least, larger = divmod(total, sizes)
+        is_copy = along == COPIES
+        sizes = (total,) * sizes if is_copy else (least + 1,) * larger + (least,) * (sizes - larger)
+    return Parts(along, sizes)
 
 
 def _index_rows(

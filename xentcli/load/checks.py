@@ -1,6 +1,6 @@
 """The values of a case, each key held against the others: a check refuses what does not go together."""
 
-from collections.abc import Mapping
+import collections.abc
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,16 +9,19 @@ import numpy as np
 from xentcli import formats
 from xentcli.errors import count
 from xentcli.load.build import CLIP, one_hot_indices
-from xentcli.load.document import Node, Sequence
+from xentcli.load.document import Mapping, Node, Sequence
 from xentcli.load.fields import Entries, Fields, Table, integer_of, is_flat, is_special, quote
 from xentcli.methods.method import EXPECTS_ONE_CLASS, EXPECTS_ONE_LOGIT, EXPECTS_ROWS, Method, Quantity
 from xentcli.methods.table import METHODS, QUANTITIES
 from xentcli.model import Expectation
-from xentcli.words import BAD_LABELS
+from xentcli.words import ALONG, BAD_LABELS, CLASSES, COPIES, EXAMPLES
 
 _SMALLEST: Final = formats.FORMATS["float64"].smallest  # the bound of what is above 0
 _LARGEST: Final = formats.FORMATS["float64"].largest  # the bound of what need only be finite
 _ROWS: Final[dict[str, Method | Quantity]] = {row.name: row for row in (*METHODS, *QUANTITIES)}
+
+_COUNTED: Final = {EXAMPLES: ("example", "examples"), CLASSES: ("class", "classes")}
+MOST_COPIES: Final = 4096  # as many ranks as hold the same batch, whose sums are added up
 
 # The node of the name of each method or quantity, its value's node, the numbers.
 Expectations = tuple[tuple[Node, Node, Expectation], ...]
@@ -34,7 +37,7 @@ class Values:
 
     fields: Fields
     entries: Entries
-    by_key: Mapping[str, Any]
+    by_key: collections.abc.Mapping[str, Any]
     dtype: str
 
     def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - each key has a type of its own
@@ -175,6 +178,44 @@ def read_clip(fields: Fields, key: str, node: Node) -> tuple[float, float] | Non
     return low, high
 
 
+def read_parts(fields: Fields, key: str, node: Node) -> tuple[str, int | tuple[int, ...]] | None:
+    """Read how many parts there are or their sizes; a mapping says what they are along."""
+    along: str | None = EXAMPLES
+    if isinstance(node, Mapping):
+        entries = fields.mapping(node, key, ("along", "sizes"))
+        if "sizes" not in entries:
+            fields.refuse(node, f"{key} has sizes, such as {{along: classes, sizes: [2, 2]}}")
+            return None
+        along = fields.choice("along", entries["along"][1], ALONG) if "along" in entries else along
+        node = entries["sizes"][1]
+    if not isinstance(node, Sequence):
+        number = fields.integer(key, node, least=1)
+        return None if number is None or along is None else (along, number)
+    sizes = [fields.integer(f"a size of {key}", item, least=1) for item in node.items]
+    if not sizes:
+        fields.refuse(node, f"{key} has no sizes; give at least one")
+    if not sizes or None in sizes or along is None:
+        return None
+    return along, tuple(size for size in sizes if size is not None)
+
+
+def check_parts(values: Values, key: str, parts: tuple[str, int | tuple[int, ...]]) -> None:
+    """Hold parts to the examples or classes that they divide, and to a mean of the losses."""
+    along, sizes = parts
+    total = None if values.shape is None or values.is_binary else values.shape[along == CLASSES]
+    if along == COPIES:
+        if not isinstance(sizes, int) or sizes > MOST_COPIES:
+            values.refuse(key, f"{COPIES} are a number of parts, at most {MOST_COPIES}")
+    elif total is not None and isinstance(sizes, int) and sizes > total:
+        values.refuse(key, f"{sizes} parts of {count(total, *_COUNTED[along])}; at most {total}")
+    elif total is not None and not isinstance(sizes, int) and sum(sizes) != total:
+        values.refuse(
+            key, f"the sizes add up to {sum(sizes)}, but there are {count(total, *_COUNTED[along])}"
+        )
+    if along != CLASSES and values["reduction"] != "mean":
+        values.refuse(key, f"parts along the {along} go with reduction mean, not {values['reduction']}")
+
+
 def read_expectations(fields: Fields, key: str, node: Node) -> Expectations:
     """Read the printed numbers of each method and quantity."""
     entries = fields.mapping(node, key, tuple(_ROWS))
@@ -225,12 +266,24 @@ def _why_unsupported(values: Values, row: Method | Quantity) -> str | None:
             return f"{row.name} {EXPECTS_ONE_CLASS}"
     if isinstance(row, Quantity) and row.needs_probabilities and "probabilities" not in values.entries:
         return f"{row.name} compares with the key 'probabilities', which is missing"
+    return _why_no_parts(values, row)
+
+
+def _why_no_parts(values: Values, row: Method | Quantity) -> str | None:
+    needed = row.parts if isinstance(row, Method) else (row.needs_parts,) if row.needs_parts else ()
+    if needed and (values["parts"] is None or values["parts"][0] not in needed):
+        return f"{row.name} expects parts along the {' or '.join(needed)}"
+    if isinstance(row, Quantity) and needed and values.are_label_rows:
+        return f"{row.name} {EXPECTS_ONE_CLASS}"
     return None
 
 
 def _shapes(values: Values, row: Method | Quantity) -> list[tuple[int, ...]]:
     """Return which shapes may be expected of a method or quantity."""
     sizes = dict(zip("NC", values.shape or (), strict=False))
+    if values["parts"] is not None:
+        _, parts = values["parts"]
+        sizes["K"] = parts if isinstance(parts, int) else len(parts)
     if isinstance(row, Quantity):
         return [tuple(sizes[axis] for axis in row.shape)]
     return [(sizes["N"],)] if values["reduction"] == "none" else [(), (sizes["N"],)]

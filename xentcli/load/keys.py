@@ -14,7 +14,16 @@ from xentcli.load.build import BINARY_CLIP, CLIP, TILE
 from xentcli.load.document import Node
 from xentcli.load.fields import Fields
 from xentcli.model import AffectedVersions, LibraryOutput, Reference
-from xentcli.words import ACCUMULATES, ARITHMETICS, BAD_LABELS, DTYPES, REDUCTIONS, SEQUENTIAL
+from xentcli.words import (
+    ACCUMULATES,
+    ALONG,
+    ARITHMETICS,
+    BAD_LABELS,
+    DTYPES,
+    REDUCTIONS,
+    SEQUENTIAL,
+    SMOOTHINGS,
+)
 
 Schema = Mapping[str, Any]
 Check = Callable[[checks.Values, str, Any], object]
@@ -71,6 +80,7 @@ def _records(record: type, schema: Schema) -> Kind:
     return Kind(partial(Fields.records, record=record), schema)
 
 
+_SIZE = {"type": "integer", "minimum": 1}
 _BOUND = {"type": "number", "exclusiveMinimum": 0}
 _CLIPS = f"`{list(CLIP)}`; in a binary case `{list(BINARY_CLIP)}`"
 
@@ -88,6 +98,14 @@ BAD_LABEL = _one_of(*BAD_LABELS, check=checks.check_bad_labels)
 WEIGHTS = Kind(Fields.vector, _ref("weights"), checks.check_class_weights)
 IGNORED = Kind(Fields.integer, {"type": "integer"}, checks.check_ignore_index)
 BOUNDS = Kind(checks.read_clip, {"type": "array", "minItems": 2, "maxItems": 2, "items": _BOUND})
+_SIZES = {"anyOf": [_SIZE, {"type": "array", "minItems": 1, "items": _SIZE}]}
+_DIVISION = {
+    "type": "object",
+    "properties": {"along": {"enum": ALONG}, "sizes": _SIZES},
+    "required": ["sizes"],
+    "additionalProperties": False,
+}
+PARTS = Kind(checks.read_parts, {"anyOf": [*_SIZES["anyOf"], _DIVISION]}, checks.check_parts)
 EXPECTATIONS = Kind(checks.read_expectations, _ref("expectations"), checks.check_expectations)
 
 ABOUT: Final = (
@@ -130,10 +148,25 @@ BATCH: Final = (
     ),
     Key("probabilities", ARRAY, "[[1, 0], [0.7, 0.3]]", "used as the softmax by naive, clipped and guarded"),
     Key("class_weights", WEIGHTS, "[1, 1]", "a weight per class", without="1", rows_only=True),
-    Key("label_smoothing", SHARE, "0.1", "the share of a label spread over all classes", 0.0, rows_only=True),
+    Key("label_smoothing", SHARE, "0.1", "the share of a label that is spread", 0.0, rows_only=True),
+    Key(
+        "smoothing_over",
+        _one_of(*SMOOTHINGS),
+        "others",
+        f"what it is spread over: all {_or(SMOOTHINGS)}, but the label's own",
+        SMOOTHINGS[0],
+        rows_only=True,
+    ),
     Key("ignore_index", IGNORED, "-100", "the label of examples that do not count", rows_only=True),
     Key("clip", BOUNDS, "[1e-7, 1.0]", "the bounds of clipped and bce_clipped", without=_CLIPS),
     Key("tile", COUNT, "4", "how many classes online reads at a time", TILE, rows_only=True),
+    Key(
+        "parts",
+        PARTS,
+        "{along: examples, sizes: [2, 2]}",
+        f"the batch in parts, a number or sizes: along {_or(ALONG)}",
+        rows_only=True,
+    ),
 )
 RESULTS: Final = (
     Key("reduction", _one_of(*REDUCTIONS), "mean", f"how losses become a loss: {_or(REDUCTIONS)}", "mean"),

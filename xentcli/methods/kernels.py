@@ -176,7 +176,7 @@ def fused_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 
     Source: TensorFlow 1.10, ``XentEigenImpl`` in ``core/kernels/xent_op.h``.
     """
-    return _minus_targets(ar, batch, softmax(ar, batch))
+    return minus_targets(ar, batch, softmax(ar, batch))
 
 
 DENSE: Final = Method("dense", dense, fused_gradient, "Σ y·(log Σ exp(x-m) - (x-m))", by_default=True)
@@ -271,7 +271,7 @@ def online(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
 def online_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """``exp(x - m) / d - y`` with the maximum and sum after the last tile."""
     maximum, total = _running(ar, batch)
-    return _minus_targets(ar, batch, ar.divide(ar.exp(ar.subtract(batch.logits, maximum)), total))
+    return minus_targets(ar, batch, ar.divide(ar.exp(ar.subtract(batch.logits, maximum)), total))
 
 
 def _running(ar: "Arithmetic", batch: "Batch") -> "tuple[FloatArray, FloatArray]":
@@ -307,21 +307,20 @@ def _minus_sum(ar: "Arithmetic", labels: "FloatArray", logs: "FloatArray") -> "F
 def pick_losses(ar: "Arithmetic", batch: "Batch", log_sum: "FloatArray", terms: "FloatArray") -> "FloatArray":
     """Return the losses of ``-log p = log_sum - terms`` at the labels: weighted, smoothed, 0 where ignored.
 
-    Smoothing adds up -log p over all classes before it takes ε / C of the sum, as PyTorch does.
+    Smoothing adds up -log p over all classes before it takes a share of the sum, as PyTorch does.
 
     Source: PyTorch 2.13, ``cross_entropy_loss_label_smoothing`` in ``aten/src/ATen/native/LossNLL.cpp``.
     """
     if batch.indices is None:
         raise ValueError("soft labels have no class index; Method.why_unsupported says so")
     losses = ar.subtract(log_sum, ar.pick(terms, batch.indices))
-    smoothing = batch.weighting.smoothing
+    own, each = map(float, batch.weighting.mix(terms.shape[1]))
     if batch.label_weights is not None:
         losses = ar.multiply(batch.label_weights, losses)
-    if smoothing:
+    if each:
         every = ar.subtract(log_sum, terms)
         every = every if batch.class_weights is None else ar.multiply(batch.class_weights, every)
-        share = ar.scale(ar.sum(every), smoothing / terms.shape[1])
-        losses = ar.add(ar.scale(losses, 1 - smoothing), share)
+        losses = ar.add(ar.scale(losses, own), ar.scale(ar.sum(every), each))
     return _zero_ignored(ar, batch, losses)
 
 
@@ -331,7 +330,7 @@ def _zero_ignored(ar: "Arithmetic", batch: "Batch", x: "FloatArray") -> "FloatAr
     return x if ignored is None else ar.where(~ignored[:, None], x)
 
 
-def _minus_targets(ar: "Arithmetic", batch: "Batch", p: "FloatArray") -> "FloatArray":
+def minus_targets(ar: "Arithmetic", batch: "Batch", p: "FloatArray") -> "FloatArray":
     """Return a fused gradient: ``p - y``, or ``sum(t) p - t`` where targets are not the labels."""
     if batch.weighting.is_plain:
         return ar.subtract(p, batch.labels)

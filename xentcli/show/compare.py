@@ -9,7 +9,7 @@ from xentcli.model import Judgement, Outcome
 from xentcli.show import matrix, render, render_results
 from xentcli.show.cells import MARKS, exact_cell, label, losses_text, verdict_cell
 from xentcli.show.screen import Screen
-from xentcli.show.sentences import comparison, judged
+from xentcli.show.sentences import by_kind, comparison, judged
 from xentcli.show.sheet import GAP, Cell, Lines, Part, Sheet, Tone, paragraph
 from xentcli.words import SHEET_FORMATS
 
@@ -38,8 +38,7 @@ def _marks(results: Sequence[Result], width: int) -> list[Part]:
     if len(_side_by_side(folders.get("", ()), width)) == 1:
         parts += _numbers(folders.pop(""))
     tables: list[Lines] = []
-    for binary in (False, True):
-        kind = [result for result in results if result.case.batch.binary is binary]
+    for kind in by_kind(results).values():
         rest = {folder: [r for r in some if r in kind] for folder, some in folders.items()}
         tables += matrix.draw({folder: some for folder, some in rest.items() if some}, kind, width)
     first, *others = tables

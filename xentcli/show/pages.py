@@ -15,6 +15,7 @@ from xentcli.show.cells import numerics
 from xentcli.show.listings import labels_supported
 from xentcli.show.page import Code, Command, Detail, Facts, Page
 from xentcli.show.sentences import judged
+from xentcli.words import CLASSES, COPIES, EXAMPLES
 
 if TYPE_CHECKING:
     from xentcli.judge import Result
@@ -69,10 +70,18 @@ def finding_page(finding: "Finding", result: "Result", cases: Sequence[str]) -> 
     return Page("finding", finding.name, finding.cause, blocks)
 
 
+# A case for a method that is right on those of all findings, by the parts that it needs.
+_CASES = {
+    (): "clamp-leaps",
+    (EXAMPLES, COPIES): "chunk-means-are-summed",
+    (CLASSES,): "smoothing-over-a-shard",
+}
+
+
 def method_page(method: "Method", results: "Sequence[tuple[Finding, Result]]") -> Page:
     """Make the page of a method: ``results`` has it on the case of each finding."""
     about = words()["methods"][method.name]
-    prose = _paragraphs(method.loss)
+    prose = _paragraphs(method.described)
     source = next((paragraph for paragraph in prose if paragraph.startswith(_SOURCE)), "")
     failures = [
         (finding, judgement)
@@ -98,7 +107,7 @@ def method_page(method: "Method", results: "Sequence[tuple[Finding, Result]]") -
     used = set(re.findall(r"\w+", about["numpy"]))
     takes: Facts = {"code takes": ", ".join(text for name, text in inputs.items() if name in used)}
     code: Facts = {"NumPy": Code(about["numpy"].strip())}
-    case = failures[0][0].case if failures else "clamp-leaps"
+    case = failures[0][0].case if failures else _CASES[method.parts]
     look_up = [f"findings {failures[0][0].name}"] if failures else []
     after = _next(f"explain {case} --method {method.name}", *look_up, f"compare --methods {method.name}")
     return Page("method", method.name, about["what"], (facts, takes, code, context, after))

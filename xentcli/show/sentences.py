@@ -2,18 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import Final
 
 from xentcli.digits import format_number, format_ulps
 from xentcli.errors import count
 from xentcli.formats import FORMATS, nearest
 from xentcli.judge import Result
-from xentcli.judge.findings import main_cause
+from xentcli.judge.findings import denominators, main_cause
 from xentcli.judge.verdicts import VERDICTS
 from xentcli.model import Judgement, Outcome
 
 _NAMED = 5  # cases that the closing sentence names
 # What a loss or a gradient is in a sentence: the number where it says all; of other verdicts the word.
+_SCALED: Final = "scaled"  # a gradient that is as many times the true one as the loss
 _WORDS: Final = {"accurate": "right", "overflow": "inf", "collapsed": "0", "dead": "0"}
 
 
@@ -87,6 +89,12 @@ def _state(result: Result, outcome: Outcome, judgement: Judgement) -> tuple[str,
     because = f" because {cause.short}" if cause is not None else ""
     if judgement.verdict == "undefined":
         return str(outcome.loss), because, ""
+    if cause is denominators.gathered_again and result.case.batch.parts is not None:
+        return f"ln {result.case.batch.parts.number} more than the truth", because, _gradient_word(judgement)
+    if cause in denominators.FINDINGS and outcome.loss is not None and result.exact.loss:
+        scaled = judgement.ratio is not None and judgement.has_wrong_gradient
+        near = outcome.loss / float(result.exact.loss)
+        return times(judgement.ratio, near), because, _SCALED if scaled else _gradient_word(judgement)
     what = _WORDS.get(judgement.verdict, judgement.verdict)
     if judgement.is_right_in_part:
         what = f"right in the {result.case.reduction}, but {wrong_examples(result, judgement)}"
@@ -97,7 +105,22 @@ def _state(result: Result, outcome: Outcome, judgement: Judgement) -> tuple[str,
         because = f", where the loss is {format_number(nearest(result.exact.loss, FORMATS[dtype]), dtype)}"
     if judgement.verdict == "nan" or gradient is None or not judgement.has_wrong_gradient:
         return what, "" if what == "right" else because, ""
-    return what, because, _WORDS.get(gradient.state, gradient.state)
+    return what, because, _gradient_word(judgement)
+
+
+def _gradient_word(judgement: Judgement) -> str:
+    """Say in a word how a gradient is wrong; nothing where it is not."""
+    gradient = judgement.gradient
+    if gradient is None or not judgement.has_wrong_gradient:
+        return ""
+    return _WORDS.get(gradient.state, gradient.state)
+
+
+def times(ratio: Fraction | None, near: float) -> str:
+    """Say what a loss is to the true one: ``2 × the truth``, ``1/8 of the truth``; else roughly."""
+    if ratio is None:
+        return f"{near:.4g} × the truth"
+    return f"{ratio} × the truth" if ratio.denominator == 1 else f"{ratio} of the truth"
 
 
 def wrong_examples(result: Result, judgement: Judgement) -> str:
@@ -114,6 +137,8 @@ def wrong_examples(result: Result, judgement: Judgement) -> str:
 def _clause(names: Sequence[str], what: str, because: str, gradient: str) -> str:
     """Say what losses are and why; of a right one why its gradient is not."""
     verb, of = ("is", "its gradient is") if len(names) == 1 else ("are", "their gradients are")
+    if gradient == _SCALED:
+        return f"{joined(names)} and {of.rpartition(' ')[0]} are {what}{because}"
     if what == "right" and gradient:
         return f"{joined(names)} {verb} right, but {of} {gradient}{because}"
     return f"{joined(names)} {verb} {what}{because}" + (f", and {of} {gradient}" if gradient else "")
@@ -123,9 +148,18 @@ def comparison(results: Sequence[Result]) -> str:
     """Say which methods are right in all cases; else how often the best one is, and the worst one."""
     if len(results) == 1:
         return f"{what_happened(results[0])}."
-    kinds = [[r for r in results if r.case.batch.binary is binary] for binary in (False, True)]
-    names = ("softmax cases", "binary cases") if all(kinds) else ("cases", "cases")
-    return "; ".join(_best(some, name) for some, name in zip(kinds, names, strict=True) if some) + "."
+    kinds = by_kind(results)
+    return "; ".join(_best(some, name if len(kinds) > 1 else "cases") for name, some in kinds.items()) + "."
+
+
+def by_kind(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Sort results by the kind of their batches, which have methods of their own."""
+    kinds: dict[str, list[Result]] = {"softmax cases": [], "binary cases": [], "cases in parts": []}
+    for result in results:
+        batch = result.case.batch
+        name = "softmax cases" if batch.parts is None else "cases in parts"
+        kinds["binary cases" if batch.binary else name].append(result)
+    return {name: some for name, some in kinds.items() if some}
 
 
 def _best(results: Sequence[Result], cases: str) -> str:

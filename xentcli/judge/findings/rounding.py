@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.formats import FORMATS, exact_sum, float_sums, format_of, ulp
+from xentcli.judge.findings import denominators
 from xentcli.judge.findings.finding import ACCURATE, finding, where_wrong
 from xentcli.judge.findings.inputs import value_overflows_dtype
 from xentcli.model import EXPONENTIALS, Operation
@@ -71,6 +72,8 @@ def offset_cancellation(e: "Evidence") -> "BoolArray":
 def _low_precision_reduction(r: "Reduction") -> bool:
     """Detect a mean or sum of finite losses that is off, as for the sum over classes."""
     if r.loss is None or math.isnan(r.loss) or not r.divisor or not all(map(math.isfinite, r.losses)):
+        return False
+    if denominators.is_explained(r):
         return False
     if math.isinf(r.loss):
         return not value_overflows_dtype.detect_in_reduction(r)

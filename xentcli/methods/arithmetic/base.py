@@ -158,6 +158,10 @@ class Arithmetic:
         """Return x with 0 for one class of each example."""
         return np.where(np.arange(x.shape[1]) == indices[:, None], x.dtype.type(0), x)
 
+    def stack(self, *columns: "FloatArray") -> "FloatArray":
+        """Return columns (n, 1) below one another."""
+        return np.concatenate(columns)
+
     def widen(self, x: "FloatArray") -> "FloatArray":
         """Return x as float64."""
         return x.astype(np.float64)

@@ -1,0 +1,53 @@
+"""The values that travel the pipeline: Case → Outcome → Result."""
+
+from xentcli.model.case import (
+    About,
+    AffectedVersions,
+    Batch,
+    Case,
+    Expectation,
+    LibraryOutput,
+    Numerics,
+    Parts,
+    Reference,
+    Weighting,
+)
+from xentcli.model.outcome import (
+    EXPONENTIALS,
+    LOGARITHMS,
+    LOSS_REDUCTIONS,
+    Comparison,
+    Exact,
+    Floats,
+    GradientJudgement,
+    Judgement,
+    Observation,
+    Operation,
+    Outcome,
+    Step,
+)
+
+__all__ = [
+    "EXPONENTIALS",
+    "LOGARITHMS",
+    "LOSS_REDUCTIONS",
+    "About",
+    "AffectedVersions",
+    "Batch",
+    "Case",
+    "Comparison",
+    "Exact",
+    "Expectation",
+    "Floats",
+    "GradientJudgement",
+    "Judgement",
+    "LibraryOutput",
+    "Numerics",
+    "Observation",
+    "Operation",
+    "Outcome",
+    "Parts",
+    "Reference",
+    "Step",
+    "Weighting",
+]
