@@ -167,8 +167,10 @@ def expectations(plan: Plan, rows: tuple[Method | Quantity, ...]) -> Text:
 
 def suits(plan: Plan, row: Method | Quantity) -> bool:
     """Whether the loader lets a case expect a method or quantity."""
+    if isinstance(row, Method) and (row.parts or row.needs):
+        return False
     if isinstance(row, Quantity):
-        return not plan.binary and (plan.probabilities or not row.needs_probabilities)
+        return not plan.binary and not row.needs_parts and (plan.probabilities or not row.needs_probabilities)
     return row.binary == plan.binary and (row.binary or row.soft_labels or plan.labels != "soft")
 
 
@@ -207,6 +209,11 @@ def one_of(*some: str) -> Callable[[Plan], Text]:
     return lambda _: st.sampled_from(some)
 
 
+def positive() -> Text:
+    """Write a knob: an ordinary number, or an extreme one."""
+    return st.floats(0.01, 100).map(repr) | st.sampled_from(["1e-300", "1e300", "5e-324", "1"])
+
+
 def parts(plan: Plan) -> Text:
     """Divide a batch along what its reduction allows, mostly into parts that fit."""
     totals = {"examples": plan.rows, "classes": plan.classes, "copies": 5}
@@ -216,9 +223,9 @@ def parts(plan: Plan) -> Text:
     )
 
 
-HALF = len(METHODS) // 2
+ROWS = tuple(row for row in METHODS if not (row.binary or row.parts or row.needs))
 BINARY_HALF = tuple(row for row in METHODS if row.binary)[:2]
-PRINTED = (*METHODS[:HALF], *BINARY_HALF)
+PRINTED = (*ROWS[: len(ROWS) // 2], *BINARY_HALF)
 DERIVED = tuple(row for row in (*METHODS, *QUANTITIES) if row not in PRINTED)
 # The values of each key that suit a plan.
 VALUES: dict[str, Callable[[Plan], Text]] = {
@@ -240,11 +247,17 @@ VALUES: dict[str, Callable[[Plan], Text]] = {
         numbers(plan.dtype, least=0.0, special=False), plan.classes, long=plan.long
     ),
     "label_smoothing": lambda _: st.floats(0, 1).map(repr) | st.sampled_from(["0", "1", "5e-324"]),
+    "smoothing_over": one_of("classes", "others"),
     "ignore_index": lambda plan: st.just("-100") if plan.labels == "ignored" else st.integers(-3, 3).map(str),
     "clip": lambda _: bounds(numbers("float64", least=0.0, special=False)),
-    "smoothing_over": one_of("classes", "others"),
-    "parts": parts,
     "tile": lambda _: st.integers(1, 9).map(str) | st.sampled_from(["1000000", str(2**63)]),
+    "scale": lambda _: positive(),
+    "softcap": lambda _: positive(),
+    "temperature": lambda _: positive(),
+    "order": one_of("softcap", "[softcap, scale]", "[temperature, softcap]"),
+    "z_loss": lambda _: positive() | st.just("0"),
+    "padding": lambda plan: st.integers(1, max(1, plan.classes - 1)).map(str),
+    "parts": parts,
     "reduction": lambda plan: st.just(plan.reduction),
     "expect": lambda plan: expectations(plan, PRINTED),
     "derived": lambda plan: expectations(plan, DERIVED),
@@ -256,6 +269,8 @@ def goes(key: Key, plan: Plan) -> bool:
     """Whether a key goes with a plan, but is not needed."""
     if plan.binary and key.rows_only:
         return False
+    if key.name in {"scale", "softcap", "temperature", "z_loss", "padding"}:
+        return not plan.probabilities and plan.arithmetic == "numpy" and key.name != "padding"
     if key.name == "accumulate":
         return plan.arithmetic == "numpy"
     if key.name in {"expect", "derived"}:  # a list of expected numbers has no repeats

@@ -16,6 +16,7 @@ from xentcli.judge.findings import FINDINGS
 from xentcli.judge.findings.finding import Finding
 from xentcli.model import Batch, Case
 from xentcli.show.pages import words
+from xentcli.words import KNOBS
 
 FRAMEWORKS = [pytest.param(name, marks=pytest.mark.frameworks) for name in ("torch", "jax", "keras")]
 in_every_library = pytest.mark.parametrize("name", ["numpy", *FRAMEWORKS])
@@ -112,6 +113,13 @@ def inputs_of(batch: Batch) -> dict[str, Any]:
     labels = batch.labels if batch.class_labels is None else batch.class_labels
     logits = batch.logits[:, 0] if batch.binary else batch.logits
     return {"logits": logits, "labels": labels[:, 0] if batch.binary else labels}
+
+
+def knobs_of(batch: Batch) -> dict[str, Any]:
+    """Return the knobs of a batch by their names, 1 where there is none, and the number of its classes."""
+    steps = dict(batch.knobs.steps)
+    numbers = {name: steps.get(name, 1.0) for name in KNOBS}
+    return numbers | {"z_loss": batch.knobs.z_loss, "classes": batch.logits.shape[1]}
 
 
 def losses_in_parts(batch: Batch) -> dict[str, Any]:

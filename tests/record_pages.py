@@ -27,7 +27,7 @@ Rows = Iterable[Sequence[str]]
 @cache
 def entries() -> tuple[atlas.Entry, ...]:
     """Return the cases that are run: those in a folder."""
-    return tuple(each for each in atlas.entries() if each.folder and each.case.batch.parts is None)
+    return tuple(each for each in atlas.entries() if each.folder and each.case.batch.is_one_call)
 
 
 @cache

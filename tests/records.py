@@ -88,7 +88,7 @@ def main() -> None:
 
 def take(libraries: Sequence[str], date: str) -> list[Fields]:
     """Run the functions of libraries, as far as they are installed, on the atlas; return a record of each."""
-    cases = [entry.case for entry in atlas.entries() if entry.folder and entry.case.batch.parts is None]
+    cases = [entry.case for entry in atlas.entries() if entry.folder and entry.case.batch.is_one_call]
     methods = [method for name in libraries for method in there(name)]
     ran = runner.run(cases, methods)
     results = [judge(case, outcomes, ()) for case, outcomes in zip(cases, ran, strict=True)]

@@ -21,6 +21,7 @@ from xentcli.judge.expectations import is_reproduced
 from xentcli.judge.findings import FINDINGS
 from xentcli.load import sources
 from xentcli.load.keys import BATCH, KEYS, NUMERICS
+from xentcli.model import Knobs
 from xentcli.run import evaluate
 
 ENTRIES = atlas.entries()
@@ -45,7 +46,7 @@ def key(entry: Entry, name: str) -> str:
 def test_folders_are_named_after_the_failure() -> None:
     assert {entry.folder for entry in ATLAS} == {
         *("underflow", "overflow", "clipping", "cancellation", "infinities"),
-        *("low-precision", "labels", "reductions", "binary", "denominators"),
+        *("low-precision", "labels", "reductions", "binary", "denominators", "knobs"),
     }
 
 
@@ -113,7 +114,7 @@ def losses_by_mpmath(entry: Entry) -> list[mpmath.mpf]:
         class_weights = weighting.class_weights
         weights = [1.0] * classes if class_weights is None else class_weights.tolist()
         smoothing = mpmath.mpf(weighting.smoothing)
-        x, y = [mpmath.mpf(value) for value in logits], [mpmath.mpf(value) for value in labels]
+        x, y = [final(value, batch.knobs) for value in logits], [mpmath.mpf(value) for value in labels]
         if batch.binary:
             x, y, weights = [mpmath.mpf(0), *x], [1 - y[0], *y], [1.0, 1.0]
         ignored = batch.is_ignored(row)
@@ -121,8 +122,24 @@ def losses_by_mpmath(entry: Entry) -> list[mpmath.mpf]:
         each = smoothing / classes if weighting.over == "classes" else smoothing / max(1, classes - 1)
         own = 1 - smoothing + (each if weighting.over == "classes" else 0)
         targets = [w * (own * label + each * (1 - label)) for w, label in zip(weights, y, strict=True)]
-        losses.append(mpmath.mpf(0) if ignored else mpmath.nan if invalid else one_loss(x, targets))
+        added = (
+            batch.knobs.z_loss * mpmath.log(mpmath.fsum(map(mpmath.exp, x))) ** 2 if batch.knobs.z_loss else 0
+        )
+        losses.append(mpmath.mpf(0) if ignored else mpmath.nan if invalid else one_loss(x, targets) + added)
     return losses
+
+
+def final(x: float, knobs: Knobs) -> mpmath.mpf:
+    """Return a logit after scale, softcap and temperature, written out."""
+    value = mpmath.mpf(x)
+    for name, number in knobs.steps:
+        if name == "scale":
+            value *= number
+        elif name == "temperature":
+            value /= number
+        else:
+            value = number * mpmath.tanh(value / number)
+    return value
 
 
 def one_loss(x: list[mpmath.mpf], targets: list[mpmath.mpf]) -> mpmath.mpf:
@@ -160,6 +177,7 @@ def test_the_truth_is_that_of_mpmath(entry: Entry) -> None:
 # What an inaccurate method makes of a case, in closed form.
 ln, exp, inf = mpmath.log, mpmath.exp, mpmath.inf
 F1, F2, F3 = (ln(1 + exp(-gap)) for gap in (1, 2, 3))  # the loss of two classes whose label's is larger
+FIVE = ln(exp(2) + exp(1) + 1 + exp(-1) + exp(0.5))
 FOUR = ln(exp(2) + exp(1) + 1 + exp(-1))
 CLOSED = {
     ("log-of-zero-is-not-the-loss", "clipped"): [0.96226019 * 10 * ln(10)],
@@ -182,6 +200,18 @@ CLOSED = {
     ("weighted-mean-of-shards", "mean_of_means"): [((F2 + 3 * ln(2)) / 4 + 2 + F2) / 2],
     ("gathered-logits-counted-again", "gathered_again"): [ln(16)],
     ("copies-are-added", "sum_of_means"): [4 * (ln(exp(1) + 2) - 1)],
+    ("softcap-multiplies-itself", "softcap_times_logit"): [124 * mpmath.tanh(mpmath.mpf(124) / 30)],
+    ("softcap-forgotten", "softcap_left_out"): [60],
+    ("softcap-of-a-mask", "softcap_of_mask"): [ln(3 + exp(-1))],
+    ("padding-in-the-sum", "padding_counted"): [ln(exp(1) + 4) - 1],
+    ("softcap-before-scale", "softcap_first"): [ln(1 + exp(30 * mpmath.tanh(mpmath.mpf(4) / 3) / 16))],
+    ("softcap-before-scale", "final_logits"): [30 * mpmath.tanh(mpmath.mpf(1) / 12), 0],
+    ("z-loss-uninvited", "z_loss_left_out"): [ln(1 + 2 * exp(-12))],
+    ("z-loss-square-of-mean", "z_loss_of_mean"): [mpmath.mpf(36) / 10000],
+    ("temperature-on-logprobs", "temperature_late"): [(ln(exp(1) + 2) - 1) / mpmath.mpf("0.6")],
+    ("smoothing-mass-times-c", "smoothing_swapped"): [
+        0.9 * (2 * FIVE - 2 - mpmath.mpf("0.5"))  # the mean of the logits is a half
+    ],
     ("smoothing-over-a-shard", "smoothing_per_shard"): [0.8 * (FOUR - 2) + 0.2 * (FOUR - 1.5)],
     ("smoothing-over-a-shard", "shard_losses"): [
         0.8 * (FOUR - 2) + 0.2 * (FOUR - rest) for rest in (1.5, -0.5)

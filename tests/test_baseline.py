@@ -16,11 +16,12 @@ import pytest
 from conftest import ROOT, Xent
 from test_docs import blocks
 
+from xentcli import atlas
 from xentcli.check.baseline.compare import compare
 from xentcli.check.baseline.entries import known_checks, parse_baseline
 from xentcli.check.baseline.releases import Range
 from xentcli.check.baseline.update import update
-from xentcli.check.plan import plan
+from xentcli.check.plan import NO_CALLS, plan
 from xentcli.check.probes import Probe
 from xentcli.check.report import SUITE, CheckFinding, CheckResult, Place, Report
 from xentcli.check.tolerance import MaxUlps
@@ -191,6 +192,9 @@ def test_the_checks_of_the_first_suite_are_those_on_record() -> None:
     checks = known_checks()
 
     assert [name for name in sorted(checks) if checks[name] == 1] == old
+    outside = {entry.folder for entry in atlas.entries() if not entry.case.batch.is_one_call}
+    assert outside == NO_CALLS
+    assert not {entry.case.name for entry in atlas.entries() if entry.folder in NO_CALLS} & checks.keys()
     assert set(checks.values()) <= set(range(1, SUITE + 1))
 
 

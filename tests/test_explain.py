@@ -85,8 +85,9 @@ def test_the_last_step_is_the_loss_that_run_prints(xent: Xent, tmp_path: Path) -
     rows, flat = "logits: [[0.5, 2, 1]]\nlabels: [2]", "logits: [0.5]\nlabels: [1]"
     for dtype in words.DTYPES:
         for method in METHODS:
-            text = flat if method.binary else rows
+            text = flat if method.binary else rows.replace("[2]", "[1]")
             text += f"\nparts: {{along: {method.parts[0]}, sizes: 1}}" if method.parts else ""
+            text += "".join(f"\n{name}: {1 if name == 'padding' else 0.5}" for name in method.needs)
             told = explained(xent, tmp_path, text, "--method", method.name, "--dtype", dtype)
             steps = told["steps"]
             assert isinstance(steps, list)

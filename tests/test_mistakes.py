@@ -17,6 +17,7 @@ from page_code import (
     execute,
     gradient_of,
     inputs_of,
+    knobs_of,
     library,
     losses_in_parts,
 )
@@ -82,8 +83,11 @@ def inputs(finding: Finding) -> dict[str, Any]:
         taken["weights"] = (~ignored).astype(batch.logits.dtype)
     mask = np.isneginf(batch.logits)
     more = {"scores": np.where(mask, 0, batch.logits), "mask": mask}
+    more |= knobs_of(batch)
     if batch.parts is not None:
         more |= losses_in_parts(batch) | {"copies": batch.parts.number}
+    if batch.padding is not None:
+        taken["logits"] = np.hstack([batch.logits, batch.padding])
     named = taken | more | {"smoothing": batch.weighting.smoothing, "ignore_index": IGNORE_INDEX}
     used = set(re.findall(r"\w+", mistake_of(finding)["takes"]))
     return {key: value for key, value in named.items() if key in used}

@@ -18,7 +18,7 @@ from xentcli.methods.table import METHODS, select
 
 inf, nan = math.inf, math.nan
 SPARSE = ["sparse", "unshifted", "online", "log1p"]
-SOFTMAX = [method.name for method in METHODS if not (method.binary or method.parts)]
+SOFTMAX = [method.name for method in METHODS if not (method.binary or method.parts or method.needs)]
 
 
 def result_of(text: str, methods: str = "all") -> Result:

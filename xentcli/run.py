@@ -9,7 +9,7 @@ import numpy as np
 
 from xentcli.formats import FORMATS, nearest
 from xentcli.judge import Result, judge
-from xentcli.methods import arithmetic, trace
+from xentcli.methods import arithmetic, knobs, trace
 from xentcli.methods.table import QUANTITIES, select
 from xentcli.model import Case, Floats, Observation, Outcome
 
@@ -81,9 +81,10 @@ def _outcome(ar: "Arithmetic", case: Case, method: "Method") -> Outcome:
         return Outcome(method.name, dtype, (), None, None, (), reason)
     recording, steps = trace.traced(ar, case.batch)
     with np.errstate(all="ignore"):
-        losses = method.loss(recording, case.batch)
+        losses = knobs.losses(recording, case.batch, method)
         loss = _reduce(recording if method.dtype is None else recording.python, losses, case, method)
-        gradient = None if method.gradient is None else method.gradient(ar, case.batch).astype(np.float64)
+        slope = None if method.gradient is None else knobs.gradient(ar, case.batch, method)
+    gradient = None if slope is None else slope.astype(np.float64)
     return Outcome(method.name, dtype, _floats(losses), loss, gradient, tuple(steps))
 
 

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 PROPERTY: Final = "properties"
 CONTRACT_CATEGORY: Final = "contract"
 CASES_CATEGORY: Final = "cases"  # those that are named
+NO_CALLS: Final = frozenset({"denominators", "knobs"})  # folders of cases that no loss is called with
 # Bundled cases that the first version of the suite does not have.
-CASES_SINCE: Final = {"smoothing-logs-softmax": 2, "smoothing-over-others": 2}
+CASES_SINCE: Final = dict.fromkeys(
+    ("smoothing-logs-softmax", "smoothing-over-others", "smoothing-mass-times-c"), 2
+)
 
 # What every call must keep to, by name; seen in all responses together.
 CONTRACT: Final = {
@@ -94,8 +97,8 @@ def case_spec(
     batch = replace(case.batch, label_rows=True) if is_row else fill(case.batch, convention.ranks)
     probe = Probe(convention, batch, case.dtype, reduction)
     reason = convention.why_unsupported(case.batch, parameters)
-    if case.batch.parts is not None:
-        reason = "what it shows lies between the calls of a loss"
+    if not case.batch.is_one_call:
+        reason = reason or "what it shows lies outside the call of a loss"
     if reason is None and not probe.is_supported(parameters):
         reason = f"convention {convention.name} has no such numbers"
     return CheckSpec(

@@ -8,7 +8,7 @@ import numpy as np
 
 from xentcli.errors import XentError, did_you_mean
 from xentcli.frameworks.own import read_table
-from xentcli.methods.method import why_unsupported
+from xentcli.methods.method import given, why_unsupported
 from xentcli.words import SMOOTHINGS
 
 if TYPE_CHECKING:
@@ -19,7 +19,14 @@ NAMES: Final = {
     "class_weights": "class weights",
     "label_smoothing": "label smoothing",
     "ignore_index": "ignored examples",
-    "smoothing_over": "smoothing over the other classes",
+}
+# What a case may ask for besides, which no function is called with.
+_UNKNOWN: Final = {
+    "scale": "a scale",
+    "softcap": "a softcap",
+    "temperature": "a temperature",
+    "z_loss": "a z-loss",
+    "padding": "padding",
 }
 LOGITS: Final = ("logits", "labels")  # the arguments of most losses, in their usual order
 FACTORS: Final = ("hidden", "weight", "labels")  # logits are hidden · weightᵀ
@@ -47,8 +54,6 @@ def keywords(batch: "Batch") -> dict[str, Any]:
         values["class_weights"] = weighting.class_weights.astype(np.float64).tolist()
     if weighting.smoothing:
         values["label_smoothing"] = weighting.smoothing
-        if weighting.over != SMOOTHINGS[0]:
-            values["smoothing_over"] = weighting.over
     if weighting.ignored is not None:
         values["ignore_index"] = weighting.ignore_index
     return values
@@ -130,7 +135,10 @@ class Convention:
         reason = why_unsupported(batch, binary=self.binary, soft_labels=self.labels != "indices")
         reason = reason or (_why_no_product(batch) if self.linear and not is_product else None)
         lacking = (NAMES[name] for name in keywords(batch) if name not in parameters)
-        return reason or next((f"does not support {name}" for name in lacking), None)
+        others = [_UNKNOWN[name] for name in _UNKNOWN if name in given(batch)]
+        if batch.weighting.smoothing and batch.weighting.over != SMOOTHINGS[0]:
+            others.append("smoothing over the other classes")
+        return reason or next((f"does not support {name}" for name in (*lacking, *others)), None)
 
 
 def _why_no_product(batch: "Batch") -> str | None:

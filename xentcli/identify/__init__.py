@@ -80,7 +80,7 @@ def identify(typed: str, true: str | None = None, run: Run | None = None) -> tup
         return tuple(map(Candidate, ZEROS))
     if value < 0:
         return tuple(map(Candidate, constants.negative(value)))
-    return tuple(_by_itself(typed, value, run))
+    return tuple(_by_itself(typed, value, run if true is None else Run()))
 
 
 def _by_itself(typed: str, value: float, run: Run) -> Iterable[Candidate]:
@@ -189,7 +189,7 @@ def _multiples(typed: str, run: Run) -> Iterator[Constant]:
     if any(_matches(typed, [c.value]) for c in _likely(float(typed), has_many=False)):
         return
     for each in denominators(run):
-        for constant in _likely(float(typed) / float(each.ratio), has_many=False):
+        for constant in (*FLOORS, *ONES, *map(next, map(constants.uniform, constants.MODELS))):
             if _matches(typed, [constant.value * float(each.ratio)]):
                 yield each.constant(constant.definition, float(typed))
                 break

@@ -93,6 +93,22 @@ class Enclosing:
             self._up.divide(a.high, b.low if a.high >= 0 else b.high),
         )
 
+    def multiply(self, a: Enclosure, b: Enclosure) -> Enclosure:
+        """Return a · b."""
+        pairs = [(x, y) for x in a for y in b]
+        return Enclosure(
+            min(self._down.multiply(x, y) for x, y in pairs), max(self._up.multiply(x, y) for x, y in pairs)
+        )
+
+    def exp_rational(self, value: Fraction) -> Enclosure:
+        """Enclose the exponential of a fraction ≤ 0, rounded with the digits that exp needs."""
+        numerator, denominator = map(Decimal, value.as_integer_ratio())
+        return self.exp(self._operand.divide(numerator, denominator))
+
+    def exp_of_minus(self, a: Enclosure) -> Enclosure:
+        """Enclose exp(-a) for an a ≥ 0."""
+        return Enclosure(self.exp(a.high.copy_negate()).low, self.exp(a.low.copy_negate()).high)
+
     def difference(self, x: float, y: float) -> Decimal:
         """Return x - y, to more digits than exp and expm1 can tell apart."""
         return self._operand.subtract(Decimal(x), Decimal(y))

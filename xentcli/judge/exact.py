@@ -33,7 +33,8 @@ import numpy as np
 
 from xentcli.formats import EXTREME, FORMATS, agreed, nearest
 from xentcli.judge.enclosures import Enclosing, Enclosure, decided
-from xentcli.judge.first_stage import first_stage
+from xentcli.judge.first_stage import first_stage, unknown
+from xentcli.judge.knobbed import KnobbedExample
 from xentcli.model import Exact
 
 if TYPE_CHECKING:
@@ -75,9 +76,11 @@ class _Truth:
 
     def __init__(self, batch: "Batch", rows: Sequence[int], form: "Format") -> None:
         self.rows, self._form = tuple(rows), form
-        self._stage = first_stage(batch, np.array(rows, np.int64), form)
+        # Of changed logits nothing is known in double-double.
+        whole, places = batch.knobs.is_plain, np.array(rows, np.int64)
+        self._stage = first_stage(batch, places, form) if whole else unknown(batch, places)
         self._settled = [None if loss is None else _settled(loss) for loss in self._stage.losses]
-        self._example = cache(lambda at: _Example(batch, self.rows[at]))
+        self._example = cache(lambda at: _example(batch, self.rows[at]))
 
     @property
     def slow(self) -> int:
@@ -145,7 +148,7 @@ def losses_to_digits(batch: "Batch", rows: Sequence[int], digits: int) -> tuple[
 
     nan and infinity as of ``compute_exact``. Of a loss below 10^-(10^18) no digit is right.
     """
-    return tuple(_to_digits(_Example(batch, row).loss(), digits) for row in rows)
+    return tuple(_to_digits(_example(batch, row).loss(), digits) for row in rows)
 
 
 def _to_digits(loss: "_Loss", digits: int) -> Decimal:
@@ -229,6 +232,10 @@ def _loss_from_probabilities(example: "_Example", p: Sequence[float]) -> _Loss:
         return e.sum(e.scale(e.log(value), -target) for target, value in pairs)
 
     return Fraction(0), transcendental if any(value != 1 for _, value in pairs) else None
+
+
+def _example(batch: "Batch", row: int) -> "_Example | KnobbedExample":
+    return _Example(batch, row) if batch.knobs.is_plain else KnobbedExample(batch, row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,13 @@ def first_stage(batch: "Batch", rows: "IntArray", form: Format) -> FirstStage:
     )
 
 
+def unknown(batch: "Batch", rows: "IntArray") -> FirstStage:
+    """Return that nothing is known of rows: all are for decimals to evaluate."""
+    number, classes = len(rows), batch.logits.shape[1]
+    undecided = np.zeros((number, classes), bool)
+    return FirstStage((None,) * number, np.zeros((number, classes)), undecided, np.ones(number, bool))
+
+
 class _Rows:
     """Some rows of a batch: exponentials and targets as pairs (n, C), sums (n,).
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from xentcli.formats import read_only, stored
-from xentcli.model import Batch, Parts, Weighting
-from xentcli.words import CLASSES, COPIES, SMOOTHINGS
+from xentcli.model import Batch, Knobs, Parts, Weighting
+from xentcli.words import CLASSES, COPIES, KNOBS, SMOOTHINGS
 
 if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray, IntArray
@@ -32,6 +32,12 @@ def build_batch(  # noqa: PLR0913 - each is a key of a case file
     clip: tuple[float, float] | None = None,
     tile: int = TILE,
     parts: tuple[str, int | tuple[int, ...]] | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    temperature: float | None = None,
+    order: tuple[str, ...] = (),
+    z_loss: float = 0.0,
+    padding: int = 0,
 ) -> Batch:
     """Build a batch of a dtype; every number is rounded to it once.
 
@@ -39,10 +45,13 @@ def build_batch(  # noqa: PLR0913 - each is a key of a case file
     0 to 1, a binary batch. ``class_weights`` (C,). A label ``ignore_index`` is ignored. Another integer that
     is no class is invalid, and so is a binary label outside [0, 1]; with ``wrap`` an invalid label from -C on
     picks a class from the end. Integers may have any size. ``parts`` are what they are along, and their sizes
-    or how many there are, of which the first are larger by 1 where they cannot be equal.
+    or how many there are, of which the first are larger by 1 where they cannot be equal. ``order`` is that of
+    the knobs which it names, before the others. The last ``padding`` columns of the logits are no classes.
     """
     binary = np.ndim(logits) == 1
-    x = _stored(logits, dtype)
+    whole = _stored(logits, dtype)
+    classes = whole.shape[1] - padding
+    x = read_only(np.ascontiguousarray(whole[:, :classes])) if padding else whole
     if binary:
         y = np.asarray(labels, np.float64)
         invalid = ~((y >= 0) & (y <= 1))
@@ -66,6 +75,8 @@ def build_batch(  # noqa: PLR0913 - each is a key of a case file
         binary=binary,
         invalid=read_only(invalid) if invalid.any() else None,
         parts=None if parts is None else _parts(*parts, x.shape),
+        knobs=Knobs(scale, softcap, temperature, tuple(dict.fromkeys((*order, *KNOBS))), z_loss),
+        padding=read_only(np.ascontiguousarray(whole[:, classes:])) if padding else None,
     )
 
 

@@ -14,7 +14,7 @@ from xentcli.load.fields import Entries, Fields, Table, integer_of, is_flat, is_
 from xentcli.methods.method import EXPECTS_ONE_CLASS, EXPECTS_ONE_LOGIT, EXPECTS_ROWS, Method, Quantity
 from xentcli.methods.table import METHODS, QUANTITIES
 from xentcli.model import Expectation
-from xentcli.words import ALONG, BAD_LABELS, CLASSES, COPIES, EXAMPLES
+from xentcli.words import ALONG, ARITHMETICS, BAD_LABELS, CLASSES, COPIES, EXAMPLES
 
 _SMALLEST: Final = formats.FORMATS["float64"].smallest  # the bound of what is above 0
 _LARGEST: Final = formats.FORMATS["float64"].largest  # the bound of what need only be finite
@@ -50,8 +50,11 @@ class Values:
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """(N, C), or (N,) of a binary case; None where the logits were refused."""
-        return None if self["logits"] is None else self["logits"].values.shape
+        """(N, C), or (N,) of a binary case; None where the logits were refused. Padding is no class."""
+        if self["logits"] is None:
+            return None
+        shape: tuple[int, ...] = self["logits"].values.shape
+        return shape if self.is_binary else (shape[0], max(1, shape[1] - self["padding"]))
 
     @property
     def are_label_rows(self) -> bool:
@@ -88,7 +91,7 @@ class Values:
 
     def fits(self, key: str, table: Table) -> bool:
         """Whether an array has the shape of the logits, and the dtype holds it; else it is refused."""
-        shape, expected = table.values.shape, self.shape
+        shape, expected = table.values.shape, self.shape if key != "logits" else self["logits"].values.shape
         if shape[0] > MOST_EXAMPLES:
             few = f"at most {MOST_EXAMPLES}; 'xent diagnose' reads dumps of any size"
             self.refuse(key, f"{key} has {shape[0]} examples; a case has {few}")
@@ -176,6 +179,38 @@ def read_clip(fields: Fields, key: str, node: Node) -> tuple[float, float] | Non
     if low > high:
         fields.refuse(node, f"the clip bounds are reversed; write [{quote(items[1])}, {quote(items[0])}]")
     return low, high
+
+
+def read_positive(fields: Fields, key: str, node: Node) -> float | None:
+    """Read a finite number above 0."""
+    return fields.number_within(node, _SMALLEST, _LARGEST, f"{key} is a finite number above 0")
+
+
+def read_not_negative(fields: Fields, key: str, node: Node) -> float | None:
+    """Read a finite number, not below 0."""
+    return fields.number_within(node, 0.0, _LARGEST, f"{key} is a finite number, not below 0")
+
+
+def check_knob(values: Values, key: str, _: float) -> None:
+    """Refuse it beside probabilities, which it cannot change."""
+    if values[key] and values["probabilities"] is not None:
+        values.refuse(key, f"{key} changes logits; it does not go with probabilities")
+
+
+def check_softcap(values: Values, key: str, cap: float) -> None:
+    """Refuse it beside probabilities, and where there is no tanh."""
+    check_knob(values, key, cap)
+    if values["arithmetic"] != ARITHMETICS[0]:
+        values.refuse(key, f"arithmetic {values['arithmetic']} has no tanh; take arithmetic {ARITHMETICS[0]}")
+
+
+def check_padding(values: Values, key: str, number: int) -> None:
+    """Refuse as many as there are logits, and padding beside probabilities."""
+    check_knob(values, key, number)
+    if values["logits"] is not None and not values.is_binary and number:
+        classes = values["logits"].values.shape[1]
+        if number >= classes:
+            values.refuse(key, f"all {classes} logits are padding; leave one class at least")
 
 
 def read_parts(fields: Fields, key: str, node: Node) -> tuple[str, int | tuple[int, ...]] | None:

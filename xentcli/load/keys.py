@@ -20,6 +20,7 @@ from xentcli.words import (
     ARITHMETICS,
     BAD_LABELS,
     DTYPES,
+    KNOBS,
     REDUCTIONS,
     SEQUENTIAL,
     SMOOTHINGS,
@@ -105,6 +106,14 @@ _DIVISION = {
     "required": ["sizes"],
     "additionalProperties": False,
 }
+POSITIVE = Kind(checks.read_positive, _BOUND, checks.check_knob)
+NOT_NEGATIVE = Kind(checks.read_not_negative, {"type": "number", "minimum": 0}, checks.check_knob)
+CAP = Kind(checks.read_positive, _BOUND, checks.check_softcap)
+ORDER = Kind(
+    partial(Fields.choices, words=KNOBS),
+    {"anyOf": [{"enum": KNOBS}, {"type": "array", "items": {"enum": KNOBS}, "minItems": 1}]},
+)
+PADDING = Kind(partial(Fields.integer, least=1), _SIZE, checks.check_padding)
 PARTS = Kind(checks.read_parts, {"anyOf": [*_SIZES["anyOf"], _DIVISION]}, checks.check_parts)
 EXPECTATIONS = Kind(checks.read_expectations, _ref("expectations"), checks.check_expectations)
 
@@ -160,10 +169,24 @@ BATCH: Final = (
     Key("ignore_index", IGNORED, "-100", "the label of examples that do not count", rows_only=True),
     Key("clip", BOUNDS, "[1e-7, 1.0]", "the bounds of clipped and bce_clipped", without=_CLIPS),
     Key("tile", COUNT, "4", "how many classes online reads at a time", TILE, rows_only=True),
+    Key("scale", POSITIVE, "0.0625", "what logits are multiplied by", rows_only=True),
+    Key("softcap", CAP, "30", "the c of c · tanh(x / c), which logits become", rows_only=True),
+    Key("temperature", POSITIVE, "0.6", "what logits are divided by", rows_only=True),
+    Key(
+        "order",
+        ORDER,
+        "[softcap, scale]",
+        f"the order of these: {_or(KNOBS)}",
+        (),
+        without="that of this table",
+        rows_only=True,
+    ),
+    Key("z_loss", NOT_NEGATIVE, "1e-4", "the share of (log Σ exp x)² that is added", 0.0, rows_only=True),
+    Key("padding", PADDING, "1", "how many of the last logits are no classes", 0, rows_only=True),
     Key(
         "parts",
         PARTS,
-        "{along: examples, sizes: [2, 2]}",
+        "{along: examples, sizes: 2}",
         f"the batch in parts, a number or sizes: along {_or(ALONG)}",
         rows_only=True,
     ),

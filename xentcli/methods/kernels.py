@@ -231,7 +231,7 @@ def log1p_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
         gradient = ar.subtract(others, ar.multiply(batch.labels, ar.sum(others)))
         if batch.label_weights is not None:
             gradient = ar.multiply(batch.label_weights, gradient)
-    return _zero_ignored(ar, batch, gradient)
+    return zero_ignored(ar, batch, gradient)
 
 
 LOG1P: Final = Method("log1p", log1p, log1p_gradient, "log1p(Σ but the largest) - (x[label]-m)")
@@ -321,10 +321,10 @@ def pick_losses(ar: "Arithmetic", batch: "Batch", log_sum: "FloatArray", terms: 
         every = ar.subtract(log_sum, terms)
         every = every if batch.class_weights is None else ar.multiply(batch.class_weights, every)
         losses = ar.add(ar.scale(losses, own), ar.scale(ar.sum(every), each))
-    return _zero_ignored(ar, batch, losses)
+    return zero_ignored(ar, batch, losses)
 
 
-def _zero_ignored(ar: "Arithmetic", batch: "Batch", x: "FloatArray") -> "FloatArray":
+def zero_ignored(ar: "Arithmetic", batch: "Batch", x: "FloatArray") -> "FloatArray":
     """Return x with 0 in the rows of ignored examples."""
     ignored = batch.weighting.ignored
     return x if ignored is None else ar.where(~ignored[:, None], x)

@@ -69,7 +69,8 @@ class Method:
     no input and raise nothing: nan and infinities are results. ``from_probabilities``: the loss is the log of
     a probability that was rounded before. ``most_tiles`` are as many as it reads in seconds. ``parts`` is
     what the parts are along that it needs; ``mean`` its own way from losses to a loss, without it that of
-    the case.
+    the case. ``needs`` are the keys of a case without which it is no other method; ``takes`` makes of a batch
+    the one that it has in its place, and ``penalty`` is what it adds for a z-loss.
     """
 
     name: str
@@ -84,14 +85,20 @@ class Method:
     most_tiles: int | None = None
     parts: tuple[str, ...] = ()
     mean: PartsMean | None = None
+    needs: tuple[str, ...] = ()
+    takes: Callable[["Batch"], "Batch"] | None = None
+    penalty: Kernel | None = None
 
     @property
     def described(self) -> Callable[..., Any]:
         """The function whose docstring says what the method does otherwise."""
-        return self.loss if self.mean is None else self.mean.divisors
+        own = self.takes or self.penalty or self.loss
+        return own if self.mean is None else self.mean.divisors
 
     def is_for(self, batch: "Batch") -> bool:
         """Whether the method is for batches of this kind: binary ones, those in parts, or the others."""
+        if not set(self.needs) <= given(batch):
+            return False
         along = () if batch.parts is None else (batch.parts.along,)
         return self.binary == batch.binary and (set(along) <= set(self.parts) if along else not self.parts)
 
@@ -100,6 +107,8 @@ class Method:
         tiles = -(-batch.logits.shape[1] // batch.tile)
         if self.most_tiles is not None and tiles > self.most_tiles:
             return f"reads at most {self.most_tiles} tiles, not {tiles}: make tile larger"
+        if lacking := [name for name in self.needs if name not in given(batch)]:
+            return f"expects {' and '.join(lacking)}"
         if self.parts and (batch.parts is None or batch.parts.along not in self.parts):
             return f"expects parts along the {' or '.join(self.parts)}"
         return why_unsupported(batch, binary=self.binary, soft_labels=self.soft_labels)
@@ -119,6 +128,16 @@ class Quantity:
     dtype: str | None = None
     needs_probabilities: bool = False
     needs_parts: str | None = None
+
+
+def given(batch: "Batch") -> set[str]:
+    """Name the keys of a case that change logits, labels, or what is added to the loss."""
+    holds = {
+        "z_loss": bool(batch.knobs.z_loss),
+        "padding": batch.padding is not None,
+        "label_smoothing": bool(batch.weighting.smoothing),
+    }
+    return {name for name, _ in batch.knobs.steps} | {name for name, is_there in holds.items() if is_there}
 
 
 def why_unsupported(batch: "Batch", *, binary: bool, soft_labels: bool) -> str | None:

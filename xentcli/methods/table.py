@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from xentcli.errors import XentError, did_you_mean
-from xentcli.methods import binary, kernels, parts
+from xentcli.methods import binary, kernels, knobs, parts
 from xentcli.methods.method import Method
 
-METHODS: Final = (*kernels.METHODS, *binary.METHODS, *parts.METHODS)
-QUANTITIES: Final = (*kernels.QUANTITIES, *parts.QUANTITIES)
+METHODS: Final = (*kernels.METHODS, *binary.METHODS, *parts.METHODS, *knobs.METHODS)
+QUANTITIES: Final = (*kernels.QUANTITIES, *parts.QUANTITIES, *knobs.QUANTITIES)
 METHOD_NAMES: Final = tuple(method.name for method in METHODS)
 GROUPS: Final = {
     "default": tuple(method.name for method in METHODS if method.by_default),

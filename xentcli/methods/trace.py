@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xentcli.methods.arithmetic import Arithmetic
     from xentcli.model import Batch
 
+LOGITS = frozenset({"logits", Operation.FINAL.value[1]})  # what steps call them
 _MAXIMA = frozenset({Operation.ROW_MAX, Operation.MAXIMUM})
 
 
@@ -30,7 +31,7 @@ class _Recorder:
         """Add a step, so that later ones can name its result."""
         names = tuple([self._names.get(id(operand)) for operand in operands])
         word, notation = operation.notation(operands)
-        if operation is Operation.SUBTRACT and names[0] == "logits":
+        if operation is Operation.SUBTRACT and names[0] in LOGITS:
             word = "shifted" if self._operations.get(names[1]) in _MAXIMA else word
         elif operation is Operation.DIVIDE:
             above, below = map(self._operations.get, names)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xentcli.formats import read_only, stored
-from xentcli.words import COPIES, DTYPES, SMOOTHINGS
+from xentcli.words import COPIES, DTYPES, KNOBS, SCALE, SMOOTHINGS, SOFTCAP, SWAPPED, TEMPERATURE
 
 if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray, IntArray
@@ -70,9 +70,12 @@ class Weighting:
         """Return a and b of what a label y counts for before its weight, a y + b.
 
         Over all classes a = 1 - ε and b = ε / C, as in PyTorch; over the others, as in Megatron-LM, the label
-        keeps 1 - ε, each other class has ε / (C - 1), and one class alone loses nothing.
+        keeps 1 - ε, each other class has ε / (C - 1), and one class alone loses nothing. A mistake (SWAPPED)
+        has b = (1 - ε) / C.
         """
         smoothing = Fraction(self.smoothing)
+        if self.over == SWAPPED:
+            return 1 - smoothing, (1 - smoothing) / classes
         if self.over == SMOOTHINGS[0]:
             return 1 - smoothing, smoothing / classes
         each = smoothing / (classes - 1) if classes > 1 else Fraction(0)
@@ -82,6 +85,34 @@ class Weighting:
     def is_plain(self) -> bool:
         """Whether every label counts as it is."""
         return self.class_weights is None and not self.smoothing and self.ignored is None
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """What is done to logits before the loss, and what is added to it.
+
+    Logits are multiplied by ``scale``, become ``softcap`` · tanh(x / softcap), and are divided by
+    ``temperature``, in ``order``, from which a step may be missing: then it is left out. ``z_loss`` times the
+    squared log-sum-exp of what comes of that is added to the loss of each example that counts.
+    """
+
+    scale: float | None = None
+    softcap: float | None = None
+    temperature: float | None = None
+    order: tuple[str, ...] = KNOBS
+    z_loss: float = 0.0
+
+    @property
+    def steps(self) -> tuple[tuple[str, float], ...]:
+        """The steps that are taken, each with its number, in their order."""
+        values = {SCALE: self.scale, SOFTCAP: self.softcap, TEMPERATURE: self.temperature}
+        each = ((name, values.get(name, self.softcap)) for name in self.order)  # another step is of the cap
+        return tuple((name, value) for name, value in each if value is not None)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is done, and nothing added."""
+        return not self.steps and not self.z_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +150,8 @@ class Batch:
     one-hot; ``class_labels`` (N,) the labels as the case states them; ``label_rows``: the case gives rows.
     ``probabilities`` (N, C) or None; ``clip`` two bounds; ``tile`` the classes of a tile; ``invalid`` (N,)
     marks invalid labels, None: there are none. A ``binary`` batch has one logit and one label per example:
-    C = 1. ``parts`` is how it is divided, None: it is not.
+    C = 1. ``parts`` is how it is divided, None: it is not. ``knobs`` are what is done to the logits first;
+    ``padding`` (N, P) the logits of classes that do not exist, which are no part of ``logits``.
     """
 
     logits: "FloatArray"
@@ -134,6 +166,8 @@ class Batch:
     binary: bool
     invalid: "BoolArray | None"
     parts: Parts | None = None
+    knobs: Knobs = Knobs()
+    padding: "FloatArray | None" = None
 
     @cached_property
     @np.errstate(all="ignore")
@@ -185,6 +219,11 @@ class Batch:
     def sizes(self) -> tuple[int, ...]:
         """(N, C), or (N,) of a binary batch."""
         return self.logits.shape[: 1 if self.binary else 2]
+
+    @property
+    def is_one_call(self) -> bool:
+        """Whether a loss is called with it as it is: once, with no knob."""
+        return self.parts is None and self.knobs.is_plain and self.padding is None
 
     def is_ignored(self, row: int) -> bool:
         """Whether an example does not count."""

@@ -47,6 +47,9 @@ class Operation(Enum):
     WHERE = "where", "kept", "{1} where it counts"
     WHERE_INSIDE = "where_inside", "inside", "{1} where {0} is inside the clip"
     ZERO_CLASS = "zero_class", "rest", "{0} but the largest"
+    TANH = "tanh", "tanh", "tanh({0})"
+    OVER = "over", "quotient", "{0} / {1}"
+    FINAL = "final", "final logits", "{0}"
     STACK = "stack", "means", "one mean per part"
     WIDEN = "widen", "float64", "float64({0})"
 

@@ -9,7 +9,7 @@ from xentcli.model import Judgement, Outcome
 from xentcli.show import matrix, render, render_results
 from xentcli.show.cells import MARKS, exact_cell, label, losses_text, verdict_cell
 from xentcli.show.screen import Screen
-from xentcli.show.sentences import by_kind, comparison, judged
+from xentcli.show.sentences import WITH_KNOBS, by_kind, comparison, judged
 from xentcli.show.sheet import GAP, Cell, Lines, Part, Sheet, Tone, paragraph
 from xentcli.words import SHEET_FORMATS
 
@@ -38,9 +38,10 @@ def _marks(results: Sequence[Result], width: int) -> list[Part]:
     if len(_side_by_side(folders.get("", ()), width)) == 1:
         parts += _numbers(folders.pop(""))
     tables: list[Lines] = []
-    for kind in by_kind(results).values():
+    for name, kind in by_kind(results).items():
         rest = {folder: [r for r in some if r in kind] for folder, some in folders.items()}
-        tables += matrix.draw({folder: some for folder, some in rest.items() if some}, kind, width)
+        shown = {folder: some for folder, some in rest.items() if some}
+        tables += matrix.draw(shown, kind, width, of_knobs=name == WITH_KNOBS)
     first, *others = tables
     parts += [Lines((*matrix.legend(width).lines, *first.lines)), *others]
     ran = [outcome for result in results for outcome in result.outcomes if outcome.version is not None]

@@ -26,6 +26,7 @@ LEGEND: Final = (
     ("∇", " gradient wrong", Tone.GRADIENT),
 )
 _THOUSAND, _LONG = 1e3, 1e5  # what three digits would write as 1e+03, and five digits still hold
+_OF_KNOBS: Final = frozenset({"log1p", *(method.name for method in METHODS if method.needs)})
 NO_TRUTH: Final = "no true loss"
 GROUPS: Final = ("from probabilities", "from the logits", "libraries")
 
@@ -102,9 +103,18 @@ def legend(width: int) -> Lines:
     return Lines((whole,) if fits else tuple(paragraph("".join(whole), width, Tone.CONTEXT)))
 
 
-def draw(folders: "Mapping[str, Sequence[Result]]", counted: "Sequence[Result]", width: int) -> list[Lines]:
-    """Draw the table; where it is too wide the methods go on in another."""
-    columns = columns_of(counted) if folders else []
+def draw(
+    folders: "Mapping[str, Sequence[Result]]",
+    counted: "Sequence[Result]",
+    width: int,
+    *,
+    of_knobs: bool = False,
+) -> list[Lines]:
+    """Draw the table; where it is too wide the methods go on in another.
+
+    ``of_knobs``: only of the methods that have a knob wrong, and of the right one that they are made of.
+    """
+    columns = [c for c in columns_of(counted) if not of_knobs or c.method in _OF_KNOBS] if folders else []
     parts = sheets(folders, counted, columns)
     left = max(len(f" {row[0]} {row[1]}") for sheet in parts for row in sheet.rows) + 1
     tables = _tables(columns, width - left)

@@ -11,8 +11,9 @@ from xentcli.formats import FORMATS, nearest
 from xentcli.judge import Result
 from xentcli.judge.findings import denominators, main_cause
 from xentcli.judge.verdicts import VERDICTS
-from xentcli.model import Judgement, Outcome
+from xentcli.model import Batch, Judgement, Outcome
 
+WITH_KNOBS: Final = "cases with knobs"
 _NAMED = 5  # cases that the closing sentence names
 # What a loss or a gradient is in a sentence: the number where it says all; of other verdicts the word.
 _SCALED: Final = "scaled"  # a gradient that is as many times the true one as the loss
@@ -154,12 +155,17 @@ def comparison(results: Sequence[Result]) -> str:
 
 def by_kind(results: Sequence[Result]) -> dict[str, list[Result]]:
     """Sort results by the kind of their batches, which have methods of their own."""
-    kinds: dict[str, list[Result]] = {"softmax cases": [], "binary cases": [], "cases in parts": []}
+    names = ("softmax cases", "binary cases", "cases in parts", WITH_KNOBS)
+    kinds: dict[str, list[Result]] = {name: [] for name in names}
     for result in results:
-        batch = result.case.batch
-        name = "softmax cases" if batch.parts is None else "cases in parts"
-        kinds["binary cases" if batch.binary else name].append(result)
+        kinds[names[_kind(result.case.batch)]].append(result)
     return {name: some for name, some in kinds.items() if some}
+
+
+def _kind(batch: Batch) -> int:
+    if batch.binary or batch.parts is not None:
+        return 1 if batch.binary else 2
+    return 0 if batch.is_one_call else 3
 
 
 def _best(results: Sequence[Result], cases: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 from xentcli.check.baseline.releases import Range
 from xentcli.check.known import Entry
-from xentcli.check.plan import CASES_SINCE, CONTRACT
+from xentcli.check.plan import CASES_SINCE, CONTRACT, NO_CALLS
 from xentcli.check.properties import PROPERTIES
 from xentcli.check.report import MEASURED, SEARCH, SUITE
 from xentcli.errors import XentError, did_you_mean, printable
@@ -66,7 +66,8 @@ def parse_baseline(path: str, text: str, own: Collection[str] = (), *, drafts: b
 
 def known_checks() -> dict[str, int]:
     """Return the first suite that has each check, whatever loss it suits and whatever is installed."""
-    cases = {file.stem: CASES_SINCE.get(file.stem, 1) for file in bundled()}
+    calls = (file for file in bundled() if file.parent.name not in NO_CALLS)
+    cases = {file.stem: CASES_SINCE.get(file.stem, 1) for file in calls}
     return cases | {each.name: each.since for each in PROPERTIES} | dict.fromkeys((*CONTRACT, SEARCH), 1)
 
 

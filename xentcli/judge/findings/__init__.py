@@ -1,25 +1,25 @@
 """FINDINGS: the catalogue of named causes. A predicate never looks at the method's name.
 
 Each stands in the file of its theme with its words under its predicate: numbers outside the range of the
-format, the gradient, rounding, denominators, masks, and what is wrong with the inputs.
+format, the gradient, rounding, denominators, knobs, masks, and what is wrong with the inputs.
 """
 
 import copyreg
 from typing import TYPE_CHECKING, Final
 
-from xentcli.judge.findings import denominators, gradients, inputs, masks, ranges, rounding
+from xentcli.judge.findings import denominators, gradients, inputs, knobs, masks, ranges, rounding
 from xentcli.judge.findings.finding import Finding
 
 if TYPE_CHECKING:
     from xentcli.judge.evidence import Evidence, Reduction
     from xentcli.model import Judgement
 
-_THEMES: Final = (ranges, gradients, rounding, denominators, masks, inputs)
+_THEMES: Final = (ranges, gradients, rounding, denominators, knobs, masks, inputs)
 FINDINGS: Final = tuple(finding for theme in _THEMES for finding in theme.FINDINGS)
 # The causes of a wrong loss, what is nearest to the input first: it explains what follows from it.
 _OVERFLOWS: Final = (ranges.difference_overflow, ranges.exp_overflow)
 _CAUSES: Final = (
-    *(f for theme in (denominators, inputs, masks) for f in theme.FINDINGS),
+    *(f for theme in (denominators, knobs, inputs, masks) for f in theme.FINDINGS),
     *_OVERFLOWS,
     *(f for theme in (ranges, rounding) for f in theme.FINDINGS),
 )

@@ -7,6 +7,7 @@ import numpy as np
 
 from xentcli.judge.findings.finding import BLANCHARD, FROM_LOGITS, Finding, finding
 from xentcli.judge.findings.masks import at_mask, is_zero_times_infinity
+from xentcli.methods.trace import LOGITS
 from xentcli.model import EXPONENTIALS, LOGARITHMS, Operation
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 )
 def zero_times_infinity(e: "Evidence") -> "BoolArray":
     """Detect a product of 0 and an infinity that comes from no masked class, overflow or infinite logit."""
-    products = (step for step in e.steps_named(Operation.MULTIPLY) if "logits" not in step.inputs)
+    products = (step for step in e.steps_named(Operation.MULTIPLY) if not LOGITS.intersection(step.inputs))
     found = e.any_of(is_zero_times_infinity(e, step) & ~at_mask(e, step) for step in products)
     return found & ~difference_overflow.detect(e)
 
@@ -50,7 +51,7 @@ def log_of_zero(e: "Evidence") -> "BoolArray":
     )
 
 
-def _overflows(e: "Evidence", *operations: Operation) -> "BoolArray":
+def overflows(e: "Evidence", *operations: Operation) -> "BoolArray":
     """Detect a result of these operations that is infinite where its operands are finite."""
 
     def overflows(step: "Step", is_infinite: "BoolArray") -> "BoolArray":
@@ -68,7 +69,7 @@ difference_overflow: Final = Finding(
     remedy="Compute the loss in a wider format; sparse does not multiply the classes without a label.",
     source="https://github.com/huggingface/transformers/issues/17306",
     case="finfo-min-mask",
-    detect=lambda e: _overflows(e, Operation.SUBTRACT),
+    detect=lambda e: overflows(e, Operation.SUBTRACT),
 )
 exp_overflow: Final = finding(
     "exp-overflow",
@@ -78,7 +79,7 @@ exp_overflow: Final = finding(
     source=BLANCHARD,
     case="softmax-without-shift",
     among=lambda e: ~np.isfinite(e.losses),
-)(lambda e: _overflows(e, *EXPONENTIALS))
+)(lambda e: overflows(e, *EXPONENTIALS))
 
 
 @finding(

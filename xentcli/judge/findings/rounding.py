@@ -10,6 +10,7 @@ from xentcli.formats import FORMATS, exact_sum, float_sums, format_of, ulp
 from xentcli.judge.findings import denominators
 from xentcli.judge.findings.finding import ACCURATE, finding, where_wrong
 from xentcli.judge.findings.inputs import value_overflows_dtype
+from xentcli.methods.trace import LOGITS
 from xentcli.model import EXPONENTIALS, Operation
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _swallows(e: "Evidence", step: "Step", exp: "Step") -> "BoolArray":
     others = np.where(is_finite & is_other, terms, 0)
     tails, eps = float_sums(others)[:, None], format_of(step.result.dtype).eps
     is_lost = (np.abs(totals - largest - tails) > ACCURATE * eps * tails) | (tails == 0)
-    counts = (largest == 1) | (exp.inputs[0] == "logits")
+    counts = (largest == 1) | np.bool_(exp.inputs[0] in LOGITS)
     return np.asarray(is_finite & counts & is_lost & (terms.shape[1] > 1))
 
 

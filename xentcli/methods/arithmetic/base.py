@@ -28,6 +28,7 @@ class Arithmetic:
     dtypes: tuple[str, ...] = ("float16", "bfloat16", "float32", "float64")
     own_sums = False
     has_sigmoid = True
+    has_tanh = True
 
     def __init__(self, accumulate: str | None = None, *, sequential: bool = False) -> None:
         self.accumulate, self.sequential = accumulate, sequential
@@ -110,6 +111,14 @@ class Arithmetic:
         """Return x times a number, which is not rounded to the dtype before."""
         return np.multiply(x.astype(np.float64), factor).astype(x.dtype)
 
+    def over(self, x: "FloatArray", divisor: float) -> "FloatArray":
+        """Return x over a number, which is not rounded to the dtype before."""
+        return np.divide(x.astype(np.float64), divisor).astype(x.dtype)
+
+    def tanh(self, x: "FloatArray") -> "FloatArray":
+        """Return the hyperbolic tangent of x."""
+        return np.tanh(x)
+
     def sum(self, x: "FloatArray") -> "FloatArray":
         """Return the sum of each row, (N, 1), in the wider of its dtype and ``accumulate``."""
         terms = x if self.accumulate is None else x.astype(self.accumulate)
@@ -157,6 +166,10 @@ class Arithmetic:
     def zero_class(self, x: "FloatArray", indices: "IntArray") -> "FloatArray":
         """Return x with 0 for one class of each example."""
         return np.where(np.arange(x.shape[1]) == indices[:, None], x.dtype.type(0), x)
+
+    def final(self, x: "FloatArray") -> "FloatArray":
+        """Return logits to which all was done that is done before a loss."""
+        return x[:]
 
     def stack(self, *columns: "FloatArray") -> "FloatArray":
         """Return columns (n, 1) below one another."""

@@ -24,6 +24,7 @@ class Eigen(Arithmetic):
     dtypes = ("float32",)
     own_sums = True
     has_sigmoid = False
+    has_tanh = False
 
     def row_max(self, x: "FloatArray") -> "FloatArray":
         """Return the largest entry of each row; subnormal operands are zero, here as in all that follows."""
