@@ -17,8 +17,8 @@ ATLAS = [entry for entry in ENTRIES if entry.folder]
     ("options", "names"),
     [
         (["--search", "label smoothing NaN"], {"smoothing-sum", "smoothing-sum-in-float32"}),
-        (["--finding", "empty-tile"], {"empty-tile"}),
-        (["--library", "FLASH-attn"], {"empty-tile"}),
+        (["--finding", "empty-tile"], {"empty-tile", "masked-shard"}),
+        (["--library", "FLASH-attn"], {"empty-tile", "masked-shard"}),
         (["--library", "keras", "--finding", "tail-collapse"], {"keras-cap"}),
     ],
 )

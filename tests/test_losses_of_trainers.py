@@ -1,0 +1,69 @@
+"""The losses of trainers on the cases that they broke: with the count of a whole batch, and without it."""
+
+from typing import Any
+
+import pytest
+
+from xentcli import load_case
+from xentcli.model import Case
+
+pytestmark = pytest.mark.frameworks
+_VERSION = "5.24"  # of transformers, with which this was seen
+
+
+def parts(name: str) -> tuple[Case, list[Any]]:
+    """Return a case, and transformers' loss of each of its parts as a function of the count."""
+    torch = pytest.importorskip("torch", reason="is not installed; .ci/run tests with it")
+    utils = pytest.importorskip(
+        "transformers.loss.loss_utils", reason="is not installed; .ci/run tests with it"
+    )
+    case = load_case(name)
+    batch = case.batch
+    assert batch.parts is not None
+    assert batch.class_labels is not None
+    x, k = torch.tensor(batch.logits.copy()), torch.tensor(batch.class_labels.copy())
+
+    def loss_of(rows: slice) -> Any:
+        def loss(count: int | None) -> float:
+            return float(
+                utils.ForCausalLMLoss(
+                    x[rows][None], None, x.shape[1], num_items_in_batch=count, shift_labels=k[rows][None]
+                )
+            )
+
+        return loss
+
+    return case, [loss_of(rows) for rows in batch.parts.slices]
+
+
+def printed(case: Case, method: str) -> float:
+    (text,) = next(each.texts for each in case.expectations if each.quantity == method)
+    return float(text)
+
+
+@pytest.mark.parametrize("name", ["mean-of-means", "ignored-in-denominator", "chunk-means-are-summed"])
+def test_with_the_count_of_the_whole_batch_the_parts_add_up_to_the_truth(name: str) -> None:
+    case, losses = parts(name)
+    count = int(case.batch.divisor)
+
+    total = sum(loss(count) for loss in losses)
+
+    # float32 of a few losses, to the seven digits of the case
+    assert total == pytest.approx(printed(case, "mean_over_all"), rel=4 * 2.0**-23)
+
+
+def test_without_it_their_mean_is_the_mean_of_means_and_their_sum_the_sum_of_means() -> None:
+    case, losses = parts("mean-of-means")
+    chunks, of_chunks = parts("chunk-means-are-summed")
+
+    mean = sum(loss(None) for loss in losses) / len(losses)
+    added = sum(loss(None) for loss in of_chunks)
+
+    assert mean == pytest.approx(printed(case, "mean_of_means"), rel=4 * 2.0**-23)
+    assert added == pytest.approx(printed(chunks, "sum_of_means"), rel=4 * 2.0**-23)
+
+
+def test_this_was_seen_with_the_version_that_is_installed() -> None:
+    transformers = pytest.importorskip("transformers", reason="is not installed; .ci/run tests with it")
+
+    assert transformers.__version__.startswith(_VERSION)
