@@ -71,6 +71,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "diagnose bounds.npz",
         "diagnose broken.npz damaged.npz --keep-going",
     ),
+    "against": (
+        "diagnose logits.npy --against logits.npy",
+        "diagnose bits.npz --against gaps.npz",
+        "diagnose bits.npz --against soft.npz",
+    ),
     "identify": ("identify 16.118 0.34657 0.123456", "identify 3.14 --true 1.57"),
     "sweep": (
         "sweep --gap 0:30 --points 5 --methods sparse,clipped",

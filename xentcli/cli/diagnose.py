@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xentcli.cli.against import AGAINST, compare
 from xentcli.cli.check import complete_conventions
 from xentcli.cli.options import (
     command_line,
@@ -92,6 +93,7 @@ Ctrl-C, or until a file changed, is shown."""
     metavar="K",
     help="How many of the worst rows to show and extract.",
 )
+@AGAINST
 @top_k_options
 @scale_options
 @format_option("table", "plain", "json", "html", variable="XENT_DIAGNOSE_FORMAT")
@@ -115,6 +117,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     extract: str | None,
     force: bool,
     most: int,
+    against: tuple[str, ...],
     top_k: TopKOptions,
     scale: Scale,
     form: str,
@@ -135,6 +138,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
       xent diagnose batch.npz --loss mine.py:loss
       xent diagnose "shards/*.npy" --labels "labels/*.npy" --format json
       xent diagnose "s3://bucket/*.npz" --dask tcp://scheduler:8786
+      xent diagnose train.npz --against rollout.npz
     """
     from contextlib import ExitStack
 
@@ -153,6 +157,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
         *expanded(files),
         *expanded(labels),
         *expanded(losses),
+        *expanded(against),
         *(path for paths in top_k.files.values() for path in expanded(paths)),
         *outputs.sources_of(loss),
         *([] if case is None else [case]),
@@ -160,8 +165,8 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     outputs.refuse_conflicts([output, extract, scale.resume], read)
     outputs.refuse_conflicts([extract], (), force=force)
     if method in frameworks.FUNCTIONS:
-        function, method = frameworks.FUNCTIONS[method], None
-        loss, convention = function.target, function.convention.name
+        function = frameworks.FUNCTIONS[method]
+        method, loss, convention = None, function.target, function.convention.name
     own = _method(method, loss, observed)
     scale.check(loss)
     is_recorded = bool(losses) or losses_name is not None
@@ -177,8 +182,13 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
             shards = open_shards(
                 files, labels, layout, losses, scale.left_out if scale.keep_going else None, **top_k.files
             )
-        if shards[0].is_top_k:
-            return diagnose_top_k(shards, layout, ignore_index, most, scale, write, form, screen(output))
+        where = write, form, screen(output)
+        if against or shards[0].is_top_k:
+            return (
+                compare(shards, against, layout, *where)
+                if against
+                else diagnose_top_k(shards, layout, ignore_index, most, scale, *where)
+            )
         if extract is not None and any(shard.labels is None for shard in shards):
             raise XentError("--extract needs labels: give --labels FILE or --labels-name NAME")
         steps = [shard.saved for shard in shards]

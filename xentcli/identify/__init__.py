@@ -71,7 +71,7 @@ def identify(typed: str, true: str | None = None, run: Run | None = None) -> tup
     if true is not None and _is_same(typed, true):
         return Candidate(relations.same(typed, true)), *identify(typed)
     if true is not None and _number(true) != 0:
-        related = list(map(Candidate, _between(typed, true, run)))
+        related = list(map(Candidate, between(typed, true, run)))
         # Where the true loss is ln(10), a multiple of it is a floor of a power of ten too.
         floors = [Candidate(c) for c in FLOORS if related and _matches(typed, [c.value])]
         if related or digits_of(typed) < _FEWEST_DIGITS:
@@ -169,8 +169,11 @@ def _matches(typed: str, values: Iterable[float]) -> bool:
     return any(number.quantize(want, way, _EXACT) == want for number in numbers for way in ways)
 
 
-def _between(typed: str, true: str, run: Run) -> Iterator[Constant]:
-    """Yield what may lie between a loss and the true one: what the run explains, then what is left."""
+def between(typed: str, true: str, run: Run) -> Iterator[Constant]:
+    """Yield what may lie between a loss and the true one: what the run explains, then what is left.
+
+    Both are finite numbers as they are printed, the true one not 0.
+    """
     (low, loss, high), (true_low, _, true_high) = _interval(typed), _interval(true)
     explained = []
     if true_low > 0 and low > 0:

@@ -12,6 +12,7 @@ from xentcli.show.sheet import Sheet
 __all__ = ["Screen", "render", "render_results"]
 
 if TYPE_CHECKING:
+    from xentcli.diagnose.against import Comparison
     from xentcli.diagnose.diagnosis import Diagnosis
     from xentcli.diagnose.survey import TopKSurvey
     from xentcli.judge import Result
@@ -50,6 +51,15 @@ def render_results(results: Sequence["Result"], form: str) -> str:
     from xentcli.show import json, junit
 
     return json.render_results(results) if form == "json" else junit.render_results(results)
+
+
+def compare_dumps(comparison: "Comparison", form: str, screen: Screen) -> str:
+    """Render what turns one dump into another, or how far they are apart."""
+    from xentcli.show import against
+
+    if form == "json":
+        return against.as_json(comparison)
+    return render(against.parts(comparison, screen.width), form, screen)
 
 
 def diagnose(

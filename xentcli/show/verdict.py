@@ -10,6 +10,8 @@ from xentcli.diagnose.recorded import NAME
 from xentcli.diagnose.rules import Severity
 from xentcli.diagnose.summary import LEADING
 from xentcli.errors import count, printable
+from xentcli.identify import between
+from xentcli.identify.denominators import Run
 from xentcli.judge.findings import FINDINGS
 from xentcli.methods.table import METHOD_NAMES
 from xentcli.show.sentences import joined
@@ -286,8 +288,22 @@ def _why_not(diagnosis: "Diagnosis", observed: str) -> str:
         if rule.clip is not None and shows(observed, -math.log(rule.clip[0])):
             return f"It is -ln({rule.clip[0]:g}): {rule.says}, in {count(rows, 'row')}."
     return (
-        _rows_of(diagnosis, Severity.BROKEN) or "Another step, weights, smoothing or another formula gave it."
+        _rows_of(diagnosis, Severity.BROKEN)
+        or _denominator(diagnosis, observed)
+        or "Another step, weights, smoothing or another formula gave it."
     )
+
+
+def _denominator(diagnosis: "Diagnosis", observed: str) -> str:
+    """Say what the mean of the rows was multiplied with or divided by to make what was observed."""
+    both, survey = means(diagnosis), diagnosis.survey
+    if both is None or not both[0] or not math.isfinite(both[0]):
+        return ""
+    run = Run(batch=(survey.rows,), valid=survey.rows - survey.summary.ignored or None)
+    said = next(between(observed, f"{both[0]:.9g}", run), None)
+    if said is None:
+        return ""
+    return f"It is {said.definition}: {said.cause}. {said.remedy}"
 
 
 def _rows_of(diagnosis: "Diagnosis", severity: Severity) -> str:
