@@ -167,9 +167,8 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
     if method in frameworks.FUNCTIONS:
         function = frameworks.FUNCTIONS[method]
         method, loss, convention = None, function.target, function.convention.name
-    own = _method(method, loss, observed)
+    own, is_recorded = _method(method, loss, observed), bool(losses) or losses_name is not None
     scale.check(loss)
-    is_recorded = bool(losses) or losses_name is not None
     if is_recorded and (own is not None or loss is not None):
         raise XentError("--losses and a loss: give what was recorded, or what to call")
     layout = Layout(
@@ -182,19 +181,16 @@ def diagnose(  # noqa: PLR0913, PLR0917 - click hands over every option
             shards = open_shards(
                 files, labels, layout, losses, scale.left_out if scale.keep_going else None, **top_k.files
             )
-        where = write, form, screen(output)
-        if against or shards[0].is_top_k:
-            return (
-                compare(shards, against, layout, *where)
-                if against
-                else diagnose_top_k(shards, layout, ignore_index, most, scale, *where)
-            )
+        if against:
+            return compare(shards, against, layout, write, form, screen(output))
+        if shards[0].is_top_k:
+            return diagnose_top_k(shards, layout, ignore_index, most, scale, write, form, screen(output))
         if extract is not None and any(shard.labels is None for shard in shards):
             raise XentError("--extract needs labels: give --labels FILE or --labels-name NAME")
         steps = [shard.saved for shard in shards]
         ignore_index = ignored_by(steps) if ignore_index is None and case is None else ignore_index
-        if observed is None and own is None and loss is None and not is_recorded:
-            observed = observed_in(steps)
+        is_asked = any(each is not None for each in (observed, own, loss)) or is_recorded
+        observed = observed if is_asked else observed_in(steps)
         ignore_index, clip = _options_of(case, ignore_index)
         asked = stack.enter_context(
             _loss(shards, own, loss, convention, clip, ignore_index, is_recorded=is_recorded)
