@@ -6,6 +6,7 @@ A mean over parts is found by its value: the losses of the method itself, put to
 import math
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -24,39 +25,10 @@ if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray
     from xentcli.judge.evidence import Evidence, Reduction
 
-_NEAR: Final = 1e-6  # of a sum in float64: what is farther off is more than 4 ulps off in every format but
-# the half ones, whose eps is larger
+    Way = Callable[..., parts.Divisors]
 
-
-def _is_explained(r: "Reduction", *divisors: "Callable[..., parts.Divisors]") -> bool:
-    """Whether a mean of losses is, to 4 ulps, what one of these ways makes, and not the right one."""
-    return any(_factors_of(r, each) is not None for each in divisors)
-
-
-def _factors_of(r: "Reduction", divisors: "Callable[..., parts.Divisors]") -> list[Fraction] | None:
-    """Return what each loss is multiplied by where that explains the loss; None where it does not."""
-    along = None if r.batch.parts is None else r.batch.parts.along
-    if r.loss is None or not math.isfinite(r.loss) or not r.divisor or r.divisor != r.batch.divisor:
-        return None
-    if divisors not in _WAYS_ALONG[along] or not all(map(math.isfinite, r.losses)):
-        return None
-    whole = Parts(EXAMPLES, (len(r.batch.logits),))
-    factors = PartsMean(divisors).factors(r.batch if along else replace(r.batch, parts=whole))
-    known = [factor for factor in factors if factor is not None]
-    if len(known) < len(factors) or all(
-        factor == 1 / r.divisor for factor, loss in zip(known, r.losses, strict=True) if loss
-    ):
-        return None
-    form = FORMATS[r.dtype]
-    rough = math.fsum(float(factor) * loss for factor, loss in zip(known, r.losses, strict=True))
-    if abs(r.loss - rough) > max(_NEAR, 8 * form.eps) * abs(rough):
-        return None
-    pairs = list(zip(known, map(Fraction, r.losses), strict=True))
-    value, right = sum(f * x for f, x in pairs), sum(x for _, x in pairs) / r.divisor
-    allowed = ACCURATE * ulp(value, form) if value else Fraction(0)
-    return known if abs(Fraction(r.loss) - value) <= allowed < abs(right - value) else None
-
-
+# Of a sum in float64: what is farther off is more than 4 ulps off, but in the half formats.
+_NEAR: Final = 1e-6
 _WAYS: Final = (
     parts.sum_of_means,
     parts.divided_by_all,
@@ -73,18 +45,50 @@ _WAYS_ALONG: Final = {
 }
 
 
+def is_explained(r: "Reduction", *ways: "Way") -> bool:
+    """Whether a loss is, to 4 ulps, what one of some wrong ways makes of its losses; of any by default."""
+    return bool(set(_explanations(r)) & set(ways or _WAYS))
+
+
 def ratio_of(r: "Reduction") -> Fraction | None:
     """Return what a loss divided wrongly is to the true one, where that is the same for all losses."""
-    for divisors in _WAYS:
-        if (factors := _factors_of(r, divisors)) is not None:
-            counting = {f * r.divisor for f, loss in zip(factors, r.losses, strict=True) if loss}
-            return counting.pop() if len(counting) == 1 else None
+    for factors in _explanations(r).values():
+        counting = {f * r.divisor for f, loss in zip(factors, r.losses, strict=True) if loss}
+        return counting.pop() if len(counting) == 1 else None
     return None
 
 
-def is_explained(r: "Reduction") -> bool:
-    """Whether one of the wrong ways explains the loss."""
-    return _is_explained(r, *_WAYS)
+@lru_cache(maxsize=8)  # of a reduction each finding is asked
+def _explanations(r: "Reduction") -> "dict[Way, list[Fraction]]":
+    """Return the wrong ways that make the loss, with what each multiplies the losses by."""
+    if r.loss is None or not math.isfinite(r.loss) or not r.divisor or r.divisor != r.batch.divisor:
+        return {}
+    if not all(map(math.isfinite, r.losses)):
+        return {}
+    right = math.fsum(r.losses) / float(r.divisor)
+    if abs(r.loss - right) <= FORMATS[r.dtype].eps * abs(right):
+        return {}
+    batch = r.batch
+    ways = _WAYS_ALONG[None if batch.parts is None else batch.parts.along]
+    if batch.parts is None:
+        batch = replace(batch, parts=Parts(EXAMPLES, (len(batch.logits),)))
+    each = {way: PartsMean(way).factors(batch) for way in ways}
+    whole = {way: [f for f in factors if f is not None] for way, factors in each.items()}
+    return {way: factors for way, factors in whole.items() if _makes(factors, r, r.loss)}
+
+
+def _makes(factors: list[Fraction], r: "Reduction", loss: float) -> bool:
+    """Whether the losses, each times its factor, add up to the loss, and the right factors do not."""
+    if len(factors) < len(r.losses):
+        return False
+    form = FORMATS[r.dtype]
+    rough = math.fsum(float(factor) * x for factor, x in zip(factors, r.losses, strict=True))
+    if abs(loss - rough) > max(_NEAR, 8 * form.eps) * abs(rough):
+        return False
+    losses = list(map(Fraction, r.losses))
+    value = sum((f * x for f, x in zip(factors, losses, strict=True)), Fraction(0))
+    allowed = ACCURATE * ulp(value, form) if value else Fraction(0)
+    return abs(Fraction(loss) - value) <= allowed < abs(sum(losses) / r.divisor - value)
 
 
 mean_of_means: Final = Finding(
@@ -94,7 +98,7 @@ mean_of_means: Final = Finding(
     remedy="Add up the losses of all parts, and divide once by all that count.",
     source="https://github.com/huggingface/transformers/issues/24725",
     case="mean-of-means",
-    detect_in_reduction=lambda r: _is_explained(r, parts.mean_of_means, parts.means_by_size),
+    detect_in_reduction=lambda r: is_explained(r, parts.mean_of_means, parts.means_by_size),
 )
 counted_times: Final = Finding(
     "counted-times",
@@ -103,7 +107,7 @@ counted_times: Final = Finding(
     remedy="Divide each part's sum by all that count in the whole batch, then add.",
     source="https://github.com/NVIDIA-NeMo/Automodel/issues/3803",
     case="chunk-means-are-summed",
-    detect_in_reduction=lambda r: _is_explained(r, parts.sum_of_means),
+    detect_in_reduction=lambda r: is_explained(r, parts.sum_of_means),
 )
 divided_again: Final = Finding(
     "divided-again",
@@ -112,7 +116,7 @@ divided_again: Final = Finding(
     remedy="Divide once, by all that count; where ranks are averaged later, multiply by their number.",
     source="https://github.com/ByteDance-Seed/VeOmni/pull/338",
     case="divided-by-sequence-parallel",
-    detect_in_reduction=lambda r: _is_explained(r, parts.divided_again),
+    detect_in_reduction=lambda r: is_explained(r, parts.divided_again),
 )
 ignored_in_denominator: Final = Finding(
     "ignored-in-denominator",
@@ -122,7 +126,7 @@ ignored_in_denominator: Final = Finding(
     remedy="Divide by the number of examples that count, or by the sum of their weights.",
     source="https://github.com/NVIDIA/TransformerEngine/pull/2476",
     case="ignored-in-denominator",
-    detect_in_reduction=lambda r: _is_explained(r, parts.divided_by_all),
+    detect_in_reduction=lambda r: is_explained(r, parts.divided_by_all),
 )
 
 
