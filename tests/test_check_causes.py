@@ -117,6 +117,17 @@ def test_a_sum_for_a_mean_is_named(loss: Loss, reduction: str, name: str) -> Non
     assert causes[0].name == name
 
 
+@pytest.mark.parametrize(
+    ("loss", "only", "name"),
+    [
+        (wrong.mean_counts_ignored, "ignored-rows", "ignored-in-denominator"),
+        (wrong.mean_ignores_weights, "weights-and-smoothing", "ignored-in-denominator"),
+    ],
+)
+def test_a_wrong_denominator_is_named(loss: Loss, only: str, name: str) -> None:
+    assert report(loss, only=[only]).causes[0].name == name
+
+
 @pytest.mark.parametrize("name", MISTAKEN)
 def test_a_common_mistake_is_named(name: str) -> None:
     causes = report(
