@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -144,6 +146,23 @@ def test_limits_and_what_is_rational_are_found(
 
     assert np.array_equal(nearest(exact.losses[0], FORMATS["float64"]), loss, equal_nan=True)
     assert exact.gradients[0] == pytest.approx(np.array(gradient), rel=2.0**-51, nan_ok=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_a_rational_number_in_the_middle_is_rounded_to_even(dtype: str) -> None:
+    """One class has the loss z x² and the gradient 2 z x, which may lie in the middle of two numbers."""
+    form = FORMATS[dtype]
+    for last in (1, 3):  # x = 1 + last · eps, times 3 / 2 twice: 9 / 4 + 9 / 4 last eps
+        x = 1 + last * form.eps
+        given = batch([x], 0, dtype, {"z_loss": 0.5, "scale": 1.5})
+        exact = compute_exact(given, dtype, "mean")
+
+        slope = Fraction(x) * Fraction(9, 4)
+        assert exact.gradients[0].tolist() == [nearest(slope, form)]
+        assert nearest(exact.losses[0], form) == nearest(Fraction(x) ** 2 * Fraction(9, 8), form)
+        assert exact.loss == exact.losses[0]
+    digits = losses_to_digits(batch([3.0], 0, "float64", {"z_loss": 0.1}), [0], 20)[0]
+    assert digits == Decimal("0.90000000000000004996")  # 9 · 0.1 as float64 holds it
 
 
 @pytest.mark.parametrize("knobs", KNOBS, ids=ids)

@@ -50,6 +50,8 @@ _APART: Final = (
     2**20
 )  # errors: a loss that far from its float64 neighbour has six digits of any error in ulps
 _NAN, _INFINITY = Decimal("NaN"), Decimal("Infinity")
+_LONG: Final = EXTREME.copy()  # for a rational number: every midpoint and number of a format is exact in it
+_LONG.prec = 2500
 
 
 def compute_exact(batch: "Batch", dtype: str, reduction: str) -> Exact:
@@ -153,10 +155,12 @@ def losses_to_digits(batch: "Batch", rows: Sequence[int], digits: int) -> tuple[
 
 def _to_digits(loss: "_Loss", digits: int) -> Decimal:
     value, part = loss
-    if part is None or isinstance(value, Decimal):
-        return _sum([loss], Fraction(1))
+    if isinstance(value, Decimal):
+        return value
     context = EXTREME.copy()
     context.prec = digits
+    if part is None:
+        return context.divide(Decimal(value.numerator), Decimal(value.denominator))
     ends: list[Decimal] = []
     enough = digits
     while len(set(ends)) != 1 and enough < _MOST_DIGITS:
@@ -193,9 +197,9 @@ def _sum(losses: Sequence[_Loss], divisor: Fraction) -> Decimal:
     if unusual:
         return _NAN if any(value.is_nan() for value in unusual) else _INFINITY
     parts = [part for _, part in losses if part is not None]
-    if not parts:
-        return Decimal(0)  # no target, or the only class with a finite logit: nothing but 0 is rational
     rational = sum((Fraction(value) for value, _ in losses), Fraction(0)) / divisor
+    if not parts:  # no target, or the only class with a finite logit: 0 but for a z-loss
+        return _LONG.divide(Decimal(rational.numerator), Decimal(rational.denominator))
 
     @cache
     def rest(digits: int) -> tuple[Enclosing, Enclosure]:

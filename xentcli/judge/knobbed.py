@@ -69,8 +69,7 @@ class KnobbedExample:
             return _INFINITY, None
         size = self._final_rational(self._largest) if self._is_alone else None
         if size is not None:
-            value = Fraction(self._knobs.z_loss) * size * size
-            return value, (lambda _: ZERO) if value else None
+            return Fraction(self._knobs.z_loss) * size * size, None
         return Fraction(0), cache(self._loss)
 
     def gradient(self, form: "Format") -> "FloatArray":
@@ -102,6 +101,11 @@ class KnobbedExample:
             return self._nearest(lambda digits: self._equal_slope(x, number, digits), form)
         if not self._total and not self._knobs.z_loss:
             return 0.0
+        size, derivative = self._final_rational(x), self._derivative_rational(x)
+        if self._is_alone and size is not None and derivative is not None:  # p = 1, and ln Z = 0
+            return nearest(
+                (self._total - target + 2 * Fraction(self._knobs.z_loss) * size) * derivative, form
+            )
         return self._nearest(partial(self._slope_of, x, target), form)
 
     @staticmethod

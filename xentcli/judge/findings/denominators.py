@@ -4,6 +4,7 @@ A mean over parts is found by its value: the losses of the method itself, put to
 """
 
 import math
+from collections import defaultdict
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.formats import FORMATS, ulp
+from xentcli.formats import FORMATS, exact_sum, ulp
 from xentcli.judge.findings.finding import ACCURATE, Finding, finding
 from xentcli.methods import parts
 from xentcli.methods.arithmetic import Arithmetic
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     Way = Callable[..., parts.Divisors]
 
-# Of a sum in float64: what is farther off is more than 4 ulps off, but in the half formats.
-_NEAR: Final = 1e-6
 _WAYS: Final = (
     parts.sum_of_means,
     parts.divided_by_all,
@@ -65,8 +64,8 @@ def _explanations(r: "Reduction") -> "dict[Way, list[Fraction]]":
         return {}
     if not all(map(math.isfinite, r.losses)):
         return {}
-    right = math.fsum(r.losses) / float(r.divisor)
-    if abs(r.loss - right) <= FORMATS[r.dtype].eps * abs(right):
+    right = exact_sum(r.losses) / r.divisor
+    if abs(Fraction(r.loss) - right) <= Fraction(FORMATS[r.dtype].eps) * abs(right):
         return {}
     batch = r.batch
     ways = _WAYS_ALONG[None if batch.parts is None else batch.parts.along]
@@ -74,21 +73,19 @@ def _explanations(r: "Reduction") -> "dict[Way, list[Fraction]]":
         batch = replace(batch, parts=Parts(EXAMPLES, (len(batch.logits),)))
     each = {way: PartsMean(way).factors(batch) for way in ways}
     whole = {way: [f for f in factors if f is not None] for way, factors in each.items()}
-    return {way: factors for way, factors in whole.items() if _makes(factors, r, r.loss)}
+    return {way: factors for way, factors in whole.items() if _makes(factors, r, right)}
 
 
-def _makes(factors: list[Fraction], r: "Reduction", loss: float) -> bool:
+def _makes(factors: list[Fraction], r: "Reduction", right: Fraction) -> bool:
     """Whether the losses, each times its factor, add up to the loss, and the right factors do not."""
     if len(factors) < len(r.losses):
         return False
-    form = FORMATS[r.dtype]
-    rough = math.fsum(float(factor) * x for factor, x in zip(factors, r.losses, strict=True))
-    if abs(loss - rough) > max(_NEAR, 8 * form.eps) * abs(rough):
-        return False
-    losses = list(map(Fraction, r.losses))
-    value = sum((f * x for f, x in zip(factors, losses, strict=True)), Fraction(0))
-    allowed = ACCURATE * ulp(value, form) if value else Fraction(0)
-    return abs(Fraction(loss) - value) <= allowed < abs(sum(losses) / r.divisor - value)
+    losses = defaultdict(list)
+    for factor, loss in zip(factors, r.losses, strict=True):
+        losses[factor].append(loss)
+    value = sum((factor * exact_sum(some) for factor, some in losses.items()), Fraction(0))
+    allowed = ACCURATE * ulp(value, FORMATS[r.dtype]) if value else Fraction(0)
+    return abs(Fraction(r.loss or 0) - value) <= allowed < abs(right - value)
 
 
 mean_of_means: Final = Finding(
