@@ -145,6 +145,7 @@ PLAIN = [
     and entry.case.numerics.arithmetic == "numpy"
     and not entry.case.numerics.flush_subnormals
     and entry.case.batch.invalid is None
+    and entry.case.batch.is_one_call
 ]
 
 
