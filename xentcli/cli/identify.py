@@ -46,8 +46,8 @@ def identify(  # noqa: PLR0913, PLR0917 - each is an option
 ) -> int:
     """Say what a loss that does not move may mean; VALUE as it was printed, all its digits.
 
-    - reads values from standard input. What a run shows, such as --ranks, names the denominators that explain
-    VALUE. Exits with 0 where something fits every value and with 1 else.
+    What a run shows, such as --ranks, names the denominators that explain VALUE; - as VALUE reads values from
+    standard input. Exits with 0 where something fits every value and with 1 else.
 
     \b
     Examples:
