@@ -54,6 +54,12 @@ def test_explain_of_a_tile_without_a_finite_logit(xent: Xent, tmp_path: Path) ->
     assert told["born"] == [{"step": "difference", "sentence": "difference: -inf - -inf is nan"}]
 
 
+def test_a_mean_of_some_rows_says_what_they_are_part_of(xent: Xent) -> None:
+    out = xent("explain", "mean-of-means", "--method", "mean_of_means").out
+
+    assert out.count("  mean part of kept  ") == 2
+
+
 def test_explain_of_an_invalid_label_names_it(xent: Xent, tmp_path: Path) -> None:
     text = "logits: [[1, 2]]\nlabels: [2]\nbad_labels: nan"
 

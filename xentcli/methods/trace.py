@@ -43,11 +43,16 @@ class _Recorder:
         self.steps.append(Step(operation, name, notation.format(*shown), operands, names, result))
 
     def _describe(self, operand: object) -> str:
-        """Name what no step made: a bound, a tile of the logits, what a loop starts from."""
+        """Name what no step made: a bound, a tile of the logits, rows of a result, the start of a loop."""
         if isinstance(operand, float):
             return f"{operand:g}"
-        part = isinstance(operand, np.ndarray) and np.may_share_memory(operand, self._logits)
-        return "tile" if part else "start"
+        if not isinstance(operand, np.ndarray):
+            return "start"
+        if np.may_share_memory(operand, self._logits):
+            return "tile"
+        whole = (step.name for step in self.steps if np.may_share_memory(operand, step.result))
+        name = next(whole, None)
+        return "start" if name is None else f"part of {name}"
 
 
 class _Traced:
