@@ -49,8 +49,8 @@ frameworks: .venv-frameworks/.done  ## the tests that need real frameworks
 	.venv-interpreted/bin/pip install --quiet --no-deps $(INTERPRETED)
 	touch $@
 
-interpreted: .venv-interpreted/.done  ## the baseline of Liger, in Triton's interpreter
-	.venv-interpreted/bin/python -m pytest -m frameworks -n 0 tests/test_baselines.py -k liger
+interpreted: .venv-interpreted/.done  ## the baseline of Liger and its loss on cases, in Triton's interpreter
+	.venv-interpreted/bin/python -m pytest -m frameworks -n 0 tests/test_baselines.py tests/test_losses_of_trainers.py -k liger
 
 faults: .venv-frameworks/.done  ## wrong and right losses by whole checks: is each found, is none accused? writes which check finds each (half an hour)
 	cd tests && PYTHONPATH=. ../.venv-frameworks/bin/python faults.py

@@ -1,7 +1,8 @@
-"""The losses of trainers on the cases that they broke: with the count of a whole batch, and without it."""
+"""The losses of trainers on the cases that they or others broke: of a whole batch, and of its parts."""
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from xentcli import load_case
@@ -9,6 +10,8 @@ from xentcli.model import Case
 
 pytestmark = pytest.mark.frameworks
 _VERSION = "5.24"  # of transformers, with which this was seen
+# One ulp of float32 from 8 to 16: the kernel subtracts a logit from a log-sum-exp, and both are up to 12.
+_ULP = 2.0**-20
 
 
 def parts(name: str) -> tuple[Case, list[Any]]:
@@ -67,3 +70,34 @@ def test_this_was_seen_with_the_version_that_is_installed() -> None:
     transformers = pytest.importorskip("transformers", reason="is not installed; .ci/run tests with it")
 
     assert transformers.__version__.startswith(_VERSION)
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("z-loss-uninvited", "log1p", "z_loss_left_out"),
+        ("z-loss-square-of-mean", "log1p", "z_loss_of_mean"),
+        ("ignored-in-denominator", "mean_over_all", "divided_by_all"),
+        ("chunk-means-are-summed", "mean_over_all", "sum_of_means"),
+        ("smoothing-mass-times-c", "log1p", "smoothing_swapped"),
+        ("smoothing-logs-softmax", "dense", "naive"),
+    ],
+)
+def test_the_kernel_of_liger_gives_the_truth(
+    monkeypatch: pytest.MonkeyPatch, name: str, right: str, wrong: str
+) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")  # on the CPU; a softcap raises there, in Triton 3.9
+    liger = pytest.importorskip(
+        "liger_kernel.ops.cross_entropy", reason="is not installed; .ci/run tests with it"
+    )
+    torch = pytest.importorskip("torch", reason="is not installed; .ci/run tests with it")
+    case = load_case(name)
+    batch = case.batch
+    x = torch.tensor(batch.logits.copy(), dtype=torch.float32)
+    k = torch.tensor(np.array(batch.class_labels, np.int64))
+
+    loss, *_ = liger.LigerCrossEntropyFunction.apply(
+        x, k, None, -100, batch.knobs.z_loss, batch.weighting.smoothing, "mean", None
+    )
+
+    assert abs(float(loss) - printed(case, right)) <= _ULP < abs(float(loss) - printed(case, wrong))
