@@ -7,6 +7,8 @@ FRAMEWORKS := torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 scip
 	onnx==1.23.2 onnxruntime==1.32.0 transformers==5.24.0 accelerate==1.15.0 lightning==2.6.6
 # Kernels that run without a GPU, under Triton's interpreter. Not with what they depend on: torch stays as it is.
 INTERPRETED := liger-kernel==0.8.5 triton==3.9.0
+# Its loss needs nothing more; its trainers need half a gigabyte.
+TRAINERS := trl==1.16.0
 
 # The tests that write what they compare, when they are asked to.
 GOLDEN := tests/test_show.py tests/test_compare.py tests/test_lookup.py tests/test_explain.py tests/test_identify.py tests/test_check_command.py tests/test_check_page.py \
@@ -38,6 +40,7 @@ test: .venv/.dev  ## the tests
 .venv-frameworks/.done: pyproject.toml constraints-frameworks.txt
 	$(PYTHON) -m venv .venv-frameworks
 	.venv-frameworks/bin/pip install --quiet $(FRAMEWORKS) --editable '.[test,fast]' --constraint constraints-frameworks.txt
+	.venv-frameworks/bin/pip install --quiet --no-deps $(TRAINERS)
 	touch $@
 
 frameworks: .venv-frameworks/.done  ## the tests that need real frameworks

@@ -1,5 +1,6 @@
 """The losses of trainers on the cases that they or others broke: of a whole batch, and of its parts."""
 
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,7 @@ from xentcli import load_case
 from xentcli.model import Case
 
 pytestmark = pytest.mark.frameworks
-_VERSION = "5.24"  # of transformers, with which this was seen
-# One ulp of float32 from 8 to 16: the kernel subtracts a logit from a log-sum-exp, and both are up to 12.
+# One ulp of float32 from 8 to 16: a logit is subtracted from a log-sum-exp, and both are up to 12, or to 30.
 _ULP = 2.0**-20
 
 
@@ -66,10 +66,50 @@ def test_without_it_their_mean_is_the_mean_of_means_and_their_sum_the_sum_of_mea
     assert added == pytest.approx(printed(chunks, "sum_of_means"), rel=4 * 2.0**-23)
 
 
-def test_this_was_seen_with_the_version_that_is_installed() -> None:
-    transformers = pytest.importorskip("transformers", reason="is not installed; .ci/run tests with it")
+@pytest.mark.parametrize(
+    ("package", "version"), [("transformers", "5.24"), ("trl", "1.16"), ("liger_kernel", "0.8")]
+)
+def test_this_was_seen_with_the_version_that_is_installed(package: str, version: str) -> None:
+    try:
+        installed = metadata.version(package)  # imported, Triton would settle how it runs
+    except metadata.PackageNotFoundError:
+        pytest.skip("is not installed; .ci/run tests with it")
 
-    assert transformers.__version__.startswith(_VERSION)
+    assert installed.startswith(f"{version}.")
+
+
+@pytest.mark.parametrize("classes_at_once", [1, 4])
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("softcap-before-scale", "softcap_first"),
+        ("softcap-forgotten", "softcap_left_out"),
+        ("softcap-multiplies-itself", "softcap_times_logit"),
+        ("temperature-on-logprobs", "temperature_late"),
+    ],
+)
+def test_the_loss_of_trl_gives_the_truth(name: str, wrong: str, classes_at_once: int) -> None:
+    torch = pytest.importorskip("torch", reason="is not installed; .ci/run tests with it")
+    trl = pytest.importorskip("trl.kernels", reason="is not installed; .ci/run tests with it")
+    case = load_case(name)
+    x = torch.tensor(case.batch.logits.copy(), dtype=torch.float32)
+    k = torch.tensor(np.array(case.batch.class_labels, np.int64))
+    knobs = case.batch.knobs
+
+    log_probability, *_ = trl.ChunkedLogProbFunction.apply(  # of x times the identity
+        x,
+        torch.eye(x.shape[1]),
+        None,
+        k,
+        knobs.temperature or 1.0,
+        classes_at_once,
+        knobs.softcap,
+        knobs.scale or 1.0,
+        (),
+    )
+
+    (loss,) = (-log_probability).tolist()
+    assert abs(loss - printed(case, "log1p")) <= 2 * _ULP < abs(loss - printed(case, wrong))
 
 
 @pytest.mark.parametrize(
