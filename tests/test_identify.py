@@ -205,6 +205,16 @@ def test_what_a_run_shows_names_the_denominator(
     assert cause in first.cause
 
 
+def test_numbers_of_a_run_that_make_the_same_ratio_are_both_named() -> None:
+    run = Run(batch=(8, 512), valid=2048, ranks=2, accumulation=2)
+
+    added = [each.constant.cause for each in identify("5.2", "2.6", run)]
+    again = [each.constant.cause for each in identify("0.52", "1.04", run)]
+
+    assert ["2 accumulated steps" in added[0], "all 2 ranks" in added[1], len(added)] == [True, True, 2]
+    assert ["steps was" in again[0], "2 ranks was" in again[1], "are ignored" in again[2]] == [True] * 3
+
+
 @pytest.mark.parametrize(
     ("typed", "true", "run"),
     [

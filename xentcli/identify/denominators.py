@@ -67,9 +67,14 @@ _AGAIN: Final = f"{GITHUB}ByteDance-Seed/VeOmni/pull/338"
 
 
 def denominators(run: Run) -> Iterator[Denominator]:
-    """Yield what the numbers of a run make of a true loss, the likeliest first; each ratio once."""
-    seen = {Fraction(1)}
-    for each in (*_of_steps(run), *_of_ranks(run), *_of_both(run), *_of_counts(run), *_of_classes(run)):
+    """Yield what the numbers of a run make of a true loss, the likeliest first.
+
+    Numbers as given are told apart where they make the same ratio; parts of them are left out there.
+    """
+    given = (*_of_steps(run), *_of_ranks(run), *_of_counts(run), *_of_classes(run))
+    yield from (each for each in given if each.ratio != 1)
+    seen = {Fraction(1), *(each.ratio for each in given)}
+    for each in (*_of_groups(run), *_of_both(run)):
         if each.ratio not in seen:
             seen.add(each.ratio)
             yield each
@@ -84,12 +89,20 @@ def _of_steps(run: Run) -> Iterator[Denominator]:
 
 
 def _of_ranks(run: Run) -> Iterator[Denominator]:
-    for some in _divisors(run.ranks):
-        whose = f"all {some} ranks" if some == run.ranks else f"groups of {some} of the {run.ranks} ranks"
-        added = f"the losses of {whose} were added, although each is that of the whole batch"
-        yield Denominator(Fraction(some), f"{some} × {{true}}", added, _OVER_ALL, _RANKS)
-        again = f"a mean over {whose} was divided by {some} once more"
-        yield Denominator(Fraction(1, some), f"{{true}} / {some}", again, _OVER_ALL, _AGAIN)
+    if run.ranks is not None:
+        yield from _of_some(run.ranks, f"all {run.ranks} ranks")
+
+
+def _of_groups(run: Run) -> Iterator[Denominator]:
+    for some in _divisors(run.ranks)[1:]:
+        yield from _of_some(some, f"groups of {some} of the {run.ranks} ranks")
+
+
+def _of_some(ranks: int, whose: str) -> Iterator[Denominator]:
+    added = f"the losses of {whose} were added, although each is that of the whole batch"
+    yield Denominator(Fraction(ranks), f"{ranks} × {{true}}", added, _OVER_ALL, _RANKS)
+    again = f"a mean over {whose} was divided by {ranks} once more"
+    yield Denominator(Fraction(1, ranks), f"{{true}} / {ranks}", again, _OVER_ALL, _AGAIN)
 
 
 def _of_both(run: Run) -> Iterator[Denominator]:
