@@ -205,6 +205,25 @@ def test_what_a_run_shows_names_the_denominator(
     assert cause in first.cause
 
 
+@pytest.mark.parametrize(
+    ("typed", "true", "same"),
+    [
+        ("2.40", "2.4049", True),  # rounded
+        ("2.40", "2.4099", True),  # cut off
+        ("2.40", "2.41", False),
+        ("2.40", "2.395", True),  # a tie, to the even digit
+        ("2.40", "2.3949", False),
+        ("0.0", "0.0999", True),
+        ("0.0", "0.1", False),
+        ("1.00e30", "1.009e30", True),
+    ],
+)
+def test_losses_are_the_same_to_the_digits_of_the_first(typed: str, true: str, same: bool) -> None:
+    causes = [each.constant.cause for each in identify(typed, true)]
+
+    assert ("the two losses are the same, to the digits given" in causes) is same
+
+
 def test_numbers_of_a_run_that_make_the_same_ratio_are_both_named() -> None:
     run = Run(batch=(8, 512), valid=2048, ranks=2, accumulation=2)
 

@@ -101,8 +101,7 @@ def _by_itself(typed: str, value: float, run: Run) -> Iterable[Candidate]:
 def _is_same(typed: str, true: str) -> bool:
     """Whether two losses are the same, to the digits of the first."""
     _number(true)
-    low, _, high = _interval(typed)
-    return low <= Fraction(Decimal(true)) <= high
+    return _shows(typed, Decimal(true))
 
 
 def digits_of(typed: str) -> int:
@@ -163,10 +162,14 @@ def _mean_values(floor: float, share: float) -> list[float]:
 
 def _matches(typed: str, values: Iterable[float]) -> bool:
     """Whether a value, or that value in float32, shows the digits typed, rounded or cut off."""
-    want = Decimal(typed)
     numbers = {Decimal(number) for value in values for number in (value, float(np.float32(value)))}
-    ways = (ROUND_HALF_EVEN, ROUND_DOWN)
-    return any(number.quantize(want, way, _EXACT) == want for number in numbers for way in ways)
+    return any(_shows(typed, number) for number in numbers)
+
+
+def _shows(typed: str, number: Decimal) -> bool:
+    """Whether a number, rounded or cut off, is printed as the digits typed."""
+    want = Decimal(typed)
+    return any(number.quantize(want, way, _EXACT) == want for way in (ROUND_HALF_EVEN, ROUND_DOWN))
 
 
 def between(typed: str, true: str, run: Run) -> Iterator[Constant]:
