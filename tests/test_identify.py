@@ -224,6 +224,10 @@ def test_losses_are_the_same_to_the_digits_of_the_first(typed: str, true: str, s
     assert ("the two losses are the same, to the digits given" in causes) is same
 
 
+def test_a_loss_of_0_beside_another_is_explained_as_alone() -> None:
+    assert identify("0.0", "2.3") == identify("0.0") != ()
+
+
 def test_numbers_of_a_run_that_make_the_same_ratio_are_both_named() -> None:
     run = Run(batch=(8, 512), valid=2048, ranks=2, accumulation=2)
 

@@ -74,7 +74,7 @@ def identify(typed: str, true: str | None = None, run: Run | None = None) -> tup
         related = list(map(Candidate, between(typed, true, run)))
         # Where the true loss is ln(10), a multiple of it is a floor of a power of ten too.
         floors = [Candidate(c) for c in FLOORS if related and _matches(typed, [c.value])]
-        if related or digits_of(typed) < _FEWEST_DIGITS:
+        if related or (value != 0 and digits_of(typed) < _FEWEST_DIGITS):
             return tuple([*floors, *related][:_MOST])
     if value == 0:
         return tuple(map(Candidate, ZEROS))
