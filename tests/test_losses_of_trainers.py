@@ -62,6 +62,7 @@ def test_without_it_their_mean_is_the_mean_of_means_and_their_sum_the_sum_of_mea
     mean = sum(loss(None) for loss in losses) / len(losses)
     added = sum(loss(None) for loss in of_chunks)
 
+    # of a few losses in float32 each, as above
     assert mean == pytest.approx(printed(case, "mean_of_means"), rel=4 * 2.0**-23)
     assert added == pytest.approx(printed(chunks, "sum_of_means"), rel=4 * 2.0**-23)
 

@@ -1,7 +1,7 @@
 """Two dumps of the same rows: which change turns the logits of one into those of the other.
 
 A change is one that holds in every row looked at, to the rounding of the coarser of the two formats: first
-what is exact, then what one number explains. What none explains is told by how far apart the numbers are.
+what is exact, then what one number explains. Where none explains them, their distance is given.
 """
 
 import math

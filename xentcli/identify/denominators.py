@@ -14,7 +14,7 @@ _LEAST_ABOVE, _MOST_ABOVE = 0.999, 1.05
 
 
 _MOST: Final = 10**9  # more labels than a step has, and more than all processes of the world's clusters
-_GROUPS: Final = 4096  # the most ranks of a group that are told apart
+_GROUPS: Final = 4096  # the largest group of ranks that is tried: all divisors are looked for one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ _AGAIN: Final = f"{GITHUB}ByteDance-Seed/VeOmni/pull/338"
 def denominators(run: Run) -> Iterator[Denominator]:
     """Yield what the numbers of a run make of a true loss, the likeliest first.
 
-    Numbers as given are told apart where they make the same ratio; parts of them are left out there.
+    Each number as given has its own entry, also where two make the same ratio. Groups of ranks, and products,
+    have one only where no number as given makes that ratio.
     """
     given = (*_of_steps(run), *_of_ranks(run), *_of_counts(run), *_of_classes(run))
     yield from (each for each in given if each.ratio != 1)

@@ -37,7 +37,7 @@ def losses(ar: "Arithmetic", batch: "Batch", method: Method) -> "FloatArray":
 
 def gradient(ar: "Arithmetic", batch: "Batch", method: Method) -> "FloatArray":
     """Return d loss / d logits (N, C) of a method, through all knobs of a case."""
-    assert method.gradient is not None  # noqa: S101 - who asks knows
+    assert method.gradient is not None  # noqa: S101 - only methods that have one are asked
     taken = batch if method.takes is None else method.takes(batch)
     if taken.knobs.is_plain:
         return method.gradient(ar, taken)[:, : batch.logits.shape[1]]
