@@ -6,9 +6,8 @@ from functools import cache
 from itertools import pairwise
 
 from conftest import ROOT
-from records import RIGHT, Record, Threads, on_record
+from records import RIGHT, Record, Threads, called, on_record
 
-from xentcli import atlas
 from xentcli.frameworks import FUNCTIONS
 from xentcli.judge import judge
 from xentcli.show import matrix
@@ -24,10 +23,7 @@ Key = tuple[str, str]  # a case and a function
 Rows = Iterable[Sequence[str]]
 
 
-@cache
-def entries() -> tuple[atlas.Entry, ...]:
-    """Return the cases that are run: those in a folder."""
-    return tuple(each for each in atlas.entries() if each.folder and each.case.batch.is_one_call)
+entries = cache(called)
 
 
 @cache

@@ -86,9 +86,15 @@ def main() -> None:
         print(write(fields))  # noqa: T201 - this is a command
 
 
+def called() -> tuple[atlas.Entry, ...]:
+    """Return the cases of a folder that a library's loss is called with: it takes no knob."""
+    batches = ((each, each.case.batch) for each in atlas.entries() if each.folder)
+    return tuple(each for each, batch in batches if batch.is_one_call and batch.knobs.is_plain)
+
+
 def take(libraries: Sequence[str], date: str) -> list[Fields]:
     """Run the functions of libraries, as far as they are installed, on the atlas; return a record of each."""
-    cases = [entry.case for entry in atlas.entries() if entry.folder and entry.case.batch.is_one_call]
+    cases = [entry.case for entry in called()]
     methods = [method for name in libraries for method in there(name)]
     ran = runner.run(cases, methods)
     results = [judge(case, outcomes, ()) for case, outcomes in zip(cases, ran, strict=True)]

@@ -13,7 +13,7 @@ from xentcli.atlas import Entry
 from xentcli.check.plan import CONTRACT, plan
 from xentcli.check.properties import PROPERTIES
 from xentcli.check.report import SEARCH
-from xentcli.frameworks.conventions import CHUNKS, CONVENTIONS
+from xentcli.frameworks.conventions import CHUNKS, CONVENTIONS, COUNT, NAMES, find_convention
 
 PAGE = ROOT / "docs" / "check-reference.md"
 UNKNOWN = "no public case known"
@@ -89,13 +89,15 @@ def test_the_page_says_who_broke_a_property_by_a_thread_a_baseline_or_that_nobod
 
 
 def test_the_page_has_the_checks_of_every_plan_and_no_others() -> None:
-    parameters = ("ignore_index", "class_weights", "label_smoothing", "reduction", "bias", CHUNKS[0])
+    parameters = (*NAMES, "reduction", "bias", CHUNKS[0], COUNT)
     # What a property asks for may depend on how a library's arrays lie in memory: torch's stand for all.
     kinds = {
         (each.labels, each.linear, each.probabilities): each
         for each in sorted(CONVENTIONS.values(), key=lambda each: each.library == "torch")
     }
     plans = [plan(each, parameters, gradient=True, autodiff=True) for each in kinds.values()]
+    mean = find_convention("torch", "", "mean")
+    plans += [plan(mean, (COUNT,), gradient=True, autodiff=True)]
     page = PAGE.read_text(encoding="utf-8")
     cases = re.findall(r"^\| \w[\w-]* \| \[`([\w-]+)`\]", section_of("the cases"), re.MULTILINE)
 

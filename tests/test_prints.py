@@ -146,6 +146,7 @@ PLAIN = [
     and not entry.case.numerics.flush_subnormals
     and entry.case.batch.invalid is None
     and entry.case.batch.is_one_call
+    and entry.case.batch.knobs.is_plain
 ]
 
 

@@ -23,11 +23,12 @@ from xentcli.bridge.watch import watch
 from xentcli.check.report import SEVERITIES
 from xentcli.diagnose.rules import Severity
 from xentcli.frameworks import program as programs
+from xentcli.frameworks.conventions import NAMES
 from xentcli.judge.verdicts import STATES as GRADIENT_STATES
 from xentcli.judge.verdicts import VERDICTS
 from xentcli.show.report import _STATUSES
 from xentcli.sweep import QUANTITIES, STATES
-from xentcli.words import DTYPES, REDUCTIONS
+from xentcli.words import DTYPES, KNOBS, REDUCTIONS, Z_LOSS
 
 FOLDER = ROOT / "schemas"
 FILES = sorted(FOLDER.iterdir())
@@ -185,6 +186,7 @@ def written(xent: Xent, dumps: Path, monkeypatch: pytest.MonkeyPatch) -> Written
 def said() -> list[Document]:
     """Return every kind of line that is said between xent and a program, of one with all that there is."""
     given = {"class_weights": [1.0, 2.0], "label_smoothing": 0.125, "ignore_index": -1}
+    given |= dict.fromkeys((*KNOBS, Z_LOSS), 0.5)
     request = {"dtype": "float32", "shape": (1, 2), "scores": [0.0, 1.0], "labels": [0], "keywords": given}
     lines: list[Document] = []
 
@@ -194,7 +196,7 @@ def said() -> list[Document]:
             lines.extend((self.request, json.loads(line)))
             return line
 
-    takes = "reply['takes'] = ['class_weights', 'label_smoothing', 'ignore_index', 'reduction']"
+    takes = f"reply['takes'] = {[*NAMES, 'reduction']}"
     change = f"if not asked: {takes}\nelif 'losses' in reply: reply['loss'] = '0x1p+0'"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(programs, "program", lambda _: Noted(change))

@@ -12,6 +12,7 @@ from xentcli.check.symptoms import GRADIENT_MISTAKES, MISTAKES, gradient_mistake
 from xentcli.formats import FORMATS, stored
 from xentcli.frameworks.call import upstream_of
 from xentcli.judge.findings.finding import WRONG
+from xentcli.methods import knobs
 from xentcli.methods.kernels import pick_losses
 from xentcli.methods.method import Method
 from xentcli.methods.table import METHODS
@@ -43,6 +44,7 @@ _METHODS: Final = {
         _NO_SHIFT,
         *sorted((m for m in METHODS if m.name in _LIKELY), key=lambda m: _LIKELY.index(m.name)),
         *(method for method in METHODS if method.binary),
+        *knobs.METHODS,
     )
 }
 
@@ -63,7 +65,8 @@ def models(finding: "CheckFinding") -> Iterator[Model]:
         return
     label = int(batch.indices[row]) if batch.indices is not None and batch.weighting.is_plain else None
     with np.errstate(all="ignore"):
-        made = mistakes(batch.logits[row].astype(np.float64), label, place.true, len(batch.logits))
+        x = batch.logits[row].astype(np.float64)
+        made = mistakes(x, label, place.true, len(batch.logits)) if batch.knobs.is_plain else {}
         numbers = stored(np.array(list(made.values())), probe.dtype).astype(np.float64)
         allowed = max(_SAME, 16 * FORMATS[probe.dtype].eps) * abs(value) if np.isfinite(value) else 0.0
         if true != value and not abs(true - value) <= allowed:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from xentcli.check.alike import OWN, Model, choose, models, outcome, supports
-from xentcli.check.plan import CASES_CATEGORY, CONTRACT_CATEGORY, PROPERTY
+from xentcli.check.plan import CONTRACT
+from xentcli.check.properties import PROPERTIES
 from xentcli.check.report import (
     SEARCH,
     SEVERITIES,
@@ -40,12 +41,12 @@ if TYPE_CHECKING:
     from xentcli.check.probes import Probe
 
 _PER_KIND: Final = 3  # findings of one kind, dtype and check that are looked into, the smallest
-_CAPPED: Final = 3  # examples whose losses are the same, to three digits, are no chance
+_CAPPED: Final = 3  # examples of other losses which are given the same, to three digits, are no chance
 _NEAR: Final = 1e-3  # relative: the first digits tell a mean from a sum
 _SMALL: Final = 0.5  # a loss below comes from the other classes, and ln 2 of a tie does not
 _NO_LOSS: Final = frozenset({"raised", "ended", "returned", "shape"})  # kinds of findings
 _TRIAL: Final = "ordinary logits"  # the call before all checks
-_NO_CASES: Final = frozenset({PROPERTY, SEARCH, CONTRACT_CATEGORY, CASES_CATEGORY})  # categories
+_NO_CASES: Final = frozenset({each.name for each in PROPERTIES} | {SEARCH, *CONTRACT})
 
 Words = Finding | Symptom
 
@@ -149,7 +150,7 @@ def _capped(samples: Sequence[_Sample]) -> Iterator[_Sample]:
         if 0 < place.value < float(place.true):
             numbers[f"{place.value:.3g}"].append(sample)
     for same in numbers.values():
-        if len({sample.finding.example for sample in same}) >= _CAPPED:
+        if len({f"{sample.finding.place.true:.2g}" for sample in same if sample.finding.place}) >= _CAPPED:
             yield from same
 
 
@@ -178,14 +179,16 @@ def _words(sample: _Sample, usual: Model | None) -> Words:
 
 
 def _other_reduction(name: str, place: Place) -> str | None:
-    """Name the kind of a mean that is the sum, or the other way round; None of everything else."""
+    """Name the kind of a mean that is the sum, the other way round, or of another count; None of others."""
+    if place.probe.count is not None:
+        return "not by the count"
     if name not in {"mean", "sum"} or not place.value or place.true is None or not place.true.is_finite():
         return None
-    divisor = float(place.probe.batch.divisor)
+    divisor = float(place.probe.divisor)
     if divisor in {0, 1}:
         return None
     wanted = float(place.true) * divisor ** (1 if name == "mean" else -1)
-    if abs(place.value - wanted) > _NEAR * abs(wanted):
+    if not abs(place.value - wanted) <= _NEAR * abs(wanted):  # nan is neither
         return None
     return "sum for mean" if name == "mean" else "mean for sum"
 
@@ -217,7 +220,7 @@ def _finding_in(finding: CheckFinding, place: Place, model: Model | None) -> Fin
     probe, name, row = place.probe, finding.name, place.row
     if name in {"mean", "sum"}:
         losses = tuple(map(float, probe.truth.losses))
-        divisor = probe.batch.divisor if name == "mean" else Fraction(1)
+        divisor = probe.divisor if name == "mean" else Fraction(1)
         reduction = Reduction(losses, place.value, divisor, probe.dtype, place.true, probe.batch)
         found = detect_in_reduction(reduction)
         if finding.severity == "wrong" and math.isfinite(place.value or 0.0):  # rounding does less
@@ -254,7 +257,7 @@ def _cause(words: Words, group: Sequence[_Sample]) -> Cause:
     alike = (
         (sample.check.name, model[0])
         for sample in group
-        if sample.check.category not in _NO_CASES and sample.finding.place is not None
+        if sample.check.name not in _NO_CASES and sample.finding.place is not None
         for model in sorted(sample.options, key=lambda model: model != sample.model)
         if model[1] == OWN and model[0] in METHOD_NAMES
         if _finding_in(sample.finding, sample.finding.place, model) == words

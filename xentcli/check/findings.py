@@ -198,7 +198,7 @@ def _is_lost(probe: Probe, values: "FloatArray", true: "FloatArray") -> bool:
 
 def _batch_gradient_findings(probe: Probe, whole: "Sequence[float]") -> Iterator[CheckFinding]:
     """Judge the gradient of the mean or sum of a batch by those of its losses, which are right."""
-    exact, divisor, always = probe.truth, probe.batch.divisor, probe.convention.reduction
+    exact, divisor, always = probe.truth, probe.divisor, probe.convention.reduction
     if len(probe.batch.logits) == 1 or not divisor or FORMATS[probe.dtype].precision < _SINGLE:
         return
     reduction = probe.reduction if always == "none" else always
@@ -226,7 +226,7 @@ def _reduction_findings(
         return [CheckFinding("shape", f"returned shape {shape} for the {reduction}; expected ()")]
     (loss,), exact = response["loss"], probe.truth
     may_be_nan = true.is_nan() or any(probe.is_poisoned(row) for row in exact.rows)
-    of_nothing = reduction == "mean" and probe.batch.divisor == 0
+    of_nothing = reduction == "mean" and probe.divisor == 0
     if (math.isnan(loss) and (may_be_nan or of_nothing)) or (loss == 0 and of_nothing):
         return []
     error, pairwise = ulps(loss, true, form), math.log2(max(2, len(exact.rows)))  # of a sum of N losses

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,16 @@ import numpy as np
 
 from xentcli import formats
 from xentcli.check.tolerance import MaxUlps
-from xentcli.formats import FORMATS
+from xentcli.formats import EXTREME, FORMATS
 from xentcli.frameworks.conventions import Convention
 from xentcli.frameworks.request import PLAIN, How, request, scores
 from xentcli.frameworks.shard import fill
 from xentcli.judge.exact import compute_exact, compute_from_probabilities
 from xentcli.load.build import build_batch
+from xentcli.methods.arithmetic import Arithmetic
+from xentcli.methods.knobs import final_logits
 from xentcli.model import Batch, Exact
+from xentcli.words import SOFTCAP
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -35,7 +39,8 @@ class Probe:
     """One batch for a loss of a convention, in a dtype, and the reduction that is requested.
 
     ``may_decline``: a loss may raise, for it need not support how it is called. Where ``repeated`` is a batch
-    of logits, ``batch`` has its rows again and again, and their truth.
+    of logits, ``batch`` has its rows again and again, and their truth. ``count`` is what a mean divides by
+    where that is said to the loss.
     """
 
     convention: Convention
@@ -45,6 +50,7 @@ class Probe:
     how: How = PLAIN
     may_decline: bool = False
     repeated: Batch | None = None
+    count: int | None = None
 
     @classmethod
     def build(
@@ -101,7 +107,7 @@ class Probe:
         In the mean of one example its weight cancels out, and there is none of an ignored one.
         """
         is_whole, weighting = (
-            self.how.product is not None or len(self.batch.logits) > _MANY,
+            self.how.product is not None or self.count is not None or len(self.batch.logits) > _MANY,
             self.batch.weighting,
         )
         if self.convention.reduction == "mean":
@@ -115,10 +121,23 @@ class Probe:
             p = scores(self.batch, self.dtype, self.convention)
             return compute_from_probabilities(self.batch, p, self.reduction)
         if self._places is None:
-            return compute_exact(self.batch, self.dtype, self.reduction)
+            return self._of_whole
         places, part = self._places.tolist(), self._part
         losses, gradients = ([values[place] for place in places] for values in (part.losses, part.gradients))
         return Exact(tuple(range(len(places))), tuple(losses), tuple(gradients), part.loss)
+
+    @property
+    def divisor(self) -> Fraction:
+        """What a mean divides the sum of the losses by."""
+        return self.batch.divisor if self.count is None else Fraction(self.count)
+
+    @property
+    def _of_whole(self) -> Exact:
+        """The truth of the batch row by row; its sum over a count that is a power of two is exact."""
+        if self.count is None or self.reduction != "mean":
+            return compute_exact(self.batch, self.dtype, self.reduction)
+        exact = compute_exact(self.batch, self.dtype, "sum")
+        return replace(exact, loss=None if exact.loss is None else EXTREME.divide(exact.loss, self.count))
 
     @property
     def distinct(self) -> int:
@@ -163,6 +182,14 @@ class Probe:
     def _logits(self) -> "FloatArray":
         return self.batch.logits.astype(np.float64)
 
+    @cached_property
+    def _final(self) -> "FloatArray":
+        """The logits after scale, softcap and temperature, in float64."""
+        if not self.batch.knobs.steps:
+            return self._logits
+        with np.errstate(all="ignore"):
+            return final_logits(Arithmetic(), replace(self.batch, logits=self._logits))
+
     @property
     def may_be_refused(self) -> bool:
         """Whether a loss may raise: at an invalid label, at nan or +inf, at a row of masks alone."""
@@ -187,7 +214,7 @@ class Probe:
         difference of 80 into 40 ulps. An exponential below the normal numbers is off by half of the smallest
         number instead, or lost.
         """
-        x = self._logits[row]
+        x = self._final[row]
         allowance = max_ulps.of(self.dtype) + math.log2(max(2, len(x)))
         if self.convention.probabilities or self.batch.binary or not true.is_finite() or true == 0:
             return allowance
@@ -202,25 +229,50 @@ class Probe:
         form = FORMATS[self.dtype]
         errors = np.minimum(p[p < form.smallest_normal], form.smallest / 2)
         subnormal = float(errors.sum() * targets.sum()) / float(formats.ulp(true, form))
-        return allowance + condition + subnormal + self._product_allowance(row, true)
+        return allowance + condition + subnormal + self._allowance_of_logits(row, true)
 
-    def _product_allowance(self, row: int, true: Decimal) -> float:
-        """Return the ulps that a loss may be off where its logits, a product, are rounded once to the dtype.
+    def _allowance_of_logits(self, row: int, true: Decimal) -> float:
+        """Return the ulps that a loss may be off where its logits are a product, or knobs change them.
 
-        A kernel may round each, or keep the product in float32, in which it is exact. With errors δ_i, at
-        most d, L(x + δ) - L(x) is Σ (p_i - y_i) δ_i, and half the variance of δ under some p at most, which
-        is below d² / 2: Σ |p_i - y_i| |δ_i| + d² / 2. Nothing is allowed for sums in the dtype itself.
+        A kernel may round each logit of a product, or keep it in float32, in which it is exact. With errors
+        δ_i, at most d, L(x + δ) - L(x) is Σ (p_i - y_i) δ_i, and half the variance of δ under some p at most,
+        which is below d² / 2: Σ |p_i - y_i| |δ_i| + d² / 2. Nothing is allowed for sums in the dtype itself.
+
+        Of the z-loss z l², l = log Σ exp x, the derivative is 2 z l: l is off by Σ p_i |δ_i|, by eps for each
+        unit of l itself and for log C, and the two products by eps of what they make.
         """
-        if self.how.product is None:
+        knobs = self.batch.knobs
+        if self.how.product is None and knobs.is_plain:
             return 0.0
-        x, y = self._logits[row], self.batch.targets[row].astype(np.float64)
-        p, errors = np.exp(x - x.max()), self.rounding_of_logits(row)
-        error = (np.abs(p / p.sum() * y.sum() - y) * errors).sum() + errors.max() ** 2 / 2
+        x, y = self._final[row], self.batch.targets[row].astype(np.float64)
+        errors = self.rounding_of_logits(row) + self._rounding_of_knobs(row)
+        p = np.exp(x - x.max())
+        size = abs(float(x.max()) + math.log(p.sum()))
+        p /= p.sum()
+        error = (np.abs(p * y.sum() - y) * errors).sum() + errors.max() ** 2 / 2
+        eps = float(FORMATS[self.dtype].eps)
+        off = (p * errors).sum() + eps * (size + math.log2(max(2, len(x))))
+        error += knobs.z_loss * size * (2 * off + eps * size)
         return float(error) / float(formats.ulp(true, FORMATS[self.dtype]))
+
+    def _rounding_of_knobs(self, row: int) -> "FloatArray":
+        """Return how much each final logit (C,) may be off.
+
+        A scale or temperature is two roundings at most, as x · (1 / T) has: eps |x|. A cap: u = x / c with
+        eps |u| moves c tanh u by eps c tanh u at most, since u (1 - tanh² u) ≤ tanh u; tanh as 2 σ(2u) - 1
+        is off by 3 eps, of 1; and the product is rounded. So 5 eps of the cap, times what follows it.
+        """
+        knobs, form = self.batch.knobs, FORMATS[self.dtype]
+        x = np.where(np.isfinite(self._final[row]), np.abs(self._final[row]), 0.0)
+        linear = sum(name != SOFTCAP for name, _ in knobs.steps) * x
+        cap = 0.0 if knobs.softcap is None else 5 * knobs.softcap / (knobs.temperature or 1.0)
+        return np.asarray(float(form.eps) * (linear + cap))
 
     def rounding_of_logits(self, row: int) -> "FloatArray":
         """Return half an ulp of each logit (C,) of a product, 0 for one that is a number of the dtype."""
         x = self._logits[row]
+        if self.how.product is None:
+            return np.zeros(len(x))
         _, exponents = np.frexp(x)
         halves = np.ldexp(float(FORMATS[self.dtype].eps) / 2, exponents - 1)
         is_exact = formats.stored(x[None], self.dtype)[0].astype(np.float64) == x

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xentcli.check.tolerance import MaxUlps
     from xentcli.formats import FloatArray
 
-SUITE: Final = 2  # the version of all checks together; a check says since which it is there
+SUITE: Final = 3  # the version of all checks together; a check says since which it is there
 SEARCH: Final = "search"  # the category of the one check that may end early
 SEVERITIES: Final = ("wrong", "inaccurate", "contract")  # from the worst
 # Kinds of findings that leave the loss itself as it is, and those that are as bad as their error.

@@ -172,6 +172,11 @@ _BY_KIND: Final = {
     "mean for sum": Symptom(
         "mean-for-sum", "it returns the mean, not the sum", "Do not divide, or pass --reduction mean."
     ),
+    "not by the count": Symptom(
+        "not-by-the-count",
+        "the count of the whole batch does not divide the sum of a part",
+        "With num_items_in_batch, divide the sum of the losses by it, once.",
+    ),
     "raised": Symptom("raises", "it raises where there is a loss", "Return the loss."),
     "ended": Symptom("ends", "it ends its process or takes too long", "Find the call with --only."),
     "returned": Symptom("returned", "it returns no array", _LOSSES),

@@ -12,8 +12,8 @@ from xentcli.check.plan import case_spec
 from xentcli.check.tolerance import MaxUlps
 from xentcli.errors import XentError
 from xentcli.formats import FORMATS, nearest, ulp
-from xentcli.frameworks.conventions import CONVENTIONS, NAMES
-from xentcli.frameworks.program import LABELS, TAKES
+from xentcli.frameworks.conventions import CONVENTIONS, OPTIONS
+from xentcli.frameworks.program import LABELS
 from xentcli.frameworks.request import arrays
 from xentcli.judge.exact import compute_exact, losses_to_digits
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray
     from xentcli.model import Case
 
+_TAKES: Final = (*OPTIONS, "reduction")  # a file of vectors has no key for a knob
 _DIGITS: Final = 40  # of a loss: more than float128 has
 
 
@@ -31,7 +32,7 @@ class Vector:
 
     ``kind`` of labels is indices, rows or binary. ``logits`` (N, C), or (N,) where it is binary, hold numbers
     of ``dtype`` in float64; ``labels`` (N,) int64, or float64 in the shape of the logits. ``options`` are
-    class weights (C,), label smoothing and the index that is ignored, by the keys of ``conventions.NAMES``.
+    class weights (C,), label smoothing and the index that is ignored, by the keys of ``conventions.OPTIONS``.
 
     ``losses`` (N,), ``gradient`` and ``mean`` and ``sum`` are correctly rounded to the dtype, in float64; nan
     where there is none. ``exact`` has the losses to 40 digits. ``allowance`` (N,) is in ulps, as of
@@ -77,7 +78,7 @@ def vectors(cases: "Sequence[Case]" = (), show: Callable[[float], None] = lambda
 
 def _vector(case: "Case") -> Vector | str:
     """Return the vector of a case, with indices where they say the same as rows, or why it has none."""
-    specs = {kind: case_spec(case, CONVENTIONS[name], TAKES) for kind, name in LABELS.items()}
+    specs = {kind: case_spec(case, CONVENTIONS[name], _TAKES) for kind, name in LABELS.items()}
     kind = next((kind for kind, spec in specs.items() if spec.unsupported is None), None)
     if kind is None:
         return str(specs["binary" if case.batch.binary else "rows"].unsupported)
@@ -98,7 +99,7 @@ def _vector(case: "Case") -> Vector | str:
         dtype=case.dtype,
         logits=logits,
         labels=labels,
-        options={name: request["keywords"][name] for name in NAMES if name in request["keywords"]},
+        options={name: request["keywords"][name] for name in OPTIONS if name in request["keywords"]},
         losses=losses,
         exact=losses_to_digits(case.batch, rows, _DIGITS),
         mean=_reduced(probe, "mean"),

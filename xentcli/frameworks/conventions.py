@@ -8,26 +8,26 @@ import numpy as np
 
 from xentcli.errors import XentError, did_you_mean
 from xentcli.frameworks.own import read_table
-from xentcli.methods.method import given, why_unsupported
-from xentcli.words import SMOOTHINGS
+from xentcli.methods.method import why_unsupported
+from xentcli.words import KNOBS, SCALE, SMOOTHINGS, SOFTCAP, TEMPERATURE, Z_LOSS
 
 if TYPE_CHECKING:
     from xentcli.model import Batch
 
 # What a loss may have a parameter for besides scores and labels, and what it is called in a sentence.
-NAMES: Final = {
+OPTIONS: Final = {
     "class_weights": "class weights",
     "label_smoothing": "label smoothing",
     "ignore_index": "ignored examples",
 }
-# What a case may ask for besides, which no function is called with.
-_UNKNOWN: Final = {
-    "scale": "a scale",
-    "softcap": "a softcap",
-    "temperature": "a temperature",
-    "z_loss": "a z-loss",
-    "padding": "padding",
+NAMES: Final = {
+    **OPTIONS,
+    SCALE: "a scale",
+    SOFTCAP: "a softcap",
+    TEMPERATURE: "a temperature",
+    Z_LOSS: "a z-loss",
 }
+COUNT: Final = "num_items_in_batch"  # a parameter for what a mean divides by: how many of all parts count
 LOGITS: Final = ("logits", "labels")  # the arguments of most losses, in their usual order
 FACTORS: Final = ("hidden", "weight", "labels")  # logits are hidden · weightᵀ
 SHARD: Final = ("logits", "labels", "rank", "world", "group")  # the classes are shared out
@@ -56,6 +56,9 @@ def keywords(batch: "Batch") -> dict[str, Any]:
         values["label_smoothing"] = weighting.smoothing
     if weighting.ignored is not None:
         values["ignore_index"] = weighting.ignore_index
+    values |= batch.knobs.steps
+    if batch.knobs.z_loss:
+        values[Z_LOSS] = batch.knobs.z_loss
     return values
 
 
@@ -135,7 +138,9 @@ class Convention:
         reason = why_unsupported(batch, binary=self.binary, soft_labels=self.labels != "indices")
         reason = reason or (_why_no_product(batch) if self.linear and not is_product else None)
         lacking = (NAMES[name] for name in keywords(batch) if name not in parameters)
-        others = [_UNKNOWN[name] for name in _UNKNOWN if name in given(batch)]
+        others = ["padding"] * (batch.padding is not None)
+        if [name for name, _ in batch.knobs.steps] != [name for name in KNOBS if name in keywords(batch)]:
+            others.append("another order than scale, softcap, temperature")
         if batch.weighting.smoothing and batch.weighting.over != SMOOTHINGS[0]:
             others.append("smoothing over the other classes")
         return reason or next((f"does not support {name}" for name in (*lacking, *others)), None)

@@ -13,7 +13,7 @@ import numpy as np
 from xentcli.errors import XentError
 from xentcli.frameworks.arranged import arranged
 from xentcli.frameworks.call import Call, Callee, Unusable, parameters_of
-from xentcli.frameworks.conventions import CHUNKS, NAMES, Convention
+from xentcli.frameworks.conventions import CHUNKS, COUNT, NAMES, Convention
 from xentcli.frameworks.placed import Placed, placed
 from xentcli.process import Fields, describe
 
@@ -55,9 +55,8 @@ class LossFunction(Callee):
         if gradient is not None:
             gradient = arranged(gradient, convention, library, seat, is_gradient=True)
         names = parameters_of(loss)
-        parameters = tuple(
-            name for name in (*NAMES, *CHUNKS, "reduction", "bias") if convention.parameter(name) in names
-        )
+        known = (*NAMES, *CHUNKS, COUNT, "reduction", "bias")
+        parameters = tuple(name for name in known if convention.parameter(name) in names)
         with library.session():
             tiny = library.array(np.array([_SUBNORMAL]), "float32")
             flushes = not all(library.to_numpy(each)[0].all() for each in (tiny, tiny + tiny))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from xentcli.errors import XentError, did_you_mean
+from xentcli.words import KNOBS, Z_LOSS
 
 _LARGEST: Final = 2**16  # characters of a file: a table has a few lines
 _LIBRARIES: Final = ("numpy", "torch", "jax", "tensorflow")
@@ -14,7 +15,16 @@ _RETURNS: Final = {"losses": "none", "mean": "mean", "sum": "sum"}
 _SHARD: Final = {"logits", "labels", "rank", "world", "group"}
 _ARGUMENTS: Final = ({"logits", "labels"}, {"hidden", "weight", "labels"}, _SHARD)
 _RANKS: Final = (2, 3, 4)  # processes that share the classes: with two, some faults cancel
-_OURS: Final = ("class_weights", "label_smoothing", "ignore_index", "reduction", "bias")
+_OURS: Final = (
+    "class_weights",
+    "label_smoothing",
+    "ignore_index",
+    *KNOBS,
+    Z_LOSS,
+    "num_items_in_batch",
+    "reduction",
+    "bias",
+)
 _OF_PRODUCTS: Final = ("numpy", "torch", "jax")  # libraries whose adapters make the factors of logits
 
 Reader = Callable[[Any], Any]  # a value as it stands in the table → a field

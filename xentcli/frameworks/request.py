@@ -55,8 +55,8 @@ class How:
     the labels are. ``others`` are more batches for it, and ``when`` it gets them: ``before`` the batch;
     ``refused``, before, though it may raise; ``after`` it, and only then are its results read; ``in place``,
     in the same arrays, before; or none, and the rows of the batch go to several ``threads`` at once.
-    ``chunk`` is the number for a parameter that divides the work. ``product`` has the factors of the logits,
-    for a loss that expects these, and ``products`` those of ``others``.
+    ``keyword`` is one more parameter, with its number. ``product`` has the factors of the logits, for a loss
+    that expects these, and ``products`` those of ``others``.
 
     ``upstream`` (N,) comes back to each loss. ``backward`` is how it is differentiated: ``twice``, the second
     result counting; ``interleaved``, the loss of ``others`` in between; ``overwritten``, the arrays holding
@@ -70,7 +70,7 @@ class How:
     label_dtype: str = "int64"
     others: "tuple[Batch, ...]" = ()
     when: str = ""
-    chunk: tuple[str, int] | None = None
+    keyword: tuple[str, float] | None = None
     upstream: tuple[float, ...] = ()
     backward: str = ""
     mode: str = ""
@@ -94,8 +94,8 @@ def request(batch: "Batch", dtype: str, reduction: str, convention: Convention, 
     fields = _plain(batch, dtype, reduction, convention)
     if fields["labels_dtype"] == "int64" or how.label_dtype != PLAIN.label_dtype:
         fields["labels_dtype"] = how.label_dtype
-    if how.chunk is not None:
-        fields["keywords"][how.chunk[0]] = how.chunk[1]
+    if how.keyword is not None:
+        fields["keywords"] |= [how.keyword]
     if how == PLAIN:
         return fields
     others = [_plain(other, dtype, reduction, convention) for other in how.others]

@@ -24,6 +24,7 @@ from xentcli.words import (
     REDUCTIONS,
     SEQUENTIAL,
     SMOOTHINGS,
+    Z_LOSS,
 )
 
 Schema = Mapping[str, Any]
@@ -181,7 +182,7 @@ BATCH: Final = (
         without="that of this table",
         rows_only=True,
     ),
-    Key("z_loss", NOT_NEGATIVE, "1e-4", "the share of (log Σ exp x)² that is added", 0.0, rows_only=True),
+    Key(Z_LOSS, NOT_NEGATIVE, "1e-4", "the share of (log Σ exp x)² that is added", 0.0, rows_only=True),
     Key("padding", PADDING, "1", "how many of the last logits are no classes", 0, rows_only=True),
     Key(
         "parts",

@@ -13,7 +13,7 @@ import numpy as np
 from xentcli.formats import read_only
 from xentcli.methods.kernels import log1p, log1p_gradient, softmax, zero_ignored
 from xentcli.methods.method import Method, Quantity
-from xentcli.words import SCALE, SOFTCAP, SWAPPED, TEMPERATURE
+from xentcli.words import SCALE, SOFTCAP, SWAPPED, TEMPERATURE, Z_LOSS
 
 if TYPE_CHECKING:
     from xentcli.formats import FloatArray
@@ -266,7 +266,7 @@ METHODS: Final = (
         needs=(TEMPERATURE,),
         takes=temperature_late,
     ),
-    _wrong("z_loss_left_out", formula="log1p's, without z", needs=("z_loss",), takes=z_loss_left_out),
+    _wrong("z_loss_left_out", formula="log1p's, without z", needs=(Z_LOSS,), takes=z_loss_left_out),
     replace(
         _wrong(
             "smoothing_swapped",
@@ -279,7 +279,7 @@ METHODS: Final = (
     _wrong(
         "z_loss_of_mean",
         formula="log1p's + z·(mean log Σ exp x)²",
-        needs=("z_loss",),
+        needs=(Z_LOSS,),
         penalty=z_loss_of_mean,
     ),
 )

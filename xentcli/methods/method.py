@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from xentcli.words import Z_LOSS
+
 if TYPE_CHECKING:
     from xentcli.formats import FloatArray, IntArray
     from xentcli.methods.arithmetic import Arithmetic
@@ -133,7 +135,7 @@ class Quantity:
 def given(batch: "Batch") -> set[str]:
     """Name the keys of a case that change logits, labels, or what is added to the loss."""
     holds = {
-        "z_loss": bool(batch.knobs.z_loss),
+        Z_LOSS: bool(batch.knobs.z_loss),
         "padding": batch.padding is not None,
         "label_smoothing": bool(batch.weighting.smoothing),
     }

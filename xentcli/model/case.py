@@ -222,8 +222,8 @@ class Batch:
 
     @property
     def is_one_call(self) -> bool:
-        """Whether a loss is called with it as it is: once, with no knob."""
-        return self.parts is None and self.knobs.is_plain and self.padding is None
+        """Whether a loss can be called with it, once: all that it has is there for an argument."""
+        return self.parts is None and self.padding is None
 
     def is_ignored(self, row: int) -> bool:
         """Whether an example does not count."""

@@ -9,7 +9,7 @@ from xentcli.check.plan import plan
 from xentcli.check.report import SUITE
 from xentcli.digits import format_ulps, json_ulps
 from xentcli.errors import printable
-from xentcli.frameworks.conventions import CHUNKS, CONVENTIONS, NAMES, find_convention
+from xentcli.frameworks.conventions import CHUNKS, CONVENTIONS, COUNT, NAMES, find_convention
 from xentcli.show import Screen
 from xentcli.show import render as render_sheets
 from xentcli.show.checked import parts, verdict
@@ -48,7 +48,7 @@ def listed(convention: str) -> list[Sheet]:
     """Return the conventions, and the checks of a loss of one of them that has every parameter."""
     known = {**CONVENTIONS, convention: find_convention(convention, "")}
     called = tuple((Cell(c.name, Tone.COMMAND), c.signature, c.library) for c in known.values())
-    every = (*NAMES, *CHUNKS[:1], "reduction", "bias")
+    every = (*NAMES, *CHUNKS[:1], COUNT, "reduction", "bias")
     specs = plan(known[convention], every, gradient=True, autodiff=True)
     checks = tuple((spec.category, spec.name, spec.asserts) for spec in specs)
     return [

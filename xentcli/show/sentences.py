@@ -165,7 +165,7 @@ def by_kind(results: Sequence[Result]) -> dict[str, list[Result]]:
 def _kind(batch: Batch) -> int:
     if batch.binary or batch.parts is not None:
         return 1 if batch.binary else 2
-    return 0 if batch.is_one_call else 3
+    return 0 if batch.is_one_call and batch.knobs.is_plain else 3
 
 
 def _best(results: Sequence[Result], cases: str) -> str:

@@ -6,12 +6,23 @@ what a property is; the other files have them by what they are about.
 
 from typing import Final
 
-from xentcli.check.properties import calls, gradients, invariance, labels, options, products, sizes, wide
+from xentcli.check.properties import (
+    calls,
+    gradients,
+    invariance,
+    knobs,
+    labels,
+    options,
+    products,
+    sizes,
+    wide,
+)
 
 PROPERTIES: Final = (
     *invariance.PROPERTIES,
     *labels.PROPERTIES,
     *options.PROPERTIES,
+    *knobs.PROPERTIES,
     *gradients.PROPERTIES,
     *sizes.PROPERTIES,
     *calls.PROPERTIES,

@@ -169,7 +169,7 @@ def _chunks(setting: Setting) -> Iterable[Probe]:
         for chunk in (1, 2, 3, 5, 6, 7, 8, 12, 13, 14, 64):
             for reduction in dict.fromkeys(("none", *setting.reductions)):
                 probe = setting.probe(*setting.arguments(logits, labels), reduction=reduction)
-                yield replace(probe, how=How(chunk=(name, chunk)), may_decline=chunk > len(logits))
+                yield replace(probe, how=How(keyword=(name, chunk)), may_decline=chunk > len(logits))
 
 
 PROPERTIES: Final = (
