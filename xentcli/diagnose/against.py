@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from xentcli.diagnose.dumps import rows_at
 from xentcli.errors import XentError, count, printable
 from xentcli.formats import FORMATS, stored
 
@@ -103,22 +104,11 @@ def compare_dumps(ours: "Sequence[Shard]", theirs: "Sequence[Shard]") -> Compari
         raise XentError(f"{printable(ours[0].path)}: has no rows to compare")
     places = np.unique(np.linspace(0, rows - 1, min(rows, max(1, _MOST // classes))).astype(np.int64))
     formats = ours[0].format, theirs[0].format
-    pair = _Pair(_read(ours, places), _read(theirs, places), formats)
+    a, b = (rows_at(each, places).astype(np.float64) for each in (ours, theirs))
+    pair = _Pair(a, b, formats)
     found = next((change for find in _CHANGES for change in find(pair)), None)
     found = found or _shifted(pair, is_whole=len(places) == rows)
     return Comparison(rows, classes, formats, len(places), found, _apart(pair, places))
-
-
-def _read(shards: "Sequence[Shard]", places: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> "FloatArray":
-    """Return rows of a dump, by their numbers in it, in float64."""
-    parts = []
-    for shard in shards:
-        last = shard.first + len(shard.logits)
-        mine = places[(places >= shard.first) & (places < last)] - shard.first
-        whole = len(mine) == len(shard.logits)
-        rows = [shard.logits[slice(None)]] if whole else [shard.logits[at : at + 1] for at in mine.tolist()]
-        parts += [np.asarray(each).astype(np.float64) for each in rows]
-    return np.concatenate(parts)
 
 
 def _same(pair: _Pair) -> Iterator[Change]:

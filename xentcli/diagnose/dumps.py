@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,11 @@ from xentcli.diagnose.named import (
 from xentcli.diagnose.saved import SavedStep, saved_step
 from xentcli.errors import XentError, count, printable
 from xentcli.threads import for_each
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xentcli.formats import IntArray
 
 _CONNECTIONS: Final = 16  # files that are opened at once: each answer takes some hundredths of a second
 _BINARY: Final = "binary? pass --binary"
@@ -122,6 +127,17 @@ class Shard:
         """What labels are: ``indices``, ``rows`` of probabilities or ``binary``."""
         soft = self.labels is not None and len(self.labels.shape) > 1
         return "binary" if self.binary else "rows" if soft else "indices"
+
+
+def rows_at(shards: Sequence[Shard], places: "IntArray", name: str = "logits") -> "NDArray[Any]":
+    """Return rows of a dump by their numbers in it, ascending: of the logits, the labels or the losses."""
+    parts = []
+    for shard in shards:
+        array = getattr(shard, name)
+        mine = places[(places >= shard.first) & (places < shard.first + len(shard.logits))] - shard.first
+        is_whole = len(mine) == len(shard.logits)
+        parts += [array[slice(None)]] if is_whole else [array[at : at + 1] for at in mine.tolist()]
+    return np.concatenate([np.asarray(part) for part in parts])
 
 
 def shards(  # noqa: PLR0913 - files, and those that lie beside them

@@ -114,10 +114,11 @@ NOTHING: Final = Shared()
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """What all rows have in common: a ``kind`` (ratio, offset, weights, smoothing), its value, and why.
+    """What all rows have in common: a ``kind``, its value, and why.
 
-    ``value`` is nan of weights. ``definition`` completes "the loss is …"; ``cause`` and ``remedy`` are those
-    of ``identify`` where it knows the number.
+    The kind is ratio, offset, weights, smoothing or the name of a knob; ``value`` is nan of weights.
+    ``definition`` completes "the loss is …"; ``cause`` and ``remedy`` are those of ``identify`` where it
+    knows the number. ``looked_at`` is the number of rows in which it was sought, None where that is all.
     """
 
     kind: str
@@ -125,6 +126,12 @@ class Relation:
     definition: str
     cause: str
     remedy: str
+    looked_at: int | None = None
+
+
+def is_other(shared: Shared) -> bool:
+    """Whether losses are not the true ones, in enough rows to ask why."""
+    return shared.rows >= _FEWEST and not (_holds(shared.ratio, 1) or _holds(shared.offset, 0))
 
 
 def relation_of(shared: Shared, counts: Sequence[tuple[str, int]]) -> Relation | None:
@@ -132,7 +139,7 @@ def relation_of(shared: Shared, counts: Sequence[tuple[str, int]]) -> Relation |
 
     ``counts`` are numbers that a sum may have been divided by, with their words, the likeliest first.
     """
-    if shared.rows < _FEWEST or _holds(shared.ratio, 1) or _holds(shared.offset, 0):
+    if not is_other(shared):
         return None
     candidates = [
         _ratio(shared.ratio, counts),

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from xentcli.diagnose.distribution import exact_mean
-from xentcli.diagnose.recorded import Relation, relation_of
+from xentcli.diagnose.knob import knob_of_rows
+from xentcli.diagnose.recorded import Relation, is_other, relation_of
 from xentcli.diagnose.summary import STATES
 from xentcli.diagnose.survey import Survey
 
@@ -64,10 +65,23 @@ def response_of(survey: Survey) -> Response | None:
     elif not nan:
         total = exact_mean(found.total, 1)
         mean = exact_mean(found.total, number) if number else math.nan
-    relation = relation_of(found.shared, _counts(survey, number)) if loss.is_recorded else None
+    relation = _relation(survey, number) if loss.is_recorded else None
     return Response(
         loss.name, loss.is_method, nan, infinite, off, mean, total, found.zeros, loss.is_recorded, relation
     )
+
+
+def _relation(survey: Survey, number: int) -> Relation | None:
+    """Return what lies between recorded losses and the true ones: of all rows, else a knob, of some."""
+    shared = survey.summary.responses.shared
+    relation = relation_of(shared, _counts(survey, number))
+    if relation is not None or not is_other(shared) or survey.stopped is not None:
+        return relation
+    found = knob_of_rows(survey.shards, survey.ignore_index)
+    if found is None:
+        return None
+    knob, looked_at = found.knob, None if found.rows == number else found.rows
+    return Relation(knob.name, found.value, found.definition, knob.cause, knob.remedy, looked_at)
 
 
 def _counts(survey: Survey, number: int) -> "list[tuple[str, int]]":

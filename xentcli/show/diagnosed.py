@@ -207,6 +207,7 @@ def as_json(diagnosis: Diagnosis, observed: str | None) -> str:
                 else {
                     "kind": response.relation.kind,
                     "value": json_number(response.relation.value, "float64"),
+                    "looked_at": response.relation.looked_at,
                     "definition": response.relation.definition,
                     "cause": response.relation.cause,
                     "remedy": response.relation.remedy,

@@ -1,16 +1,18 @@
 """The sentence that a diagnosis begins with: what is broken, else what a loss makes of the rows."""
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from xentcli.diagnose.answer import causes, failing_methods, failing_rows, matches, means, shows
+from xentcli.diagnose.knob import knobs_of_mean
 from xentcli.diagnose.recorded import NAME
 from xentcli.diagnose.rules import Severity
 from xentcli.diagnose.summary import LEADING
 from xentcli.errors import count, printable
-from xentcli.identify import between
+from xentcli.identify import between, digits_of
 from xentcli.identify.denominators import Run
 from xentcli.judge.findings import FINDINGS
 from xentcli.methods.table import METHOD_NAMES
@@ -60,6 +62,7 @@ _SOFT_WHY: Final = {
 _UNDERFLOWS: Final = {"zero-times-infinity", "log-of-zero"}
 _IGNORED: Final = {-100, -1, 255}  # what programs mark rows with that do not count
 _NAMED: Final = 3  # files that could not be read
+_DIGITS_OF_KNOBS: Final = 4  # of a mean: with fewer, one of 60 numbers in use always gives it
 _MASK: Final = -1e4  # logits from here down are masks: a network's own have a few digits
 
 
@@ -201,7 +204,9 @@ def _of_response(diagnosis: "Diagnosis") -> str:
     clauses = [f"{how} on {rows}" for how, rows in states if rows]
     name = printable(response.name)
     if response.relation is not None:
-        said = f"In every row {name} is {response.relation.definition}: {response.relation.cause}."
+        looked_at = response.relation.looked_at
+        where = "every row" if looked_at is None else f"each of {looked_at} rows that were looked at,"
+        said = f"In {where} {name} is {response.relation.definition}: {response.relation.cause}."
         clauses = clauses[: len(clauses) - bool(response.off)]
         more = f" It is {joined(clauses)} of {count(diagnosis.survey.rows, 'row')}." if clauses else ""
         return f"{said}{more} {response.relation.remedy}"
@@ -290,6 +295,7 @@ def _why_not(diagnosis: "Diagnosis", observed: str) -> str:
     return (
         _rows_of(diagnosis, Severity.BROKEN)
         or _denominator(diagnosis, observed)
+        or _knob(diagnosis, observed)
         or "Another step, weights, smoothing or another formula gave it."
     )
 
@@ -304,6 +310,18 @@ def _denominator(diagnosis: "Diagnosis", observed: str) -> str:
     if said is None:
         return ""
     return f"It is {said.definition}: {said.cause}. {said.remedy}"
+
+
+def _knob(diagnosis: "Diagnosis", observed: str) -> str:
+    """Say which knob, with a number in use, would give the mean that was observed; nothing of few digits."""
+    survey = diagnosis.survey
+    if survey.stopped is not None or digits_of(observed) < _DIGITS_OF_KNOBS:
+        return ""
+    found = list(knobs_of_mean(survey.shards, survey.ignore_index, partial(shows, observed)))
+    if not found:
+        return ""
+    ways = " or ".join(each.definition for each in found)
+    return f"It would be {ways}: {found[0].knob.cause}. {found[0].knob.remedy}"
 
 
 def _rows_of(diagnosis: "Diagnosis", severity: Severity) -> str:
