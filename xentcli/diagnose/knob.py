@@ -82,7 +82,7 @@ _KNOBS: Final = (
         "temperature",
         lambda x, y, value: _plain(x / value, y),
         np.geomspace(0.01, 100, 161),
-        (*(n / 10 for n in range(1, 21) if n != 10), 0.05, 0.07, 4.0, 5.0, 10.0),
+        (*(n / 10 for n in range(1, 21)), 0.05, 0.07, 4.0, 5.0, 10.0),
         "that of the logits over a temperature of {}",
         "the loss divides its logits, and the dump has them as they were before",
         "Save the logits after the division, or give the case that temperature.",
@@ -143,7 +143,7 @@ def knob_of_rows(shards: "Sequence[Shard]", ignore_index: int) -> Found | None:
 def _sample(
     shards: "Sequence[Shard]", ignore_index: int
 ) -> "tuple[FloatArray, NDArray[Any], FloatArray, FloatArray] | None":
-    """Read rows spread over a dump: logits, labels, recorded losses, and what these may be off; None if few."""
+    """Read rows spread over a dump: logits, labels, recorded losses, what these may be off; None if few."""
     rows, classes = sum(len(each.logits) for each in shards), shards[0].logits.shape[1]
     places = np.unique(np.linspace(0, rows - 1, min(rows, _ROWS, max(1, _MOST // classes))).astype(np.int64))
     x, y, given = (rows_at(shards, places, name) for name in ("logits", "labels", "losses"))
