@@ -14,9 +14,9 @@ from xentcli import atlas
 from xentcli.judge.exact import compute_exact
 from xentcli.judge.findings import FINDINGS
 from xentcli.judge.findings.finding import Finding
+from xentcli.methods.steps import NAMES
 from xentcli.model import Batch, Case
 from xentcli.show.pages import words
-from xentcli.words import KNOBS
 
 FRAMEWORKS = [pytest.param(name, marks=pytest.mark.frameworks) for name in ("torch", "jax", "keras")]
 in_every_library = pytest.mark.parametrize("name", ["numpy", *FRAMEWORKS])
@@ -118,7 +118,7 @@ def inputs_of(batch: Batch) -> dict[str, Any]:
 def knobs_of(batch: Batch) -> dict[str, Any]:
     """Return the knobs of a batch by their names, 1 where there is none, and the number of its classes."""
     steps = dict(batch.knobs.steps)
-    numbers = {name: steps.get(name, 1.0) for name in KNOBS}
+    numbers = {name: steps.get(name, 1.0) for name in NAMES}
     return numbers | {"z_loss": batch.knobs.z_loss, "classes": batch.logits.shape[1]}
 
 

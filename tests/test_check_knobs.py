@@ -10,7 +10,8 @@ from xentcli.check.report import Report
 from xentcli.check.run import Options, check, deadline
 from xentcli.frameworks.conventions import COUNT, find_convention
 from xentcli.frameworks.function import LossFunction
-from xentcli.words import KNOBS, Z_LOSS
+from xentcli.methods.steps import NAMES
+from xentcli.words import Z_LOSS
 
 OWN = ("knobs", "options", "blog")
 
@@ -117,7 +118,7 @@ def test_a_loss_without_knobs_has_no_such_check() -> None:
 
 def test_every_name_is_a_parameter_of_a_convention_of_ones_own(tmp_path: Any) -> None:
     path = tmp_path / "mine.toml"
-    theirs = [f'{name} = "their_{name}"' for name in (*KNOBS, Z_LOSS, COUNT)]
+    theirs = [f'{name} = "their_{name}"' for name in (*NAMES, Z_LOSS, COUNT)]
     path.write_text(f'library = "numpy"\nparameters = {{{", ".join(theirs)}}}\n', encoding="utf-8")
 
     assert find_convention(str(path), "").parameter("softcap") == "their_softcap"

@@ -281,5 +281,5 @@ def test_a_sample_of_many_rows_is_evaluated() -> None:
 
     assert 0 < len(exact.rows) < 3000
     assert exact.loss is None
-    whole = compute_exact(replace(rows, knobs=replace(rows.knobs, softcap=None)), "float32", "mean")
+    whole = compute_exact(replace(rows, knobs=replace(rows.knobs, steps=())), "float32", "mean")
     assert len(whole.rows) == 3000

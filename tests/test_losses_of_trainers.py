@@ -102,10 +102,10 @@ def test_the_loss_of_trl_gives_the_truth(name: str, wrong: str, classes_at_once:
         torch.eye(x.shape[1]),
         None,
         k,
-        knobs.temperature or 1.0,
+        knobs.value("temperature") or 1.0,
         classes_at_once,
-        knobs.softcap,
-        knobs.scale or 1.0,
+        knobs.value("softcap"),
+        knobs.value("scale") or 1.0,
         (),
     )
 

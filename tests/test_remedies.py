@@ -273,7 +273,7 @@ def test_a_loss_with_its_knobs_is_right(finding: Finding, name: str) -> None:
     if batch.padding is not None:
         taken["logits"] = np.hstack([batch.logits, batch.padding])
     code = code_of(remedy, name)
-    if remedy == "no-padding" and batch.knobs.softcap is None:
+    if remedy == "no-padding" and batch.knobs.value("softcap") is None:
         code = re.sub(r"x = softcap .*", "x = logits[:, :classes]", code)
 
     with library(name).session():
@@ -395,7 +395,8 @@ def arrays_of(batch: Batch) -> dict[str, Any]:
     if batch.binary:
         columns = {name: column[:, 0] for name, column in columns.items()}
     more = {"m": m, "z": x - m, "k": batch.indices, "r": np.arange(len(x)), "tile": batch.tile}
-    more |= {"c": batch.knobs.softcap, "s": batch.knobs.scale or 1.0, "T": batch.knobs.temperature}
+    value = batch.knobs.value
+    more |= {"c": value("softcap"), "s": value("scale") or 1.0, "T": value("temperature")}
     more |= {"pad": batch.padding, "z_share": batch.knobs.z_loss, "smoothing": batch.weighting.smoothing}
     if batch.parts is not None:
         counts = [float(batch.divisor_of(slice(row, row + 1))) for row in range(len(x))]
@@ -414,7 +415,7 @@ def test_a_method_in_numpy_does_what_its_kernel_does(method: Method) -> None:
             continue  # the latter takes the softmax whatever a case gives
         if method.mean is not None and case.batch.parts is not None and case.batch.parts.along == COPIES:
             continue  # sizes of parts of the examples are what the code takes
-        if case.batch.knobs.scale is not None and not re.search(r"\bs\b", code):
+        if case.batch.knobs.value("scale") is not None and not re.search(r"\bs\b", code):
             continue  # the page's code has one knob
         result = "losses" if method.mean is None else "loss"
         with np.errstate(all="ignore"):

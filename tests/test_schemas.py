@@ -26,9 +26,10 @@ from xentcli.frameworks import program as programs
 from xentcli.frameworks.conventions import NAMES
 from xentcli.judge.verdicts import STATES as GRADIENT_STATES
 from xentcli.judge.verdicts import VERDICTS
+from xentcli.methods.steps import NAMES as STEP_NAMES
 from xentcli.show.report import _STATUSES
 from xentcli.sweep import QUANTITIES, STATES
-from xentcli.words import DTYPES, KNOBS, REDUCTIONS, Z_LOSS
+from xentcli.words import DTYPES, REDUCTIONS, Z_LOSS
 
 FOLDER = ROOT / "schemas"
 FILES = sorted(FOLDER.iterdir())
@@ -186,7 +187,7 @@ def written(xent: Xent, dumps: Path, monkeypatch: pytest.MonkeyPatch) -> Written
 def said() -> list[Document]:
     """Return every kind of line that is said between xent and a program, of one with all that there is."""
     given = {"class_weights": [1.0, 2.0], "label_smoothing": 0.125, "ignore_index": -1}
-    given |= dict.fromkeys((*KNOBS, Z_LOSS), 0.5)
+    given |= dict.fromkeys((*STEP_NAMES, Z_LOSS), 0.5)
     request = {"dtype": "float32", "shape": (1, 2), "scores": [0.0, 1.0], "labels": [0], "keywords": given}
     lines: list[Document] = []
 

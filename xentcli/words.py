@@ -5,7 +5,6 @@ ACCUMULATES = ("float32", "float64")
 SEQUENTIAL = "sequential"
 BAD_LABELS = ("nan", "wrap", "as_is")  # the first two of indices, the last of binary labels
 REDUCTIONS = ("none", "mean", "sum")
-SCALE, SOFTCAP, TEMPERATURE = KNOBS = ("scale", "softcap", "temperature")  # in the order of models
 Z_LOSS = "z_loss"
 SMOOTHINGS = ("classes", "others")  # what the share of a label is spread over
 SWAPPED = "swapped"  # what no case asks for: the share and what is left of it are mistaken for each other

@@ -19,8 +19,8 @@ from xentcli.judge.exact import compute_exact, compute_from_probabilities
 from xentcli.load.build import build_batch
 from xentcli.methods.arithmetic import Arithmetic
 from xentcli.methods.knobs import final_logits
+from xentcli.methods.steps import BY_NAME
 from xentcli.model import Batch, Exact
-from xentcli.words import SOFTCAP
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -256,17 +256,15 @@ class Probe:
         return float(error) / float(formats.ulp(true, FORMATS[self.dtype]))
 
     def _rounding_of_knobs(self, row: int) -> "FloatArray":
-        """Return how much each final logit (C,) may be off.
-
-        A scale or temperature is two roundings at most, as x · (1 / T) has: eps |x|. A cap: u = x / c with
-        eps |u| moves c tanh u by eps c tanh u at most, since u (1 - tanh² u) ≤ tanh u; tanh as 2 σ(2u) - 1
-        is off by 3 eps, of 1; and the product is rounded. So 5 eps of the cap, times what follows it.
-        """
-        knobs, form = self.batch.knobs, FORMATS[self.dtype]
-        x = np.where(np.isfinite(self._final[row]), np.abs(self._final[row]), 0.0)
-        linear = sum(name != SOFTCAP for name, _ in knobs.steps) * x
-        cap = 0.0 if knobs.softcap is None else 5 * knobs.softcap / (knobs.temperature or 1.0)
-        return np.asarray(float(form.eps) * (linear + cap))
+        """Return how much each final logit (C,) may be off: the rounding of each step, carried on."""
+        x, ar, eps = self._logits[[row]], Arithmetic(), float(FORMATS[self.dtype].eps)
+        x = np.where(np.isfinite(x), x, 0.0)
+        errors = np.zeros(x.shape)
+        for name, value in self.batch.knobs.steps:
+            step = BY_NAME[name]
+            errors = np.abs(step.back(ar, x, value, errors)) + eps * step.rounding(x[0], value)
+            x = step.apply(ar, x, value)
+        return np.asarray(errors[0])
 
     def rounding_of_logits(self, row: int) -> "FloatArray":
         """Return half an ulp of each logit (C,) of a product, 0 for one that is a number of the dtype."""

@@ -13,6 +13,9 @@ import numpy as np
 from xentcli.diagnose.columns import columns_of
 from xentcli.diagnose.dumps import rows_at
 from xentcli.formats import FORMATS
+from xentcli.methods.arithmetic import Arithmetic
+from xentcli.methods.steps import STEPS, Step
+from xentcli.words import Z_LOSS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +32,7 @@ _ROUNDINGS: Final = 32  # of the largest number of a row: what a careful loss in
 _HALVINGS: Final = 60  # of an interval between two numbers of a grid: to float64's last digits
 _DIGITS: Final = 9  # of a number that somebody chose
 
+_AR: Final = Arithmetic()
 _Losses = Callable[["FloatArray", "NDArray[Any]", float], "FloatArray"]
 
 
@@ -77,27 +81,22 @@ def _smoothed(x: "FloatArray", y: "NDArray[Any]", share: float) -> "FloatArray":
     return np.asarray((1 - share) * _plain(x, y) + share * (_log_sum(x) - x.mean(axis=1)))
 
 
+def _stepped(step: Step) -> Knob:
+    return Knob(
+        step.name,
+        lambda x, y, value: _plain(step.apply(_AR, x, value), y),
+        np.geomspace(0.01, 10_000, 241),
+        step.used,
+        f"that of the logits {step.phrase}",
+        f"{step.cause}, and the dump has them as they were before",
+        "Save the logits that the loss is given, or put its number into the case.",
+    )
+
+
 _KNOBS: Final = (
+    *(_stepped(step) for step in reversed(STEPS)),  # 1 / T for a scale is more usual than T
     Knob(
-        "temperature",
-        lambda x, y, value: _plain(x / value, y),
-        np.geomspace(0.01, 100, 161),
-        (*(n / 10 for n in range(1, 21)), 0.05, 0.07, 4.0, 5.0, 10.0),
-        "that of the logits over a temperature of {}",
-        "the loss divides its logits, and the dump has them as they were before",
-        "Save the logits after the division, or give the case that temperature.",
-    ),
-    Knob(
-        "softcap",
-        lambda x, y, value: _plain(value * np.tanh(x / value), y),
-        np.geomspace(0.5, 10_000, 161),
-        (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 100.0),
-        "that of the logits after a softcap of {}",
-        "the model caps its logits, and the dump has them as they were before",
-        "Save the logits after the softcap, or give the case that softcap.",
-    ),
-    Knob(
-        "z_loss",
+        Z_LOSS,
         lambda x, y, value: _plain(x, y) + value * _log_sum(x) ** 2,
         np.geomspace(1e-7, 1, 29),
         (1e-6, 1e-5, 2e-5, 1e-4, 2e-4, 1e-3, 1e-2),
@@ -181,7 +180,7 @@ def _roots(knob: Knob, x: "FloatArray", y: "NDArray[Any]", given: float) -> Iter
 def knobs_of_mean(
     shards: "Sequence[Shard]", ignore_index: int, is_it: Callable[[float], bool]
 ) -> Iterable[Found]:
-    """Yield knobs with a number in use that give the mean in question, of a dump of up to 4 million logits."""
+    """Yield knobs with a number in use that give the mean in question, of up to 4 million logits."""
     rows, classes = sum(len(each.logits) for each in shards), shards[0].logits.shape[1]
     if shards[0].labels is None or classes == 1 or rows * classes > _MOST_OF_MEAN:
         return

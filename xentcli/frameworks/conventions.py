@@ -9,7 +9,9 @@ import numpy as np
 from xentcli.errors import XentError, did_you_mean
 from xentcli.frameworks.own import read_table
 from xentcli.methods.method import why_unsupported
-from xentcli.words import KNOBS, SCALE, SMOOTHINGS, SOFTCAP, TEMPERATURE, Z_LOSS
+from xentcli.methods.steps import NAMES as STEP_NAMES
+from xentcli.methods.steps import STEPS
+from xentcli.words import SMOOTHINGS, Z_LOSS
 
 if TYPE_CHECKING:
     from xentcli.model import Batch
@@ -22,9 +24,7 @@ OPTIONS: Final = {
 }
 NAMES: Final = {
     **OPTIONS,
-    SCALE: "a scale",
-    SOFTCAP: "a softcap",
-    TEMPERATURE: "a temperature",
+    **{step.name: step.noun for step in STEPS},
     Z_LOSS: "a z-loss",
 }
 COUNT: Final = "num_items_in_batch"  # a parameter for what a mean divides by: how many of all parts count
@@ -139,8 +139,10 @@ class Convention:
         reason = reason or (_why_no_product(batch) if self.linear and not is_product else None)
         lacking = (NAMES[name] for name in keywords(batch) if name not in parameters)
         others = ["padding"] * (batch.padding is not None)
-        if [name for name, _ in batch.knobs.steps] != [name for name in KNOBS if name in keywords(batch)]:
-            others.append("another order than scale, softcap, temperature")
+        if [name for name, _ in batch.knobs.steps] != [
+            name for name in STEP_NAMES if name in keywords(batch)
+        ]:
+            others.append(f"another order than {', '.join(STEP_NAMES)}")
         if batch.weighting.smoothing and batch.weighting.over != SMOOTHINGS[0]:
             others.append("smoothing over the other classes")
         return reason or next((f"does not support {name}" for name in (*lacking, *others)), None)

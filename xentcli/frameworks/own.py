@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from xentcli.errors import XentError, did_you_mean
-from xentcli.words import KNOBS, Z_LOSS
+from xentcli.methods.steps import NAMES as STEP_NAMES
+from xentcli.words import Z_LOSS
 
 _LARGEST: Final = 2**16  # characters of a file: a table has a few lines
 _LIBRARIES: Final = ("numpy", "torch", "jax", "tensorflow")
@@ -19,7 +20,7 @@ _OURS: Final = (
     "class_weights",
     "label_smoothing",
     "ignore_index",
-    *KNOBS,
+    *STEP_NAMES,
     Z_LOSS,
     "num_items_in_batch",
     "reduction",

@@ -19,14 +19,14 @@ from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from xentcli.formats import nearest
 from xentcli.judge.enclosures import ONE, ZERO, Enclosing, Enclosure, decided
-from xentcli.words import SOFTCAP
+from xentcli.methods.steps import BY_NAME
 
 if TYPE_CHECKING:
     from xentcli.formats import FloatArray, Format
@@ -48,10 +48,11 @@ class KnobbedExample:
         self._targets = [Fraction(w) * (own * Fraction(label) + each) for w, label in pairs]
         self._knobs, self._total = batch.knobs, sum(self._targets, Fraction(0))
         self._is_ignored, x = batch.is_ignored(row), batch.logits[row].tolist()
-        self._largest, is_capped = max(x), batch.knobs.softcap is not None
-        self._has_limit = self._largest == math.inf and not is_capped
+        self._steps = [(BY_NAME[name].truth, Fraction(value)) for name, value in batch.knobs.steps]
+        self._largest, self._is_bounded = max(x), any(step.is_bounded for step, _ in self._steps)
+        self._has_limit = self._largest == math.inf and not self._is_bounded
         self._is_undefined = batch.is_invalid(row) or any(map(math.isnan, x))
-        if not is_capped:
+        if not self._is_bounded:
             self._is_undefined |= self._largest == -math.inf or (self._has_limit and x.count(math.inf) > 1)
         if self._has_limit:  # all probability is on that class
             x, self._largest = [0.0 if each == math.inf else -math.inf for each in x], 0.0
@@ -89,7 +90,7 @@ class KnobbedExample:
 
     def _is_lost(self, x: float) -> bool:
         """Whether the exponential of a logit is 0: a cap makes -c of -inf."""
-        return x == -math.inf and self._knobs.softcap is None
+        return x == -math.inf and not self._is_bounded
 
     def _slope(self, x: float, target: Fraction, form: "Format") -> float:
         possible = {y: number for y, number in self._counts.items() if not self._is_lost(y)}
@@ -123,56 +124,47 @@ class KnobbedExample:
 
     # Enclosures
 
-    @cached_property
-    def _factors(self) -> tuple[Fraction, Fraction]:
-        """What a logit is multiplied by before the cap, and after it."""
-        before, after, is_after = Fraction(1), Fraction(1), False
-        for name, value in self._knobs.steps:
-            if name == SOFTCAP:
-                is_after = True
-                continue
-            factor = Fraction(value) if name == "scale" else 1 / Fraction(value)
-            before, after = (before, after * factor) if is_after else (before * factor, after)
-        return before, after
-
     def _final_rational(self, x: float) -> Fraction | None:
-        """Return a final logit where it is rational: without a cap, at 0, and at a capped infinity."""
-        before, after = self._factors
-        cap = self._knobs.softcap
-        if cap is None:
-            return Fraction(x) * before * after
-        if math.isinf(x):
-            return Fraction(cap) * after * (1 if x > 0 else -1)
-        return Fraction(0) if x == 0 else None
+        """Return a final logit where every step is rational, and it is finite."""
+        made = self._rational_steps(x)
+        return made[0] if isinstance(made[0], Fraction) else None
 
     def _derivative_rational(self, x: float) -> Fraction | None:
-        before, after = self._factors
-        if self._knobs.softcap is None or x == 0:
-            return before * after
-        return Fraction(0) if math.isinf(x) else None
+        """Return the derivative of a final logit by the logit where that of every step is rational."""
+        return self._rational_steps(x)[1]
 
-    def _decay(self, e: Enclosing, x: float) -> Enclosure:
-        """Enclose exp(-2 |u|), u what tanh is taken of."""
-        before, _ = self._factors
-        return e.exp_rational(-2 * abs(Fraction(x) * before / Fraction(self._knobs.softcap or 1)))
+    def _rational_steps(self, x: float) -> "tuple[Fraction | float | None, Fraction | None]":
+        """Return a final logit and its derivative as far as they are rational; None where one is not."""
+        made: Fraction | float | None = x if math.isinf(x) else Fraction(x)
+        derivative: Fraction | None = Fraction(1)
+        for step, value in self._steps:
+            slope = None if made is None else step.slope(made, value)
+            derivative = None if slope is None or derivative is None else derivative * slope
+            made = None if made is None else step.rational(made, value)
+        return made, derivative
 
     def _final(self, e: Enclosing, x: float) -> Enclosure:
         """Enclose a final logit."""
-        if (rational := self._final_rational(x)) is not None:
-            return e.rational(rational)
-        _, after = self._factors
-        q = self._decay(e, x)
-        tanh = e.divide(e.subtract(ONE, q), e.add(ONE, q))
-        return e.scale(tanh, Fraction(self._knobs.softcap or 1) * after * (1 if x > 0 else -1))
+        return self._enclosed_steps(e, x)[0]
 
     def _derivative(self, e: Enclosing, x: float) -> Enclosure:
         """Enclose the derivative of a final logit by the logit."""
-        if (rational := self._derivative_rational(x)) is not None:
-            return e.rational(rational)
-        before, after = self._factors
-        q = self._decay(e, x)
-        square = e.multiply(e.add(ONE, q), e.add(ONE, q))
-        return e.scale(e.divide(e.scale(q, Fraction(4)), square), before * after)
+        return self._enclosed_steps(e, x)[1]
+
+    def _enclosed_steps(self, e: Enclosing, x: float) -> tuple[Enclosure, Enclosure]:
+        """Enclose a final logit and its derivative; what is rational stays so as long as it can."""
+        exact: Fraction | float | None = x if math.isinf(x) else Fraction(x)
+        made, derivative = ZERO, ONE
+        for step, value in self._steps:
+            if exact is not None:
+                slope, after = step.slope(exact, value), step.rational(exact, value)
+                if slope is not None and after is not None:
+                    derivative, exact = e.scale(derivative, slope), after
+                    continue
+                made, exact = e.rational(Fraction(exact)), None
+            made, by_it = step.enclose(e, made, value)
+            derivative = e.multiply(derivative, by_it)
+        return (made if exact is None else e.rational(Fraction(exact))), derivative
 
     def _enclose(
         self, digits: int

@@ -1,13 +1,14 @@
 """Numbers → Batch: the one place where logits and labels become what kernels read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from xentcli.formats import read_only, stored
+from xentcli.methods.steps import NAMES
 from xentcli.model import Batch, Knobs, Parts, Weighting
-from xentcli.words import CLASSES, COPIES, KNOBS, SMOOTHINGS
+from xentcli.words import CLASSES, COPIES, SMOOTHINGS
 
 if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray, IntArray
@@ -32,12 +33,10 @@ def build_batch(  # noqa: PLR0913 - each is a key of a case file
     clip: tuple[float, float] | None = None,
     tile: int = TILE,
     parts: tuple[str, int | tuple[int, ...]] | None = None,
-    scale: float | None = None,
-    softcap: float | None = None,
-    temperature: float | None = None,
     order: tuple[str, ...] = (),
     z_loss: float = 0.0,
     padding: int = 0,
+    **steps: float | None,
 ) -> Batch:
     """Build a batch of a dtype; every number is rounded to it once.
 
@@ -45,8 +44,9 @@ def build_batch(  # noqa: PLR0913 - each is a key of a case file
     0 to 1, a binary batch. ``class_weights`` (C,). A label ``ignore_index`` is ignored. Another integer that
     is no class is invalid, and so is a binary label outside [0, 1]; with ``wrap`` an invalid label from -C on
     picks a class from the end. Integers may have any size. ``parts`` are what they are along, and their sizes
-    or how many there are, of which the first are larger by 1 where they cannot be equal. ``order`` is that of
-    the knobs which it names, before the others. The last ``padding`` columns of the logits are no classes.
+    or how many there are, of which the first are larger by 1 where they cannot be equal. ``steps`` are what
+    is done to logits first, by the names of ``methods.steps``, None where one is not; those that ``order``
+    names come first, in it. The last ``padding`` columns of the logits are no classes.
     """
     binary = np.ndim(logits) == 1
     whole = _stored(logits, dtype)
@@ -75,9 +75,16 @@ def build_batch(  # noqa: PLR0913 - each is a key of a case file
         binary=binary,
         invalid=read_only(invalid) if invalid.any() else None,
         parts=None if parts is None else _parts(*parts, x.shape),
-        knobs=Knobs(scale, softcap, temperature, tuple(dict.fromkeys((*order, *KNOBS))), z_loss),
+        knobs=Knobs(_in_order(steps, order), z_loss),
         padding=read_only(np.ascontiguousarray(whole[:, classes:])) if padding else None,
     )
+
+
+def _in_order(steps: Mapping[str, float | None], order: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+    if unknown := steps.keys() - set(NAMES):
+        raise TypeError(f"{', '.join(sorted(unknown))}: no step is called so; known are {', '.join(NAMES)}")
+    values = ((name, steps.get(name)) for name in dict.fromkeys((*order, *NAMES)))
+    return tuple((name, value) for name, value in values if value is not None)
 
 
 def _parts(along: str, sizes: int | tuple[int, ...], shape: tuple[int, ...]) -> Parts:

@@ -13,6 +13,8 @@ from xentcli.load import checks
 from xentcli.load.build import BINARY_CLIP, CLIP, TILE
 from xentcli.load.document import Node
 from xentcli.load.fields import Fields
+from xentcli.methods.steps import NAMES as STEP_NAMES
+from xentcli.methods.steps import STEPS
 from xentcli.model import AffectedVersions, LibraryOutput, Reference
 from xentcli.words import (
     ACCUMULATES,
@@ -20,7 +22,6 @@ from xentcli.words import (
     ARITHMETICS,
     BAD_LABELS,
     DTYPES,
-    KNOBS,
     REDUCTIONS,
     SEQUENTIAL,
     SMOOTHINGS,
@@ -111,8 +112,8 @@ POSITIVE = Kind(checks.read_positive, _BOUND, checks.check_knob)
 NOT_NEGATIVE = Kind(checks.read_not_negative, {"type": "number", "minimum": 0}, checks.check_knob)
 CAP = Kind(checks.read_positive, _BOUND, checks.check_softcap)
 ORDER = Kind(
-    partial(Fields.choices, words=KNOBS),
-    {"anyOf": [{"enum": KNOBS}, {"type": "array", "items": {"enum": KNOBS}, "minItems": 1}]},
+    partial(Fields.choices, words=STEP_NAMES),
+    {"anyOf": [{"enum": STEP_NAMES}, {"type": "array", "items": {"enum": STEP_NAMES}, "minItems": 1}]},
 )
 PADDING = Kind(partial(Fields.integer, least=1), _SIZE, checks.check_padding)
 PARTS = Kind(checks.read_parts, {"anyOf": [*_SIZES["anyOf"], _DIVISION]}, checks.check_parts)
@@ -170,14 +171,15 @@ BATCH: Final = (
     Key("ignore_index", IGNORED, "-100", "the label of examples that do not count", rows_only=True),
     Key("clip", BOUNDS, "[1e-7, 1.0]", "the bounds of clipped and bce_clipped", without=_CLIPS),
     Key("tile", COUNT, "4", "how many classes online reads at a time", TILE, rows_only=True),
-    Key("scale", POSITIVE, "0.0625", "what logits are multiplied by", rows_only=True),
-    Key("softcap", CAP, "30", "the c of c · tanh(x / c), which logits become", rows_only=True),
-    Key("temperature", POSITIVE, "0.6", "what logits are divided by", rows_only=True),
+    *(
+        Key(step.name, CAP if step.needs_tanh else POSITIVE, step.example, step.summary, rows_only=True)
+        for step in STEPS
+    ),
     Key(
         "order",
         ORDER,
         "[softcap, scale]",
-        f"the order of these: {_or(KNOBS)}",
+        f"the order of these: {_or(STEP_NAMES)}",
         (),
         without="that of this table",
         rows_only=True,

@@ -13,14 +13,18 @@ import numpy as np
 from xentcli.formats import read_only
 from xentcli.methods.kernels import log1p, log1p_gradient, softmax, zero_ignored
 from xentcli.methods.method import Method, Quantity
-from xentcli.words import SCALE, SOFTCAP, SWAPPED, TEMPERATURE, Z_LOSS
+from xentcli.methods.steps import SCALE, SOFTCAP, STEPS, TEMPERATURE
+from xentcli.words import SWAPPED, Z_LOSS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from xentcli.formats import FloatArray
     from xentcli.methods.arithmetic import Arithmetic
     from xentcli.model import Batch
 
-TIMES_LOGIT: Final = "softcap_times_logit"  # a step of no model
+TIMES_LOGIT: Final = "softcap_times_logit"  # steps of no model
+_LATE: Final = "temperature_late"  # it does nothing to logits, but says by what the losses are divided
 
 
 def losses(ar: "Arithmetic", batch: "Batch", method: Method) -> "FloatArray":
@@ -68,7 +72,7 @@ def _final(ar: "Arithmetic", batch: "Batch") -> "Batch":
     """Return the batch with final logits."""
     x = batch.logits
     for name, value in batch.knobs.steps:
-        x = _STEPS[name](ar, x, value)
+        x = _APPLY[name](ar, x, value)
     return replace(batch, logits=ar.final(x)) if batch.knobs.steps else batch
 
 
@@ -77,47 +81,29 @@ def _back(ar: "Arithmetic", batch: "Batch", slope: "FloatArray") -> "FloatArray"
     x, before = batch.logits, []
     for name, value in batch.knobs.steps:
         before.append((name, value, x))
-        x = _STEPS[name](ar, x, value)
+        x = _APPLY[name](ar, x, value)
     for name, value, given in reversed(before):
-        slope = _SLOPES[name](ar, given, value, slope)
+        slope = _BACK[name](ar, given, value, slope)
     return slope
-
-
-def _cap(ar: "Arithmetic", x: "FloatArray", cap: float) -> "FloatArray":
-    """``c · tanh(x / c)``, of which none is beyond the cap.
-
-    Source: Gemma 2, section 2, arXiv:2408.00118.
-    """
-    return ar.scale(ar.tanh(ar.over(x, cap)), cap)
-
-
-def _cap_slope(ar: "Arithmetic", x: "FloatArray", cap: float, slope: "FloatArray") -> "FloatArray":
-    """``g (1 - tanh²)``, as PyTorch has it: 0 as soon as tanh rounds to 1."""
-    tanh = ar.tanh(ar.over(x, cap))
-    return ar.multiply(slope, ar.one_minus(ar.multiply(tanh, tanh)))
 
 
 def _times_logit(ar: "Arithmetic", x: "FloatArray", cap: float) -> "FloatArray":
     return ar.multiply(x, ar.tanh(ar.over(x, cap)))
 
 
-def _times_logit_slope(ar: "Arithmetic", x: "FloatArray", cap: float, slope: "FloatArray") -> "FloatArray":
+def _times_logit_back(ar: "Arithmetic", x: "FloatArray", cap: float, slope: "FloatArray") -> "FloatArray":
     tanh = ar.tanh(ar.over(x, cap))
     rest = ar.multiply(ar.over(x, cap), ar.one_minus(ar.multiply(tanh, tanh)))
     return ar.multiply(slope, ar.add(tanh, rest))
 
 
-_STEPS: Final = {
-    SCALE: lambda ar, x, value: ar.scale(x, value),
-    SOFTCAP: _cap,
-    TEMPERATURE: lambda ar, x, value: ar.over(x, value),
+_APPLY: Final = {step.name: step.apply for step in STEPS} | {
     TIMES_LOGIT: _times_logit,
+    _LATE: lambda _, x, __: x,
 }
-_SLOPES: Final = {
-    SCALE: lambda ar, _, value, slope: ar.scale(slope, value),
-    SOFTCAP: _cap_slope,
-    TEMPERATURE: lambda ar, _, value, slope: ar.over(slope, value),
-    TIMES_LOGIT: _times_logit_slope,
+_BACK: Final = {step.name: step.back for step in STEPS} | {
+    TIMES_LOGIT: _times_logit_back,
+    _LATE: lambda _, __, ___, slope: slope,
 }
 
 
@@ -143,7 +129,7 @@ def softcap_left_out(batch: "Batch") -> "Batch":
 
     Source: https://github.com/apple/ml-cross-entropy/issues/48.
     """
-    return _with_order(batch, *(name for name in batch.knobs.order if name != SOFTCAP))
+    return _with_steps(batch, _without(batch, SOFTCAP))
 
 
 def softcap_times_logit(batch: "Batch") -> "Batch":
@@ -151,7 +137,7 @@ def softcap_times_logit(batch: "Batch") -> "Batch":
 
     Source: https://github.com/unslothai/unsloth-zoo/pull/593.
     """
-    return _with_order(batch, *(TIMES_LOGIT if name == SOFTCAP else name for name in batch.knobs.order))
+    return _renamed(batch, SOFTCAP, TIMES_LOGIT)
 
 
 def softcap_first(batch: "Batch") -> "Batch":
@@ -159,7 +145,8 @@ def softcap_first(batch: "Batch") -> "Batch":
 
     Source: https://github.com/huggingface/trl/pull/5691.
     """
-    return _with_order(batch, SOFTCAP, *(name for name in batch.knobs.order if name != SOFTCAP))
+    cap = [(name, value) for name, value in batch.knobs.steps if name == SOFTCAP]
+    return _with_steps(batch, cap + _without(batch, SOFTCAP))
 
 
 def softcap_of_mask(batch: "Batch") -> "Batch":
@@ -187,7 +174,7 @@ def temperature_late(batch: "Batch") -> "Batch":
 
     Source: https://github.com/PrimeIntellect-ai/prime-rl/pull/697.
     """
-    return _with_order(batch, *(name for name in batch.knobs.order if name != TEMPERATURE))
+    return _renamed(batch, TEMPERATURE, _LATE)
 
 
 def z_loss_left_out(batch: "Batch") -> "Batch":
@@ -215,8 +202,16 @@ def z_loss_of_mean(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     return ar.scale(ar.multiply(size, size), batch.knobs.z_loss)
 
 
-def _with_order(batch: "Batch", *order: str) -> "Batch":
-    return replace(batch, knobs=replace(batch.knobs, order=order))
+def _without(batch: "Batch", left_out: str) -> "list[tuple[str, float]]":
+    return [(name, value) for name, value in batch.knobs.steps if name != left_out]
+
+
+def _renamed(batch: "Batch", name: str, new: str) -> "Batch":
+    return _with_steps(batch, [(new if each == name else each, value) for each, value in batch.knobs.steps])
+
+
+def _with_steps(batch: "Batch", steps: "Sequence[tuple[str, float]]") -> "Batch":
+    return replace(batch, knobs=replace(batch.knobs, steps=tuple(steps)))
 
 
 def _with_classes(batch: "Batch", more: "FloatArray") -> "Batch":
@@ -232,12 +227,12 @@ def _with_classes(batch: "Batch", more: "FloatArray") -> "Batch":
 
 
 def _late(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
-    return ar.over(log1p(ar, batch), batch.knobs.temperature or 1.0)
+    return ar.over(log1p(ar, batch), batch.knobs.value(_LATE) or 1.0)
 
 
 def _late_gradient(ar: "Arithmetic", batch: "Batch") -> "FloatArray":
     """``softmax - y`` over the temperature."""
-    return ar.over(log1p_gradient(ar, batch), batch.knobs.temperature or 1.0)
+    return ar.over(log1p_gradient(ar, batch), batch.knobs.value(_LATE) or 1.0)
 
 
 _wrong = partial(Method, loss=log1p, gradient=log1p_gradient, by_default=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xentcli.formats import read_only, stored
-from xentcli.words import COPIES, DTYPES, KNOBS, SCALE, SMOOTHINGS, SOFTCAP, SWAPPED, TEMPERATURE
+from xentcli.words import COPIES, DTYPES, SMOOTHINGS, SWAPPED
 
 if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray, IntArray
@@ -91,23 +91,17 @@ class Weighting:
 class Knobs:
     """What is done to logits before the loss, and what is added to it.
 
-    Logits are multiplied by ``scale``, become ``softcap`` · tanh(x / softcap), and are divided by
-    ``temperature``, in ``order``, from which a step may be missing: then it is left out. ``z_loss`` times the
-    squared log-sum-exp of what comes of that is added to the loss of each example that counts.
+    ``steps`` are those of ``methods.steps`` that are taken, by name, each with its number, in their order.
+    ``z_loss`` times the squared log-sum-exp of what comes of them is added to the loss of each example that
+    counts.
     """
 
-    scale: float | None = None
-    softcap: float | None = None
-    temperature: float | None = None
-    order: tuple[str, ...] = KNOBS
+    steps: tuple[tuple[str, float], ...] = ()
     z_loss: float = 0.0
 
-    @property
-    def steps(self) -> tuple[tuple[str, float], ...]:
-        """The steps that are taken, each with its number, in their order."""
-        values = {SCALE: self.scale, SOFTCAP: self.softcap, TEMPERATURE: self.temperature}
-        each = ((name, values.get(name, self.softcap)) for name in self.order)  # another step is of the cap
-        return tuple((name, value) for name, value in each if value is not None)
+    def value(self, name: str) -> float | None:
+        """Return the number of a step, None where it is not taken."""
+        return dict(self.steps).get(name)
 
     @property
     def is_plain(self) -> bool:

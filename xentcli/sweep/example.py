@@ -167,8 +167,7 @@ def case_example(case: "Case", row: int, place: int | None, quantity: "Quantity"
         options |= {"class_weights": weighting.class_weights, "label_smoothing": weighting.smoothing}
         options |= {"smoothing_over": weighting.over}
         knobs = batch.knobs
-        options |= {"scale": knobs.scale, "softcap": knobs.softcap, "temperature": knobs.temperature}
-        options |= {"order": knobs.order, "z_loss": knobs.z_loss}
+        options |= {**dict(knobs.steps), "order": tuple(dict(knobs.steps)), "z_loss": knobs.z_loss}
         options |= {"ignore_index": weighting.ignore_index}
         label = label if batch.class_labels is None else int(batch.class_labels[row])
     logits = batch.logits[row].astype(np.float64)

@@ -16,20 +16,14 @@ from xentcli.check.properties.setting import INF, NARROW, NO_LOSSES, ONE, WITHIN
 from xentcli.frameworks.conventions import COUNT
 from xentcli.frameworks.request import How
 from xentcli.judge.verdicts import VERDICTS
-from xentcli.words import KNOBS, SCALE, SOFTCAP, TEMPERATURE, Z_LOSS
+from xentcli.methods.steps import NAMES, STEPS
+from xentcli.words import Z_LOSS
 
 if TYPE_CHECKING:
     from xentcli.formats import FloatArray, IntArray
 
-# Numbers that every dtype has, so that it does not matter in which a parameter is kept; the inverse of 3 and
-# of 0.75 is rounded. A cap near the logits and a common one.
-_VALUES: Final = {
-    SCALE: (0.25, 3.0),
-    SOFTCAP: (2.5, 30.0),
-    TEMPERATURE: (0.75, 2.0),
-    Z_LOSS: (2.0**-10, 0.125),
-}
-_OFF: Final = {SCALE: 1.0, TEMPERATURE: 1.0, Z_LOSS: 0.0}  # a softcap is off where none is given
+_VALUES: Final = {step.name: step.tried for step in STEPS} | {Z_LOSS: (2.0**-10, 0.125)}
+_OFF: Final = {step.name: step.off for step in STEPS if step.off is not None} | {Z_LOSS: 0.0}
 _CLASSES: Final = (3, 5, 127, 129, 600, 1025)  # none fills the lanes of a kernel
 _LOW: Final = -40.0  # below either cap: what fills up a tile would be -c, as every class is
 # Without 1 - tanh², which in half precision has no digits left of a logit near the cap.
@@ -131,7 +125,7 @@ PROPERTIES: Final = (
     ),
     Property(
         "knobs-together",
-        f"knobs go together, in the order {', '.join(KNOBS)}, and with smoothing and ignored rows: {WITHIN}",
+        f"knobs go together, in the order {', '.join(NAMES)}, and with smoothing and ignored rows: {WITHIN}",
         _together,
         logits_only=True,
         category="knobs",
