@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -33,6 +33,18 @@ class Run:
 
 
 Xent = Callable[..., Run]
+
+
+def first(number: int, rows: Iterable[Any]) -> list[Any]:
+    """Return rows of parameters, all but the first few marked slow: those are tried in every run."""
+    rows = list(rows)
+    return rows[:number] + [_slow(row) for row in rows[number:]]
+
+
+def _slow(row: Any) -> Any:
+    if hasattr(row, "marks"):  # a pytest.param
+        return pytest.param(*row.values, marks=[*row.marks, pytest.mark.slow], id=row.id)
+    return pytest.param(*(row if isinstance(row, tuple) else (row,)), marks=pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

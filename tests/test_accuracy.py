@@ -199,6 +199,7 @@ def test_a_search_with_the_same_seed_finds_the_same_rows(monkeypatch: pytest.Mon
     accuracy.first_rows.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_climb_finds_more_than_the_first_rows_have(monkeypatch: pytest.MonkeyPatch) -> None:
     (function,) = accuracy.functions("log1p")
     errors = {}

@@ -100,6 +100,7 @@ def rows_of(dtype: str) -> tuple[Row, ...]:
     return (*rows, *measured(np.array([HALF]), np.array([0]), dtype)) if dtype == "bfloat16" else tuple(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_loss_of_the_dtype_is_within_what_is_proved_and_that_within_what_is_allowed(dtype: str) -> None:
     for row in rows_of(dtype):

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import CASES, Xent, program
+from conftest import CASES, Xent, first, program
 
 import xentcli
 from xentcli import XentError, formats
@@ -48,13 +48,14 @@ def on_a_terminal(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return "\n".join(line.rstrip() for line in program(*arguments).stdout.splitlines())
 
 
-@pytest.mark.parametrize("command", SAME)
+@pytest.mark.parametrize("command", first(1, SAME))
 def test_a_result_prints_what_the_terminal_shows(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     result = SAME[command]()
 
     assert repr(result) == str(result) == on_a_terminal(*command.split(), monkeypatch=monkeypatch) != ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--method", "naive"], ["--observed", "nan"]], ids=" ".join)
 def test_arrays_are_diagnosed_as_a_file_of_them_is(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -158,6 +158,7 @@ def one_loss(x: list[mpmath.mpf], targets: list[mpmath.mpf]) -> mpmath.mpf:
     return mpmath.fsum(t * (tail + largest - value) for t, value in zip(targets, x, strict=True) if t)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.case.name)
 def test_the_truth_is_that_of_mpmath(entry: Entry) -> None:
     case, exact = entry.case, RESULTS[entry.case.name].exact

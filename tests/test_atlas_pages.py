@@ -48,6 +48,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_case_and_finding_has_the_page_of_its_identifier(written: Path) -> None:
     names = {path.stem for path in (written / "atlas").glob("XE*.md")}
 
@@ -153,6 +154,7 @@ def test_the_commands_of_a_case_do_what_they_say(name: str, xent: Xent) -> None:
         assert xent(*command.split()).code == 0, command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "example", "gap"),
     [

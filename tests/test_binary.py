@@ -65,6 +65,7 @@ def test_nan_is_nan_for_that_example_alone(method: Method) -> None:
     assert math.isfinite(second)
 
 
+@pytest.mark.slow
 @every_method
 @given(x=st.floats(-9, 9, width=32), y=st.sampled_from([0.0, 0.25, 1.0]))
 def test_agrees_with_mpmath_on_ordinary_logits(method: Method, x: float, y: float) -> None:
@@ -108,6 +109,7 @@ def has_no_tail(x: float) -> bool:
     return x == 0 or abs(x) > 1e-60
 
 
+@pytest.mark.slow
 @every_dtype
 @given(x=st.floats(-80, 80).filter(has_no_tail), y=st.floats(0, 1))
 def test_the_truth_is_that_of_mpmath_to_the_last_bit(dtype: str, x: float, y: float) -> None:

@@ -107,6 +107,7 @@ def bomb(path: Path, rows: int, method: int) -> None:
             file.write(bytes(2**20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 def test_arrays_far_larger_than_their_file_are_not_unpacked(xent: Xent, tmp_path: Path, method: int) -> None:
     bomb(tmp_path / "large.npz", 2**15 + 256, method)  # 128 MiB and 1
@@ -152,6 +153,7 @@ def test_odd_answers_are_reported_as_what_they_are(
     assert said in run.err
 
 
+@pytest.mark.slow
 def test_of_what_is_printed_the_beginning_is_kept(
     xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

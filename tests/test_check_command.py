@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import ROOT, Xent, assert_golden
+from conftest import ROOT, Xent, assert_golden, first
 from test_docs import masked
 
 from xentcli.check import run
@@ -23,6 +23,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
 
 
+@pytest.mark.slow
 def test_a_right_loss_passes(xent: Xent) -> None:
     run = xent("check", f"{RIGHT}:log1p", "--gradient", f"{RIGHT}:gradient")
 
@@ -79,6 +80,7 @@ def test_json_holds_every_check(xent: Xent) -> None:
     }
 
 
+@pytest.mark.slow
 def test_junit_has_a_suite_per_category_and_a_test_per_check(xent: Xent, tmp_path: Path) -> None:
     file = tmp_path / "check.xml"
     run = xent("check", f"{RUDE}:wider", "--skip", "search=slow", "--format", "junit", "--output", file)
@@ -100,34 +102,40 @@ def test_junit_has_a_suite_per_category_and_a_test_per_check(xent: Xent, tmp_pat
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (["nothing"], "nothing: name a function: module:function or path/to/file.py:function"),
-        (["no_such_module:loss"], "No module named 'no_such_module'; a file ends in .py"),
-        (["no/such.py:loss"], "no/such.py: no such file"),
-        ([f"{RIGHT}:nothing"], "has no attribute 'nothing'"),
-        (["math:pi"], "math:pi: is float, not a function"),
-        ([f"{RIGHT}:log1p", "--gradient", f"{RIGHT}:nothing"], "has no attribute 'nothing'"),
-        ([f"{RIGHT}:log1p", "--convention", "nunpy"], "unknown convention 'nunpy'; did you mean 'numpy'?"),
-        (
-            [f"{RIGHT}:log1p", "--only", "tail-colapse"],
-            "no check is called 'tail-colapse'; did you mean 'tail-",
-        ),
-        (
-            [f"{RIGHT}:log1p", "--only", "ignored-rows"],
-            "no check is called 'ignored-rows'",
-        ),  # it ignores none
-        ([f"{RIGHT}:log1p", "--skip", "search"], "--skip search: give the reason: --skip search=REASON"),
-        ([f"{RIGHT}:log1p", "--skip", "nothing=because"], "no check is called 'nothing'"),
-        ([f"{RIGHT}:log1p", "--budget", "0"], "0 is not in the range x>0"),
-        ([f"{RIGHT}:log1p", "--budget", "nan"], "a budget is a number of seconds above 0, not nan"),
-        ([f"{RIGHT}:log1p", "--max-ulps", "nan"], "max_ulps is a number, at least 0, not nan"),
-        ([f"{RIGHT}:log1p", "--seed", "-1"], "-1 is not in the range x>=0"),
-        (
-            [f"{RIGHT}:log1p", "--save-failures", "README.md"],
-            "README.md: cannot be made a folder: File exists",
-        ),
-        (["tests/losses.py:log1p"], "tests/losses.py: no such file"),
-    ],
+    first(
+        2,
+        [
+            (["nothing"], "nothing: name a function: module:function or path/to/file.py:function"),
+            (["no_such_module:loss"], "No module named 'no_such_module'; a file ends in .py"),
+            (["no/such.py:loss"], "no/such.py: no such file"),
+            ([f"{RIGHT}:nothing"], "has no attribute 'nothing'"),
+            (["math:pi"], "math:pi: is float, not a function"),
+            ([f"{RIGHT}:log1p", "--gradient", f"{RIGHT}:nothing"], "has no attribute 'nothing'"),
+            (
+                [f"{RIGHT}:log1p", "--convention", "nunpy"],
+                "unknown convention 'nunpy'; did you mean 'numpy'?",
+            ),
+            (
+                [f"{RIGHT}:log1p", "--only", "tail-colapse"],
+                "no check is called 'tail-colapse'; did you mean 'tail-",
+            ),
+            (
+                [f"{RIGHT}:log1p", "--only", "ignored-rows"],
+                "no check is called 'ignored-rows'",
+            ),  # it ignores none
+            ([f"{RIGHT}:log1p", "--skip", "search"], "--skip search: give the reason: --skip search=REASON"),
+            ([f"{RIGHT}:log1p", "--skip", "nothing=because"], "no check is called 'nothing'"),
+            ([f"{RIGHT}:log1p", "--budget", "0"], "0 is not in the range x>0"),
+            ([f"{RIGHT}:log1p", "--budget", "nan"], "a budget is a number of seconds above 0, not nan"),
+            ([f"{RIGHT}:log1p", "--max-ulps", "nan"], "max_ulps is a number, at least 0, not nan"),
+            ([f"{RIGHT}:log1p", "--seed", "-1"], "-1 is not in the range x>=0"),
+            (
+                [f"{RIGHT}:log1p", "--save-failures", "README.md"],
+                "README.md: cannot be made a folder: File exists",
+            ),
+            (["tests/losses.py:log1p"], "tests/losses.py: no such file"),
+        ],
+    ),
 )
 def test_what_cannot_be_checked_is_refused(xent: Xent, arguments: list[str], message: str) -> None:
     run = xent("check", *arguments)
@@ -157,6 +165,7 @@ def test_a_convention_whose_library_is_missing_is_refused(
     assert (run.code, run.err) == (2, "convention torch: torch is not installed\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -184,15 +193,18 @@ def test_what_ends_a_process_costs_a_response(
 
 @pytest.mark.parametrize(
     ("code", "message"),
-    [
-        ("while True: pass", "while it was imported: no answer within 1 s"),
-        ("import os; os._exit(3)", "while it was imported: the process ended with code 3"),
-        (  # it sleeps with every pipe closed, so that there is no end of the process to see
-            "import os, time; os.closerange(3, 64); time.sleep(60)",
-            "it was imported: the process closed its output",
-        ),
-        ("raise AttributeError('boo')", "cannot be imported: AttributeError: boo"),
-    ],
+    first(
+        1,
+        [
+            ("while True: pass", "while it was imported: no answer within 1 s"),
+            ("import os; os._exit(3)", "while it was imported: the process ended with code 3"),
+            (  # it sleeps with every pipe closed, so that there is no end of the process to see
+                "import os, time; os.closerange(3, 64); time.sleep(60)",
+                "it was imported: the process closed its output",
+            ),
+            ("raise AttributeError('boo')", "cannot be imported: AttributeError: boo"),
+        ],
+    ),
 )
 def test_an_import_that_does_not_end_well_is_refused_in_time(
     xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
@@ -219,22 +231,28 @@ def test_what_a_loss_starts_ends_with_it(xent: Xent, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (
-            [f"{RIGHT}:log1p", "--convention", "numpy.rows"],
-            "2 × 3 in float32); it was called as numpy.rows (--list has other conventions)",
-        ),
-        ([f"{RIGHT}:mean"], "was not judged: it returns one number for 2 examples; add --reduction mean"),
-        ([f"{RUDE}:reduced"], "was not judged: it returns one number for 2 examples; add --reduction sum"),
-        ([f"{RUDE}:a_list"], "was not judged: it returned list; expected a NumPy array"),
-        (
-            ["json:JSONDecoder"],
-            "json:JSONDecoder is a class; name a function that calls an instance, such as",
-        ),
-        ([f"{RIGHT}:log1p", "--beside", "torch.cros_entropy"], "did you mean 'torch.cross_entropy'?"),
-        ([], "name a loss: module:function or path/to/file.py:function (or --list)"),
-        ([f"{RIGHT}:log1p", "nothing"], "nothing: no such file, folder or bundled case"),
-    ],
+    first(
+        1,
+        [
+            (
+                [f"{RIGHT}:log1p", "--convention", "numpy.rows"],
+                "2 × 3 in float32); it was called as numpy.rows (--list has other conventions)",
+            ),
+            ([f"{RIGHT}:mean"], "was not judged: it returns one number for 2 examples; add --reduction mean"),
+            (
+                [f"{RUDE}:reduced"],
+                "was not judged: it returns one number for 2 examples; add --reduction sum",
+            ),
+            ([f"{RUDE}:a_list"], "was not judged: it returned list; expected a NumPy array"),
+            (
+                ["json:JSONDecoder"],
+                "json:JSONDecoder is a class; name a function that calls an instance, such as",
+            ),
+            ([f"{RIGHT}:log1p", "--beside", "torch.cros_entropy"], "did you mean 'torch.cross_entropy'?"),
+            ([], "name a loss: module:function or path/to/file.py:function (or --list)"),
+            ([f"{RIGHT}:log1p", "nothing"], "nothing: no such file, folder or bundled case"),
+        ],
+    ),
 )
 def test_what_cannot_be_judged_is_said_in_one_sentence(
     xent: Xent, arguments: list[str], message: str
@@ -245,6 +263,7 @@ def test_what_cannot_be_judged_is_said_in_one_sentence(
     assert message in run.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -274,6 +293,7 @@ def test_cases_that_are_named_are_all_that_is_checked(xent: Xent) -> None:
     assert "labels-sum-to-two: expects one class per example, not soft labels" in run.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mine", "theirs", "code", "sentence"),
     [
@@ -332,6 +352,7 @@ def test_a_loss_reads_nothing_and_prints_nowhere(xent: Xent, tmp_path: Path) -> 
     assert xent("check", f"{path}:loss", "--only", "blog").code == 0
 
 
+@pytest.mark.slow
 def test_what_the_search_finds_is_written_as_cases_that_fail_again(xent: Xent, tmp_path: Path) -> None:
     folder = tmp_path / "found"
     arguments = ["check", f"{WRONG}:offset_cancels", "--only", "search", "--save-failures", folder]

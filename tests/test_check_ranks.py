@@ -56,6 +56,7 @@ def test_a_loss_of_another_dtype_on_one_rank_is_said() -> None:
     assert response["unusable"] == "returned shape (5,) in float64 on rank 0, (5,) in float32 on another"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("does", "rank"), [(["waits", "raises"], 1), (["raises", "waits"], 0)])
 def test_who_waits_for_one_that_raised_is_ended(does: list[str], rank: int) -> None:
     begin = time.monotonic()

@@ -238,6 +238,7 @@ def test_a_gradient_may_sum_to_1_percent_of_its_largest_entry(
     assert {finding.name for finding in findings} == names
 
 
+@pytest.mark.slow
 def test_a_gradient_has_the_dtype_of_the_logits() -> None:
     assert result("dtype", right.log1p, right.gradient).findings == ()
     (finding,) = result("dtype", right.log1p, near.wide_gradient).findings

@@ -58,6 +58,7 @@ def drawn(results: list[Result], width: int = 80, *, verbose: bool = False) -> l
     return render_compare(results, "table", Screen(width, is_terminal=True), verbose=verbose).splitlines()
 
 
+@pytest.mark.slow
 def test_all_cases_fit_170_lines_of_80_columns(everything: list[Result]) -> None:
     lines = drawn(everything)
 

@@ -218,6 +218,7 @@ def test_an_extract_has_uint64_labels_beyond_int64(xent: Xent, tmp_path: Path) -
     assert not batch.is_ignored(1)
 
 
+@pytest.mark.slow
 def test_an_extract_has_as_many_of_the_worst_rows_as_a_case_may_hold(
     xent: Xent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def differences(batch: Batch, dtype: str, reduction: str, oracle: Oracle) -> lis
     return named
 
 
+@pytest.mark.slow
 @every_oracle
 @every_dtype
 def test_agrees_with_both_oracles_to_the_last_bit(dtype: str, oracle: Oracle) -> None:

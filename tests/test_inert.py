@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from conftest import Xent
+from conftest import Xent, first
 
 HOSTILE = {
     "escape": "\x1b[31mred\x1b]0;title\x07",
@@ -70,7 +70,7 @@ def hostile(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     return HOSTILE[str(request.param)]
 
 
-@pytest.mark.parametrize("field", ["name", "title", "source"])
+@pytest.mark.parametrize("field", first(8, ["name", "title", "source"]))
 def test_every_format_of_a_case_is_inert(xent: Xent, tmp_path: Path, hostile: str, field: str) -> None:
     path = tmp_path / (f"{hostile.replace('/', ' ')}.yaml" if field == "name" else "case.yaml")
     path.write_text(CASE + ("" if field == "name" else f"{field}: {json.dumps(hostile)}\n"), encoding="utf-8")

@@ -168,6 +168,7 @@ def exact_loss(logits: NDArray[np.float64], label: int) -> Decimal:
 logit = st.floats(-30, 30, width=32)
 
 
+@pytest.mark.slow
 @every_method
 @given(rows=st.lists(logit, min_size=2, max_size=12), data=st.data())
 def test_agrees_with_sixty_digits_on_ordinary_logits(
@@ -185,6 +186,7 @@ def test_agrees_with_sixty_digits_on_ordinary_logits(
     assert abs(Decimal(loss) - wanted) <= roundings * Decimal(2) ** -53 * max(Decimal(1), wanted)
 
 
+@pytest.mark.slow
 @every_method
 @given(rows=st.lists(logit, min_size=2, max_size=7), data=st.data())
 def test_an_example_does_not_depend_on_its_batch(

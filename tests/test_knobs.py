@@ -9,6 +9,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from conftest import first
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import rounded
@@ -81,7 +82,7 @@ def batch(row: list[float], label: int, dtype: str, knobs: dict[str, Any]) -> Ba
     return build_batch([row], [label], dtype, **knobs)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", first(2, ["float16", "bfloat16", "float32", "float64"]))
 @pytest.mark.parametrize("knobs", KNOBS, ids=ids)
 def test_the_truth_is_that_of_mpmath_to_the_last_bit(knobs: dict[str, Any], dtype: str) -> None:
     for label in range(len(ROW)):
@@ -103,6 +104,7 @@ def test_the_truth_is_that_of_mpmath_to_the_last_bit(knobs: dict[str, Any], dtyp
         )
 
 
+@pytest.mark.slow
 @given(
     row=st.lists(st.floats(-200, 200, width=32), min_size=1, max_size=6),
     softcap=st.none() | st.floats(0.25, 100, width=32),
@@ -275,6 +277,7 @@ def test_a_cap_that_changes_nothing_is_not_missed() -> None:
     assert (judgement.verdict, judgement.all_findings) == ("accurate", ())
 
 
+@pytest.mark.slow
 def test_a_sample_of_many_rows_is_evaluated() -> None:
     rows = build_batch(np.zeros((3000, 3)), np.zeros(3000, int), "float32", softcap=30.0)
     exact = compute_exact(rows, "float32", "mean")

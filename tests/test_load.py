@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import Xent
+from conftest import Xent, first
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -168,7 +168,7 @@ def _every_parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("_every_parser")
-@pytest.mark.parametrize("depth", [9, 500, 1001, 100_000])
+@pytest.mark.parametrize("depth", first(1, [9, 500, 1001, 100_000]))
 @pytest.mark.parametrize(
     ("level", "place"),
     [
@@ -190,7 +190,7 @@ def test_nesting_is_refused_at_the_ninth_level(level: str, place: str, depth: in
 
 
 @pytest.mark.usefixtures("_every_parser")
-@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}"), ("- ", "")])
+@pytest.mark.parametrize(("opening", "closing"), first(2, [("[", "]"), ("{a: ", "}"), ("- ", "")]))
 def test_nesting_is_refused_inside_a_long_document_and_eight_levels_are_not(
     opening: str, closing: str
 ) -> None:

@@ -7,7 +7,7 @@ from functools import cache
 
 import click
 import pytest
-from conftest import Xent, assert_golden
+from conftest import Xent, assert_golden, first
 
 from xentcli import atlas
 from xentcli.cli import lookup
@@ -39,6 +39,7 @@ def pages(kind: str) -> list[Page]:
 # What there is a page of
 
 
+@pytest.mark.slow
 def test_every_finding_method_function_and_case_has_a_page() -> None:
     assert [page.name for page in pages("finding")] == [finding.name for finding in FINDINGS]
     functions = [method.name for method in FRAMEWORK_METHODS]
@@ -62,7 +63,7 @@ def test_a_docstring_says_how_a_method_behaves_and_where_it_is_from() -> None:
         assert len(str(facts["numerics"]).split()) > 10, page.name
 
 
-@pytest.mark.parametrize("width", [40, 80, 120, 200])
+@pytest.mark.parametrize("width", first(1, [40, 80, 120, 200]))
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_fits_and_cuts_nothing(kind: str, width: int) -> None:
     for page in pages(kind):
@@ -106,6 +107,7 @@ def test_a_finding_shows_wrong_code_of_numpy_and_right_code_of_all(xent: Xent) -
     assert brief.endswith("  with -v     torch, wrong; JAX, wrong; Keras, wrong\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [["-v"], ["--format", "markdown"], ["--format", "json"]])
 def test_all_of_a_finding_has_the_wrong_code_of_every_library_before_the_right_code(
     xent: Xent, options: list[str]
@@ -119,6 +121,7 @@ def test_all_of_a_finding_has_the_wrong_code_of_every_library_before_the_right_c
     )
 
 
+@pytest.mark.slow
 def test_a_library_that_is_right_by_itself_has_no_wrong_code_and_a_reason(xent: Xent) -> None:
     page = xent("findings", "wrong-gradient", "-v").out
 
@@ -127,6 +130,7 @@ def test_a_library_that_is_right_by_itself_has_no_wrong_code_and_a_reason(xent: 
     assert "JAX and Keras differentiate" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name"), [("finding", "log-of-zero"), ("method", "naive"), ("case", "abnormal")]
 )
@@ -137,6 +141,7 @@ def test_a_page_is_written_as_kept(xent: Xent, kind: str, name: str) -> None:
 # Which names
 
 
+@pytest.mark.slow
 def test_several_names_are_several_pages_and_json_has_an_object_for_each(xent: Xent) -> None:
     two = [page for page in pages("finding") if page.name in {"tail-collapse", "empty-tile"}]
     first, second = json.loads(render(two, "json", Screen()))

@@ -99,6 +99,7 @@ def test_a_loss_is_held_to_the_ulps_of_its_dtype(max_ulps: Any, names: list[str]
     assert [finding.name for finding in findings] == names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "shown", "fields"),
     [

@@ -126,6 +126,7 @@ def test_the_gradient_of_a_mean_is_the_difference_quotient_of_its_loss(along: st
             assert outcome.gradient[row, column] / 3 == pytest.approx(slope, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vocab_parallel", "online_shards"])
 @given(
     logits=st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=9),

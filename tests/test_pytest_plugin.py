@@ -44,6 +44,7 @@ def ids(result: pytest.RunResult) -> list[str]:
     return [line.partition("::")[2] for line in result.outlines if "::" in line and "FAILED" not in line]
 
 
+@pytest.mark.slow
 def test_a_check_in_a_dtype_is_a_test(pytester: pytest.Pytester) -> None:
     result = run(pytester, "--collect-only", "-q")
 
@@ -57,6 +58,7 @@ def test_a_check_in_a_dtype_is_a_test(pytester: pytest.Pytester) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_failure_shows_the_verdict_and_no_traceback(pytester: pytest.Pytester) -> None:
     result = run(pytester, "-rs")
 
@@ -81,6 +83,7 @@ def test_tests_are_chosen_as_any_others(pytester: pytest.Pytester) -> None:
     failed_again.assert_outcomes(failed=1, passed=0)
 
 
+@pytest.mark.slow
 def test_junit_has_the_ids_and_the_verdict(pytester: pytest.Pytester) -> None:
     run(pytester, "--junitxml", "out.xml")
     root = ET.parse(pytester.path / "out.xml").getroot()  # noqa: S314 - written a line ago
@@ -137,6 +140,7 @@ BODIES = {  # of a test, how it ends, and a word of why
 }
 
 
+@pytest.mark.slow
 def test_what_a_test_does_with_the_fixture_counts(pytester: pytest.Pytester) -> None:
     tests = (f"def test_{n}(xent_check):\n    {body}\n" for n, body in enumerate(BODIES))
     mark = 'pytestmark = pytest.mark.xent(only="tail-collapse-in-float64")\n'
@@ -148,6 +152,7 @@ def test_what_a_test_does_with_the_fixture_counts(pytester: pytest.Pytester) -> 
         assert words in text
 
 
+@pytest.mark.slow
 def test_a_check_that_does_not_suit_the_loss_is_skipped_with_a_reason(pytester: pytest.Pytester) -> None:
     suite = '@pytest.mark.xent(only="weighted-mean")\ndef test_it(xent_check): xent_check(right.log1p)\n'
     result = run(pytester, "-rs", suite=suite)
@@ -174,6 +179,7 @@ MARKS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_mark_that_cannot_be_is_one_message(pytester: pytest.Pytester) -> None:
     head = f"{HEAD}def test_it(xent_check): xent_check(right.log1p)\n"
     suites = (f"{head}test_it = pytest.mark.xent({arguments})(test_it)\n" for arguments, _ in MARKS)
@@ -187,6 +193,7 @@ def test_a_mark_that_cannot_be_is_one_message(pytester: pytest.Pytester) -> None
     assert "plugin.py" not in text
 
 
+@pytest.mark.slow
 def test_time_that_is_up_fails(pytester: pytest.Pytester) -> None:
     suite = (
         '@pytest.mark.xent(only="translation", budget=1e-9)\ndef test_it(xent_check): xent_check(right.log1p)'
@@ -208,6 +215,7 @@ def test_pytest_imports_nothing_else_when_it_starts() -> None:
     assert imported == ["xentcli", "xentcli.testing", "xentcli.testing.plugin"]
 
 
+@pytest.mark.slow
 def test_those_who_do_not_use_it_have_nothing_of_it(pytester: pytest.Pytester) -> None:
     result = run(
         pytester,

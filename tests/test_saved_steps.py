@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import Xent
+from conftest import Xent, first
 
 import xentcli
 from xentcli import load
@@ -100,7 +100,7 @@ def test_what_the_step_ignored_is_ignored_unless_something_else_is_asked_for(xen
     assert 'title: "Logits of xent-000812.npz: 64 of 64 rows of step 812, where the loss is nan"' in text
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("dtype", first(2, [np.float16, np.float32, np.float64, ml_dtypes.bfloat16]))
 def test_run_reads_a_saved_file_bit_for_bit(xent: Xent, dtype: Any) -> None:
     x, k = batch(dtype)
     x[9, 3] = nan

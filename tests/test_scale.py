@@ -38,6 +38,7 @@ def memory(folder: Path) -> Iterator[str]:
     system.rm("/dump", recursive=True)
 
 
+@pytest.mark.slow
 def test_shards_are_sorted_by_name_and_any_engine_says_the_same(folder: Path, memory: str) -> None:
     names = [f"x{number}.npy" for number in (3, 0, 4, 1, 2)]
     here = [str(folder / name) for name in names], [str(folder / name.replace("x", "k")) for name in names]
@@ -50,6 +51,7 @@ def test_shards_are_sorted_by_name_and_any_engine_says_the_same(folder: Path, me
     assert report(shards([f"{memory}/s*.npz"], [])).replace(".npz", ".npy").replace("/s", "/x") == wanted
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_cluster_say_the_same(memory: str) -> None:
     distributed = pytest.importorskip("distributed", reason="is not installed: pip install 'xent[dask]'")
     found = shards([f"{memory}/x*.npy"], [f"{memory}/k*.npy"])

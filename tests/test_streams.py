@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import CASES, WRONG, Xent, program
+from conftest import CASES, WRONG, Xent, first, program
 
 from xentcli.cli.progress import progress
 
@@ -108,6 +108,7 @@ def test_a_full_standard_output_is_a_message() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error() -> None:
     command = f"{sys.executable} -m xentcli run {' '.join(BLOG * 15)} -v | head -1"
 
@@ -244,7 +245,9 @@ def test_ctrl_c_before_the_handlers_are_in_place_is_quiet(tmp_path: Path, module
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
-@pytest.mark.parametrize("command", ["--help", "--version", "run --help", "cases", "findings log-of-zero"])
+@pytest.mark.parametrize(
+    "command", first(1, ["--help", "--version", "run --help", "cases", "findings log-of-zero"])
+)
 def test_help_to_a_full_disk_is_a_message(command: str) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(

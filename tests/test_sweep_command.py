@@ -45,6 +45,7 @@ def test_no_line_is_wider_than_the_terminal(xent: Xent) -> None:
         assert max(map(len, lines)) <= max(width, 80)
 
 
+@pytest.mark.slow
 def test_each_format_has_a_curve_of_its_own(xent: Xent) -> None:
     told = sweep_document(xent, "--gap", "4:20", "--dtype", "float32,float16", "--points", "9")
 
@@ -260,6 +261,7 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
+@pytest.mark.slow
 def test_the_document_has_a_table_beside_each_picture_and_nothing_that_runs(xent: Xent) -> None:
     page = Page(xent(*GAP, "--format", "html").out)
     names = [tag for tag, _ in page.tags]

@@ -82,6 +82,7 @@ def test_numbers_that_were_given_are_not_cut(xent: Xent) -> None:
     assert "from 1 to 16777217.0," in " ".join(out.split())
 
 
+@pytest.mark.slow
 def test_of_many_classes_not_every_number_is_tried(xent: Xent) -> None:
     arguments = ("--dtype", "bfloat16", "--methods", "sparse", "--points", "3")
     told = [sweep_document(xent, "--gap", "1:2", "--classes", str(n), *arguments) for n in (2**13, 2**13 + 1)]

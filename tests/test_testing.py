@@ -29,6 +29,7 @@ def test_the_examples_of_a_test_suite_pass(name: str, tmp_path: Path) -> None:
     assert int(passed[1]) > 50
 
 
+@pytest.mark.slow
 def test_the_example_of_the_plug_in_passes(tmp_path: Path) -> None:
     done = run_the_example("test_better_loss.py", tmp_path, "-k", "tail-collapse[float32]")
 

@@ -98,6 +98,7 @@ def test_an_archive_that_unpacks_to_far_more_is_refused_before_torch_sees_it(
     assert (run.code, run.err) == (2, f"{tmp_path / 'x.pt'}: {message}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_what_reads_it_ends_with_the_command_and_leaves_no_folder(
