@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xentcli.formats import FORMATS, Format, midpoint, nearest
-from xentcli.judge.enclosures import ONE, ZERO, Enclosing, Enclosure, decided
+from xentcli.enclosures import ONE, ZERO, Enclosing, Enclosure, decided
 
 DIGITS = (5, 17, 40, 100)
 every_number_of_digits = pytest.mark.parametrize("digits", DIGITS)

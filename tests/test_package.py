@@ -41,6 +41,7 @@ FLOORS = (
     {"methods", "frameworks", "bulk"},
     {
         "model",
+        "enclosures",
         "formats",
         "digits",
         "identifiers",

@@ -24,7 +24,7 @@ import numpy as np
 
 from xentcli.formats import EXTREME, Format, rounded
 from xentcli.judge.double_double import LOWEST, Pair, add, exp, inverse, multiply, pair, total, two_sum
-from xentcli.judge.enclosures import Enclosure
+from xentcli.enclosures import Enclosure
 
 if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray, IntArray

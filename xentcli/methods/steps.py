@@ -13,7 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from xentcli.formats import FloatArray
-    from xentcli.judge.enclosures import Enclosing, Enclosure
+    from xentcli.enclosures import Enclosing, Enclosure
     from xentcli.methods.arithmetic import Arithmetic
 
 Apply = Callable[["Arithmetic", "FloatArray", float], "FloatArray"]
