@@ -9,6 +9,10 @@ FRAMEWORKS := torch==2.13.0 tensorflow-cpu==2.21.0 jax==0.10.2 optax==0.2.8 scip
 INTERPRETED := liger-kernel==0.8.5 triton==3.9.0
 # Its loss needs nothing more; its trainers need half a gigabyte.
 TRAINERS := trl==1.16.0
+# Versions in which a loss of these became right or wrong, and what of an older version they need beside them.
+OLDER := transformers-4.45.2 transformers-4.46.1 transformers-4.47.0 transformers-4.47.1 transformers-4.48.0 \
+	transformers-4.48.1 tokenizers-0.20.3 tokenizers-0.21.4 huggingface_hub-0.36.2 \
+	trl-0.15.2 trl-0.16.0 trl-1.4.0 trl-1.5.0
 
 # The tests that write what they compare, when they are asked to.
 GOLDEN := tests/test_show.py tests/test_compare.py tests/test_lookup.py tests/test_explain.py tests/test_identify.py tests/test_check_command.py tests/test_check_page.py \
@@ -41,7 +45,11 @@ test: .venv/.dev  ## the tests
 	$(PYTHON) -m venv .venv-frameworks
 	.venv-frameworks/bin/pip install --quiet $(FRAMEWORKS) --editable '.[test,fast]' --constraint constraints-frameworks.txt
 	.venv-frameworks/bin/pip install --quiet --no-deps $(TRAINERS)
+	$(MAKE) $(addprefix .venv-frameworks/older/,$(OLDER))
 	touch $@
+
+.venv-frameworks/older/%:  # each alone in a folder, which a test puts before the environment's own
+	.venv-frameworks/bin/pip install --quiet --no-deps --no-compile --target $@ $(subst -,==,$*)
 
 frameworks: .venv-frameworks/.done  ## the tests that need real frameworks
 	.venv-frameworks/bin/python -m pytest -m "frameworks and not slow" -n 0
