@@ -57,6 +57,7 @@ def test_every_case_and_finding_has_the_page_of_its_identifier(written: Path) ->
     assert len(names) == len(bundled()) + len(FINDINGS)
 
 
+@pytest.mark.slow
 def test_the_same_pages_are_written_twice_and_those_of_no_case_go(written: Path, tmp_path: Path) -> None:
     (tmp_path / "atlas").mkdir()
     (tmp_path / "atlas" / "XE1999.md").write_text("# gone\n", encoding="utf-8")

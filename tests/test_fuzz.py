@@ -11,7 +11,7 @@ from xentcli.load.keys import KEY_NAMES
 
 
 @pytest.mark.parametrize(
-    ("cases", "dumps", "seed"), [(100, 30, 0), pytest.param(1500, 500, 1, marks=pytest.mark.slow)]
+    ("cases", "dumps", "seed"), [(30, 10, 0), pytest.param(1500, 500, 1, marks=pytest.mark.slow)]
 )
 def test_cases_and_dumps_end_as_promised(cases: int, dumps: int, seed: int) -> None:
     """In a process of its own: the memory of the tests before it is not its own."""
