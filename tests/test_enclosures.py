@@ -12,8 +12,8 @@ from flint import arb, fmpq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xentcli.formats import FORMATS, Format, midpoint, nearest
 from xentcli.enclosures import ONE, ZERO, Enclosing, Enclosure, decided
+from xentcli.formats import FORMATS, Format, midpoint, nearest
 
 DIGITS = (5, 17, 40, 100)
 every_number_of_digits = pytest.mark.parametrize("digits", DIGITS)

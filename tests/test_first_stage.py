@@ -15,11 +15,11 @@ from conftest import first
 from flint import arb
 
 from xentcli import words
+from xentcli.enclosures import Enclosure
 from xentcli.formats import EXTREME, FORMATS, nearest
 from xentcli.judge import double_double as dd
 from xentcli.judge import exact
 from xentcli.judge.double_double import Pair
-from xentcli.enclosures import Enclosure
 from xentcli.judge.first_stage import FirstStage, _rounded, first_stage
 from xentcli.load.build import build_batch
 from xentcli.model import Batch

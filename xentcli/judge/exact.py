@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.formats import EXTREME, FORMATS, agreed, nearest
 from xentcli.enclosures import Enclosing, Enclosure, decided
+from xentcli.formats import EXTREME, FORMATS, agreed, nearest
 from xentcli.judge.first_stage import first_stage, unknown
 from xentcli.judge.knobbed import KnobbedExample
 from xentcli.model import Exact

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from xentcli.enclosures import Enclosure
 from xentcli.formats import EXTREME, Format, rounded
 from xentcli.judge.double_double import LOWEST, Pair, add, exp, inverse, multiply, pair, total, two_sum
-from xentcli.enclosures import Enclosure
 
 if TYPE_CHECKING:
     from xentcli.formats import BoolArray, FloatArray, IntArray

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xentcli.formats import nearest
 from xentcli.enclosures import ONE, ZERO, Enclosing, Enclosure, decided
+from xentcli.formats import nearest
 from xentcli.methods.steps import BY_NAME
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from xentcli.formats import FloatArray
     from xentcli.enclosures import Enclosing, Enclosure
+    from xentcli.formats import FloatArray
     from xentcli.methods.arithmetic import Arithmetic
 
 Apply = Callable[["Arithmetic", "FloatArray", float], "FloatArray"]
