@@ -216,6 +216,8 @@ def test_what_a_run_shows_names_the_denominator(
         ("0.0", "0.0999", True),
         ("0.0", "0.1", False),
         ("1.00e30", "1.009e30", True),
+        ("2.4", "2.4", True),  # two digits say that, and no more
+        ("2", "3", False),
     ],
 )
 def test_losses_are_the_same_to_the_digits_of_the_first(typed: str, true: str, same: bool) -> None:

@@ -178,7 +178,7 @@ def loss_of_grpo(case: Case) -> float:
     tokens = torch.tensor([[0, *k]])
     (((log_probability,),),) = (
         inspect.unwrap(GRPOTrainer._get_per_token_logps)(  # noqa: SLF001 - what its loss is made of
-            SimpleNamespace(temperature=case.batch.knobs.temperature),
+            SimpleNamespace(temperature=case.batch.knobs.value("temperature")),
             lambda **_: SimpleNamespace(logits=logits),
             tokens,
             torch.ones_like(tokens),
@@ -212,7 +212,8 @@ def loss_of_async_grpo(case: Case) -> float:
     states = torch.tensor(np.array([[x, np.zeros_like(x)]]), dtype=torch.float32)  # the last are dropped
     model = SimpleNamespace(
         config=SimpleNamespace(
-            final_logit_softcapping=case.batch.knobs.softcap, logit_scale=case.batch.knobs.scale
+            final_logit_softcapping=case.batch.knobs.value("softcap"),
+            logit_scale=case.batch.knobs.value("scale"),
         ),
         model=lambda **_: SimpleNamespace(last_hidden_state=states),
         lm_head=SimpleNamespace(weight=torch.eye(len(x))),

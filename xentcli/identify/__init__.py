@@ -69,12 +69,13 @@ def identify(typed: str, true: str | None = None, run: Run | None = None) -> tup
         raise XentError(f"{typed} has no digits to compare; {way}")
     value, run = _number(typed), run or Run()
     if true is not None and _is_same(typed, true):
-        return Candidate(relations.same(typed, true)), *identify(typed)
+        same = Candidate(relations.same(typed, true))
+        return (same, *identify(typed)) if _says_more(typed) else (same,)
     if true is not None and _number(true) != 0:
         related = list(map(Candidate, between(typed, true, run)))
         # Where the true loss is ln(10), a multiple of it is a floor of a power of ten too.
         floors = [Candidate(c) for c in FLOORS if related and _matches(typed, [c.value])]
-        if related or (value != 0 and digits_of(typed) < _FEWEST_DIGITS):
+        if related or not _says_more(typed):
             return tuple([*floors, *related][:_MOST])
     if value == 0:
         return tuple(map(Candidate, ZEROS))
@@ -86,7 +87,7 @@ def identify(typed: str, true: str | None = None, run: Run | None = None) -> tup
 def _by_itself(typed: str, value: float, run: Run) -> Iterable[Candidate]:
     """Return what matches a positive loss: a multiple of a constant that the run explains, or a constant."""
     digits = digits_of(typed)
-    if digits < _FEWEST_DIGITS:
+    if not _says_more(typed):
         more = f"give at least {_FEWEST_DIGITS}, as 16.1 does"
         raise XentError(f"'{typed}' shows too few digits to tell; {more}")
     if multiples := list(islice(map(Candidate, _multiples(typed, run)), _MOST)):
@@ -102,6 +103,11 @@ def _is_same(typed: str, true: str) -> bool:
     """Whether two losses are the same, to the digits of the first."""
     _number(true)
     return _shows(typed, Decimal(true))
+
+
+def _says_more(typed: str) -> bool:
+    """Whether a loss has enough digits to be looked up by itself; 0 needs none."""
+    return _number(typed) == 0 or digits_of(typed) >= _FEWEST_DIGITS
 
 
 def digits_of(typed: str) -> int:
