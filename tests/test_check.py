@@ -32,7 +32,8 @@ def report(
 
 
 def failing(report: Report) -> dict[str, set[str]]:
-    checks = (check for check in report.checks if check.status != "passed")
+    # What is skipped would take too long, on a machine that is busy.
+    checks = (check for check in report.checks if check.status not in {"passed", "skipped"})
     return {check.name: {finding.name for finding in check.findings} for check in checks}
 
 

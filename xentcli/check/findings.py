@@ -182,7 +182,7 @@ def _gradient_findings(probe: Probe, response: "Fields") -> Iterator[CheckFindin
                 place = Place(probe, row, gradient=values[row])
                 yield CheckFinding(f"gradient {state}", message, probe.describe(row), place)
     if (whole := response.get("batch_gradient")) is not None and "wrong" not in states:
-        yield from _batch_gradient_findings(probe, whole)
+        yield from _batch_gradient_findings(probe, whole, response.get("loss", ()))
 
 
 def _is_lost(probe: Probe, values: "FloatArray", true: "FloatArray") -> bool:
@@ -196,9 +196,14 @@ def _is_lost(probe: Probe, values: "FloatArray", true: "FloatArray") -> bool:
     return bool(np.abs(values - true).max() <= smallest)
 
 
-def _batch_gradient_findings(probe: Probe, whole: "Sequence[float]") -> Iterator[CheckFinding]:
+def _batch_gradient_findings(
+    probe: Probe, whole: "Sequence[float]", loss: "Sequence[float]"
+) -> Iterator[CheckFinding]:
     """Judge the gradient of the mean or sum of a batch by those of its losses, which are right."""
     exact, divisor, always = probe.truth, probe.divisor, probe.convention.reduction
+    if not divisor and 0 in loss and np.isnan(np.array(whole)).any():  # for this loss, of nothing it is 0
+        message = "the mean of no row is 0, and its gradient nan"
+        yield CheckFinding("gradient nan", message, place=Place(probe, 0))
     if len(probe.batch.logits) == 1 or not divisor or FORMATS[probe.dtype].precision < _SINGLE:
         return
     reduction = probe.reduction if always == "none" else always

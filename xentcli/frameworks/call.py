@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Rows = tuple[Any, Any]  # scores and labels of some examples, as NumPy arrays
 _THREADS = 4
+_BACK = 4.0  # what comes back to a mean or sum that the loss makes: training hardly ever has 1 there
 _MOST_NUMBERS = 2**16  # of what a loss returns, whatever it was called with
 
 
@@ -166,10 +167,10 @@ class Call:
         if reduction == "none" or not reduces or self._request.get("is_packed"):
             return None
         x, y = self._arguments(self._batch)
-        one = self._adapter.array(np.array(1.0), self._request["dtype"])
+        back = self._adapter.array(np.array(_BACK), self._request["dtype"])
         keywords = self._keywords(function.loss, reduction, self._handed(None))
-        slope = function.differentiate(x, y, one, **keywords)
-        return None if slope is None else self._adapter.to_numpy(slope)[0]
+        slope = function.differentiate(x, y, back, **keywords)
+        return None if slope is None else self._adapter.to_numpy(slope)[0] / _BACK
 
     def _rows(self) -> list[Rows]:
         """Return every example as a batch of its own, where more than the loss is asked for."""
@@ -187,14 +188,20 @@ class Call:
         """Return what a function of a batch returns for the batch, and call it with the others too."""
         when = self._request.get("when")
         if when in {"before", "refused"}:
-            for other in self._others:
-                with suppress(Exception) if when == "refused" else nullcontext():
-                    call(other)
+            self._call_others(call, suppress(Exception) if when == "refused" else nullcontext())
         returned = call(self._batch, self._reused(call) if when == "in place" else None)
         if when == "after":
-            for other in self._others:
-                call(other)
+            self._call_others(call, nullcontext())
         return returned
+
+    def _call_others(self, call: "Function", guard: AbstractContextManager[Any]) -> None:
+        """Call a function with the others, each with its own keywords."""
+        mine = self._given
+        for other, request in zip(self._others, self._request["others"], strict=True):
+            self._given = request["keywords"]
+            with guard:
+                call(other)
+        self._given = mine
 
     def _reused(self, call: "Function") -> Rows:
         """Call a function with the others, each in the same arrays; return these with the batch in them."""
@@ -248,12 +255,16 @@ class Call:
         upstream = np.resize(upstream, (len(batch[1]),) * upstream.ndim)  # of as many rows as a batch has
         back, mode = self._adapter.array(upstream, self._request["dtype"]), self._request.get("backward")
         if not mode:
-            return self._differentiate(x, y, back, **keywords)
+            return self._plainly(x, y, back, keywords, handed)
         if mode in UPSTREAM_LAYOUTS.get(self._convention.library, ()):
             return self._laid_out(mode, back, partial(self._function.losses_of, y, keywords), x)
         function = self._function.weighted(y, back, keywords)
-        if mode == "twice":
-            return self._adapter.gradient(function, x, twice=True)
+        if mode in {"twice", "squared"}:
+            squares = partial(self._function.losses_of, y, keywords)
+            second = (
+                self._adapter.second if mode == "squared" else partial(self._adapter.gradient, twice=True)
+            )
+            return second((lambda z: squares(z) ** 2 * back) if mode == "squared" else function, x)
         others = [self._arguments(other) for other in self._others]
         if mode in {"overwritten", "relabelled"}:
             which = slice(1, None) if mode == "relabelled" else slice(None)
@@ -264,6 +275,14 @@ class Call:
         if mode == "summed":
             return self._adapter.gradient(lambda x: sum((each(x) for _, each in others), function(x)), x)
         return self._adapter.gradient(function, x, between=lambda: [each(z) for z, each in others])
+
+    def _plainly(self, x: Any, y: Any, back: Any, keywords: dict[str, Any], handed: Handed) -> Any:
+        """Return the gradient of one call; note whether the way back wrote into an argument."""
+        if not self._convention.linear:
+            handed.watch("logits", x)
+        slope = self._differentiate(x, y, back, **keywords)
+        self.wrote.update(handed.written)
+        return slope
 
     def _laid_out(self, layout: str, back: Any, function: "Function", x: Any) -> Any:
         """Return the gradient where what comes back lies in memory so; note whether it was written into."""
@@ -314,7 +333,8 @@ class Call:
         return x, y
 
     def _handed(self, kept: dict[str, Any] | None) -> Handed:
-        return Handed(self._adapter, self._convention.library, self._request.get("layout", ""), kept)
+        layout, frozen = (self._request.get(key, "") for key in ("layout", "frozen"))
+        return Handed(self._adapter, self._convention.library, layout, kept, frozen)
 
     def _keywords(self, function: "Function", reduction: str, handed: Handed) -> dict[str, Any]:
         """Return the keyword arguments, of those requested, that a function takes."""

@@ -86,7 +86,8 @@ class LossFunction(Callee):
             threads = request.get("when") == "threads"
             response = _attempt(call.losses_of_threads if threads else call.losses)
             packed = request.get("is_packed") and self.gradient is not None  # not of a factor
-            if self.has_gradient and "losses" in response and not (threads or packed):
+            is_asked = request.get("with_gradient", True) and not (threads or packed)
+            if self.has_gradient and "losses" in response and is_asked:
                 slope = _attempt(call.gradient)
                 failed = failure(slope)
                 lost = {"gradient_failed": failed, "out_of_memory": "out_of_memory" in slope}

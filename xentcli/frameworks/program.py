@@ -18,6 +18,7 @@ from xentcli.errors import XentError, printable
 from xentcli.formats import FORMATS, rounded
 from xentcli.frameworks.call import upstream_of
 from xentcli.frameworks.conventions import CONVENTIONS, NAMES
+from xentcli.frameworks.request import in_full
 from xentcli.process import LONGEST_LINE, Fields, LineProcess, Unanswered, program
 from xentcli.words import IGNORE_INDEX
 
@@ -86,6 +87,7 @@ class Program:
 
     def respond(self, request: Fields) -> Fields:
         """Ask for the losses of a batch, which the program supports; see ``LossFunction.respond``."""
+        request = in_full(request)
         try:
             if not self._process.is_running:
                 self._greet()

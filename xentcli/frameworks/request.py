@@ -56,14 +56,17 @@ class How:
     ``refused``, before, though it may raise; ``after`` it, and only then are its results read; ``in place``,
     in the same arrays, before; or none, and the rows of the batch go to several ``threads`` at once.
     ``keyword`` is one more parameter, with its number. ``product`` has the factors of the logits, for a loss
-    that expects these, and ``products`` those of ``others``.
+    that expects these, and ``products`` those of ``others``. ``with_gradient``: it is asked for, where there
+    is one.
 
     ``upstream`` (N,) comes back to each loss. ``backward`` is how it is differentiated: ``twice``, the second
-    result counting; ``interleaved``, the loss of ``others`` in between; ``overwritten``, the arrays holding
-    ``others`` by then, and ``relabelled``, those of labels alone; ``summed``, with the labels of ``others``
-    for the same logits, both upstream gradients 2; or a key of UPSTREAM_LAYOUTS, how what comes back lies in
-    memory. ``mode``, where there is any, is ``training``, its losses those of a call that is to be
-    differentiated, or ``evaluation``, where nothing is.
+    result counting; ``squared``, the gradient of the sum of squares once more, along ``adapter.direction``;
+    ``interleaved``, the loss of ``others`` in between; ``overwritten``, the arrays holding ``others`` by
+    then, and ``relabelled``, those of labels alone; ``summed``, with the labels of ``others`` for the same
+    logits, both upstream gradients 2; or a key of UPSTREAM_LAYOUTS, how what comes back lies in memory.
+    ``mode``, where there is any, is ``training``, its losses those of a call that is to be differentiated,
+    or ``evaluation`` or ``inference``, where nothing is. ``frozen`` names a factor that no gradient is asked
+    for.
     """
 
     layout: str = ""
@@ -76,6 +79,8 @@ class How:
     mode: str = ""
     product: Product | None = None
     products: tuple[Product, ...] = ()
+    with_gradient: bool = True
+    frozen: str = ""
 
 
 PLAIN: Final = How()
@@ -83,6 +88,8 @@ LAYOUTS: Final = {  # those that each library's arrays may have
     "numpy": ("strided", "padded", "reversed", "Fortran", "offset", "read-only", "expanded"),
     "torch": ("strided", "padded", "Fortran", "offset", "expanded"),
 }
+SECOND: Final = ("torch", "jax")  # libraries whose gradients are differentiated again
+FROZEN: Final = ("torch",)  # those that a factor needs no gradient in
 UPSTREAM_LAYOUTS: Final = {"torch": ("strided", "expanded")}  # those in which a library hands gradients on
 
 
@@ -110,6 +117,8 @@ def request(batch: "Batch", dtype: str, reduction: str, convention: Convention, 
         "upstream": list(how.upstream),
         "backward": how.backward,
         "mode": how.mode,
+        "with_gradient": how.with_gradient,
+        "frozen": how.frozen,
     }
 
 
@@ -152,7 +161,21 @@ def arrays(fields: "Fields") -> "tuple[Any, Any]":
     """Return the scores in float64, and the labels in their integers where they are indices, else float64."""
     x = np.array(fields["scores"], np.float64).reshape(fields["shape"])
     kind = fields["labels_dtype"] if "int" in fields["labels_dtype"] else np.float64
-    return x, np.array(fields["labels"], kind).reshape(fields["labels_shape"])
+    y = np.array(fields["labels"], kind).reshape(fields["labels_shape"])
+    if "rows" not in fields:
+        return x, y
+    places = np.arange(fields["rows"]) % len(x)
+    return x[places], y[places]
+
+
+def in_full(fields: "Fields") -> "Fields":
+    """Return a request whose rows are all there, not some that are to be repeated."""
+    if "rows" not in fields:
+        return fields
+    x, y = arrays(fields)
+    whole = {key: value for key, value in fields.items() if key != "rows"}
+    whole |= {"shape": x.shape, "scores": x.ravel().tolist()}
+    return whole | {"labels_shape": y.shape, "labels": y.ravel().tolist()}
 
 
 def scores(batch: "Batch", dtype: str, convention: Convention) -> "FloatArray":

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from xentcli.frameworks.adapter import Loss
+from xentcli.frameworks.adapter import Loss, direction
 
 ARRAY, ARRAY_NAME = torch.Tensor, "a torch.Tensor"
 session = nullcontext
@@ -35,7 +35,13 @@ def _in_evaluation(loss: Loss, x: Any) -> Any:
         return loss(x)
 
 
-MODES = {"training": _in_training, "evaluation": _in_evaluation}
+def _in_inference(loss: Loss, x: Any) -> Any:
+    """Return the losses in inference mode."""
+    with torch.inference_mode():
+        return loss(x)
+
+
+MODES = {"training": _in_training, "evaluation": _in_evaluation, "inference": _in_inference}
 
 
 def gradient(loss: Loss, x: Any, *, between: Any = None, twice: bool = False, upstream: Any = None) -> Any:
@@ -54,6 +60,17 @@ def gradient(loss: Loss, x: Any, *, between: Any = None, twice: bool = False, up
     else:
         losses.backward(upstream)
     return x.grad
+
+
+def second(loss: Loss, x: Any) -> Any:
+    """Differentiate the gradient of the sum of losses again, along ``direction``, or raise."""
+    x = x.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(loss(x).sum(), x, create_graph=True)
+    along = torch.tensor(direction(x.shape[1])).to(x)
+    return torch.autograd.grad((slope * along).sum(), x)[0]
+
+
+frozen = torch.Tensor.detach
 
 
 def identity(array: Any, size: int) -> Any:

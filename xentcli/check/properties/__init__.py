@@ -12,6 +12,7 @@ from xentcli.check.properties import (
     invariance,
     knobs,
     labels,
+    many,
     options,
     products,
     sizes,
@@ -27,5 +28,6 @@ PROPERTIES: Final = (
     *sizes.PROPERTIES,
     *calls.PROPERTIES,
     *wide.PROPERTIES,
+    *many.PROPERTIES,
     *products.PROPERTIES,
 )

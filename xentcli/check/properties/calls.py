@@ -64,6 +64,10 @@ def _repeated(setting: Setting) -> Iterable[Probe]:
     ]
     yield replace(probes[0], how=How(when="before", others=tuple(sizes)))
     yield replace(probes[1], how=How(when="before", others=(batches[0],) * 9))
+    if not setting.convention.binary:  # weights of one number and one sum, in another order
+        batch, each = draw(setting, seed=24, scale=1), ([0.5, 2, 3], [3, 0.5, 2], [2, 3, 0.5])
+        one, *rest = (setting.probe(*batch, class_weights=weights) for weights in each)
+        yield replace(one, how=How(when="before", others=tuple(other.batch for other in rest)))
     x, y = draw(setting, seed=22, examples=40, classes=300)
     before = setting.probe(x, y).batch
     changed = np.array(x)
@@ -101,7 +105,9 @@ def _evaluated(setting: Setting) -> Iterable[Probe]:
     ignored = {"ignore_index": int(y[0])} if setting.takes_indices else {"class_weights": [0.5, 2, 3]}
     for options in ({}, {"label_smoothing": 0.125}, {"class_weights": [0.5, 2, 3]}, ignored):
         for reduction in setting.reductions if not setting.convention.binary or not options else ():
-            yield replace(setting.probe(x, y, **options, reduction=reduction), how=How(mode="evaluation"))
+            probe = setting.probe(x, y, **options, reduction=reduction)
+            for mode in ("evaluation", "inference"):
+                yield replace(probe, how=How(mode=mode))
 
 
 def _threads(setting: Setting) -> Iterable[Probe]:

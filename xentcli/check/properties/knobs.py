@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _VALUES: Final = {step.name: step.tried for step in STEPS} | {Z_LOSS: (2.0**-10, 0.125)}
 _OFF: Final = {step.name: step.off for step in STEPS if step.off is not None} | {Z_LOSS: 0.0}
-_CLASSES: Final = (3, 5, 127, 129, 600, 1025)  # none fills the lanes of a kernel
+_CLASSES: Final = (3, 5, 127, 129, 600, 1025, 8193)  # none fills the lanes of a kernel
 _LOW: Final = -40.0  # below either cap: what fills up a tile would be -c, as every class is
 # Without 1 - tanh², which in half precision has no digits left of a logit near the cap.
 _OF_LOSSES: Final = NO_LOSSES | {*VERDICTS, "mean", "sum"}
@@ -101,8 +101,9 @@ def _counted(setting: Setting) -> Iterable[Probe]:
     x, y = _rows(seed=63, examples=9)
     options = {"ignore_index": int(y[2])} if "ignore_index" in setting.parameters else {}
     for part in (slice(0, 2), slice(2, 3), slice(3, 9)):
-        probe = setting.probe(x[part], y[part], reduction="mean", **options)
-        yield replace(probe, how=How(keyword=(COUNT, _COUNT)), count=_COUNT)
+        for more in ({}, {Z_LOSS: 0.125}):
+            probe = setting.probe(x[part], y[part], reduction="mean", **options, **more)
+            yield replace(probe, how=How(keyword=(COUNT, _COUNT)), count=_COUNT)
 
 
 PROPERTIES: Final = (

@@ -16,7 +16,7 @@ from xentcli.check.report import CheckFinding, Place
 from xentcli.check.tolerance import MaxUlps
 from xentcli.formats import FORMATS
 from xentcli.frameworks.call import upstream_of
-from xentcli.frameworks.request import LAYOUTS, How, Product
+from xentcli.frameworks.request import FROZEN, LAYOUTS, How, Product
 from xentcli.judge.exact import compute_exact
 
 _HALF: Final = ("float16", "bfloat16")
@@ -24,17 +24,18 @@ _EVERY: Final = (*ONE, *_HALF)
 # Examples, width, classes: below and beyond tiles, more examples than classes and fewer, no shape that tells
 # a factor from its transpose.
 _SHAPES: Final = ((5, 7, 3), (9, 16, 33), (33, 65, 17), (3, 128, 257), (3, 16, 700), (130, 24, 2), (6, 6, 6))
-_LARGE: Final = ((4099, 8, 3), (3, 8, 8200))  # beyond chunks of 4,096 rows; no class has a 4,096th of a row
+# Beyond chunks of 4,096 and 8,192 rows; no class has a 4,096th of a row.
+_LARGE: Final = ((4099, 8, 3), (8197, 4, 3), (3, 8, 8200))
 _WIDTH: Final = 8200  # beyond blocks of 4,096, and a rest
 _ROWS: Final = {"float16": 4099, "bfloat16": 1027}  # the first counts to 2,048 in ones, the other to 256
 _ACCUMULATED: Final = 2.0**-23  # float32's epsilon
 _FACTORS: Final = ("hidden", "weight", "bias")
 
 
-def probe_of(setting: Setting, product: Product, labels: "Iterable[int]") -> Probe:
+def probe_of(setting: Setting, product: Product, labels: "Iterable[int]", **options: int) -> Probe:
     """Build a probe of a product, whose logits are those of float32, whatever the dtype of its factors."""
     exact = replace(setting, dtype="float32").probe(
-        product.logits, np.array(labels), reduction=setting.convention.reduction
+        product.logits, np.array(labels), reduction=setting.convention.reduction, **options
     )
     return replace(exact, dtype=setting.dtype, how=How(product=product))
 
@@ -102,6 +103,23 @@ def _biased(setting: Setting) -> Iterable[Probe]:
         yield probe_of(setting, replace(product, bias=bias), [540, 699, 600])
 
 
+def _frozen(setting: Setting) -> Iterable[Probe]:
+    """Ask for the gradient of one factor alone: the other one is frozen, as a backbone or a head is."""
+    random = np.random.default_rng(36)
+    for frozen in _FACTORS[:2] if setting.convention.linear and setting.convention.library in FROZEN else ():
+        probe = probe_of(setting, draw_factors(random, 9, 16, 7), random.integers(0, 7, 9))
+        yield replace(probe, how=replace(probe.how, frozen=frozen))
+
+
+def _ignored(setting: Setting) -> Iterable[Probe]:
+    """Ignore rows, which have no share in any gradient."""
+    random = np.random.default_rng(37)
+    if setting.convention.linear and "ignore_index" in setting.parameters:
+        for examples, width, classes in _SHAPES[:3]:
+            labels = np.where(np.arange(examples) % 3 == 1, -100, random.integers(0, classes, examples))
+            yield probe_of(setting, draw_factors(random, examples, width, classes), labels, ignore_index=-100)
+
+
 def _wide(setting: Setting) -> Iterable[Probe]:
     """Add 8,192 terms, of which one half takes back the other but for a few.
 
@@ -137,7 +155,8 @@ def gradient_findings(called: Called, max_ulps: MaxUlps) -> Iterator[CheckFindin
             continue
         values = _unpacked(product, np.array(given, np.float64).reshape(product.packed.shape))
         true, allowed = true_gradients(probe), allowed_errors(probe, max_ulps)
-        for name in _FACTORS if product.bias.any() else _FACTORS[:2]:
+        names = _FACTORS if product.bias.any() else _FACTORS[:2]
+        for name in (name for name in names if name != probe.how.frozen):
             excess = np.abs(values[name] - true[name]) / allowed[name]
             if not (excess <= 1).all():  # nan is beyond any number
                 place = np.unravel_index(np.argmax(np.nan_to_num(excess, nan=np.inf)), excess.shape)
@@ -158,7 +177,7 @@ def _upstream(probe: Probe) -> np.ndarray:
     examples, reduction = len(probe.batch.logits), probe.convention.reduction
     if reduction == "none":
         return upstream_of(examples)[:, None]
-    return np.full((examples, 1), 1 / examples if reduction == "mean" else 1.0)
+    return np.full((examples, 1), 1 / float(probe.divisor) if reduction == "mean" else 1.0)
 
 
 def true_gradients(probe: Probe) -> dict[str, np.ndarray]:
@@ -203,9 +222,11 @@ def allowed_errors(probe: Probe, max_ulps: MaxUlps) -> dict[str, np.ndarray]:
 
 
 def _property(
-    name: str, asserts: str, inputs: Callable[[Setting], Iterable[Probe]], *dtypes: str
+    name: str, asserts: str, inputs: Callable[[Setting], Iterable[Probe]], *dtypes: str, since: int = 2
 ) -> Property:
-    return Property(name, asserts, inputs, rule=gradient_findings, dtypes=dtypes, category="linear", since=2)
+    return Property(
+        name, asserts, inputs, rule=gradient_findings, dtypes=dtypes, category="linear", since=since
+    )
 
 
 PROPERTIES: Final = (
@@ -217,6 +238,20 @@ PROPERTIES: Final = (
         *_EVERY,
     ),
     _property("bias", f"a bias is added to them, and has its gradient: {WITHIN}", _biased, *_EVERY),
+    _property(
+        "ignored-rows-of-products",
+        f"an ignored row has no share in the gradient of any factor: {WITHIN}",
+        _ignored,
+        *ONE,
+        since=3,
+    ),
+    _property(
+        "frozen-factors",
+        f"one factor has its gradient where the other needs none: {WITHIN}",
+        _frozen,
+        *ONE,
+        since=3,
+    ),
     _property(
         "layouts-of-factors",
         f"hidden, weight and bias may lie in memory in any way, or are refused: {WITHIN}",
