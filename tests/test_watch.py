@@ -1,4 +1,4 @@
-"""``watch``: what it raises for, what it says, what it saves; with NumPy's arrays, as all libraries do."""
+"""``watch``: what it raises for and what it says; with NumPy's arrays, as all libraries do."""
 
 import json
 import math
@@ -149,40 +149,6 @@ def test_losses_are_bad_when_all_of_them_are_zero(zeros: int) -> None:
         assert watch(losses, x, k) is losses
 
 
-def test_the_offending_rows_are_kept_with_their_neighbours_and_context_and_all_their_digits() -> None:
-    x, k, _ = BAD["infinite"]
-    ids, sequences = np.arange(N) + 1000, np.arange(N // 4)
-
-    with pytest.raises(BadLoss):
-        watch(loss_of(x, k), x, k, step=1, context={"ids": ids, "sequence": sequences, "rate": 0.1})
-
-    with np.load("xent-000001.npz") as file:
-        rows = file["rows"]
-        assert set(range(8, 17)) <= set(rows.tolist())
-        assert len(rows) < N
-        assert np.array_equal(file["logits"], x[rows])
-        assert np.array_equal(file["labels"], k[rows])
-        assert np.array_equal(file["ids"], ids[rows])
-        assert np.array_equal(file["sequence"], rows // 4)
-        assert file["rate"] == 0.1
-        meta = json.loads(str(file["meta"]))
-    assert (meta["schema"], meta["step"], meta["rank"], meta["dtype"]) == ("xent.batch/1", 1, None, "float32")
-    assert (meta["shape"], meta["loss"], meta["ignore_index"]) == ([N, C], ["nan"], -100)
-
-
-def test_all_rows_can_be_kept_and_new_makes_a_case_of_a_file(xent: Xent) -> None:
-    x, k, _ = BAD["nan"]
-
-    with pytest.raises(BadLoss) as raised:
-        watch(loss_of(x, k), x, k, keep="all", dir="dumps/of/today")
-
-    assert raised.value.path == str(Path("dumps/of/today/xent.npz"))
-    with np.load(raised.value.path) as file:
-        assert np.array_equal(file["logits"], x, equal_nan=True)
-    assert xent("new", "--from", raised.value.path, "case.yaml").code == 0
-    assert "nan-logit" in xent("run", "case.yaml", "--methods", "sparse").out
-
-
 @pytest.mark.parametrize("on", ["warn", "skip"])
 def test_instead_of_raising_it_can_warn_or_return_zero(on: str) -> None:
     x, k, said = BAD["infinite"]
@@ -192,32 +158,6 @@ def test_instead_of_raising_it_can_warn_or_return_zero(on: str) -> None:
 
     assert warned[0].filename == __file__
     assert loss == 0 if on == "skip" else math.isnan(loss)
-
-
-def test_at_most_so_many_files_are_written_and_none_is_replaced() -> None:
-    x, k, _ = BAD["nan"]
-    Path("xent-000007.npz").write_bytes(b"mine")
-    messages = []
-    for _ in range(3):
-        with pytest.raises(BadLoss) as raised:
-            watch(loss_of(x, k), x, k, step=7, most=2)
-        messages.append(str(raised.value))
-
-    assert "saved xent-000007-2.npz" in messages[0]
-    assert "saved xent-000007-3.npz" in messages[1]
-    assert messages[2].endswith("; not saved, for 2 files are (most=2)")
-    assert Path("xent-000007.npz").read_bytes() == b"mine"
-
-
-def test_a_folder_that_cannot_be_written_to_is_said_and_hides_no_cause() -> None:
-    x, k, said = BAD["nan"]
-    Path("file").write_text("", encoding="utf-8")
-
-    with pytest.raises(BadLoss) as raised:
-        watch(loss_of(x, k), x, k, dir="file")
-
-    assert said in str(raised.value)
-    assert "; cannot be saved in file: " in str(raised.value)
 
 
 @pytest.mark.parametrize(("step", "looked_at"), [(None, [0, 3, 6]), (4, [2, 5]), (3, [0, 3, 6])])
@@ -363,28 +303,6 @@ def test_labels_that_are_whole_numbers_of_float32_are_class_indices() -> None:
         watch(1.5, x, k.astype(np.float32))
 
 
-def test_one_file_of_many_threads_is_whole() -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    x, k, _ = BAD["nan"]
-
-    def look(_: int) -> str | None:
-        try:
-            watch(nan, x, k, step=1, most=40)
-        except BadLoss as bad:
-            return bad.path
-        return None
-
-    with ThreadPoolExecutor(8) as pool:
-        paths = list(pool.map(look, range(24)))
-
-    assert len(set(paths)) == 24
-    for path in paths:
-        assert path is not None
-        with np.load(path) as file:
-            assert len(file["logits"]) == len(file["rows"])
-
-
 @pytest.mark.parametrize(("gap", "true"), [(25.0, "1.25e-10"), (106.0, "8.3e-46"), (106.5, None)])
 def test_a_loss_of_zero_is_bad_unless_the_truth_rounds_to_it(gap: float, true: str | None) -> None:
     x = np.eye(4, 10, dtype=np.float32) * np.float32(gap)  # of float32 2^-150 = 7.006e-46 rounds to 0
@@ -416,15 +334,6 @@ def test_several_labels_that_are_all_0_are_binary_too() -> None:
         watch(nan, x, np.zeros((N, 3)))
 
 
-def test_context_that_is_no_array_hides_no_cause() -> None:
-    x, k, said = BAD["nan"]
-
-    with pytest.raises(BadLoss, match=re.escape(said)) as raised:
-        watch(nan, x, k, context={"ids": [[1] * (row % 3) for row in range(N)]}, keep="all")
-    with np.load(str(raised.value.path)) as file:
-        assert file["ids"][2] == "[1, 1]"
-
-
 def test_of_a_fused_loss_a_few_rows_are_not_said_to_be_all() -> None:
     hidden, weight, labels = np.ones((N, 4)), np.ones((C, 4)), np.zeros(N, int)
     hidden[:10] = nan
@@ -442,16 +351,6 @@ def test_a_batch_without_rows_is_bad_where_its_mean_is_nan(loss: float) -> None:
     else:
         with pytest.raises(BadLoss, match="loss is nan: empty-mean, there are no rows"):
             watch(loss, np.zeros((0, C)), np.zeros(0, int))
-
-
-def test_a_file_that_could_not_be_written_does_not_count_and_a_path_is_quoted() -> None:
-    x, k, _ = BAD["nan"]
-    Path("a b").write_text("", encoding="utf-8")
-    with pytest.raises(BadLoss, match="cannot be saved"):
-        watch(nan, x, k, dir="a b", most=1)
-    Path("a b").unlink()
-    with pytest.raises(BadLoss, match=r"look: xent diagnose 'a b/xent\.npz'"):
-        watch(nan, x, k, dir="a b", most=1)
 
 
 def test_a_watched_function_can_be_copied_and_pickled() -> None:
