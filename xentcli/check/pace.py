@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from xentcli.process import Fields
 
 _LONGEST: Final = 10.0  # seconds for a call, as long as a process is waited for
+_UNSENT: Final = 10  # a number takes a microsecond as JSON, and a tenth of that in a loss
 _SHARE: Final = 1 / 4  # of the time that is left, for one call
 
 
@@ -28,7 +29,7 @@ class Pace:
 
     def why_left_out(self, probe: "Probe") -> str | None:
         """Say why a large batch is left out; None where it is not."""
-        sizes = (probe.batch.logits.size, len(probe.batch.logits))
+        sizes = _numbers(probe), len(probe.batch.logits)
         known = (self.numbers, self.examples)
         expected = max(seconds * size / most for size, (most, seconds) in zip(sizes, known, strict=True))
         left = self.deadline - time.monotonic()
@@ -51,9 +52,15 @@ class Pace:
 
     def note(self, probe: "Probe", seconds: float) -> None:
         """Remember a call's time, where no larger batch has one."""
-        numbers, examples = probe.batch.logits.size, len(probe.batch.logits)
+        numbers, examples = _numbers(probe), len(probe.batch.logits)
         self.numbers = max(self.numbers, (numbers, seconds))
         self.examples = max(self.examples, (examples, seconds))
+
+
+def _numbers(probe: "Probe") -> int:
+    """Count the numbers of a batch that take time: those that are not sent take a tenth of it, at most."""
+    is_sent = probe.repeated is None or probe.how.with_gradient
+    return probe.batch.logits.size // (1 if is_sent else _UNSENT)
 
 
 def why_unanswered(probe: "Probe", response: "Fields") -> str | None:

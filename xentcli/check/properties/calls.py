@@ -66,8 +66,10 @@ def _repeated(setting: Setting) -> Iterable[Probe]:
     yield replace(probes[1], how=How(when="before", others=(batches[0],) * 9))
     if not setting.convention.binary:  # weights of one number and one sum, in another order
         batch, each = draw(setting, seed=24, scale=1), ([0.5, 2, 3], [3, 0.5, 2], [2, 3, 0.5])
-        one, *rest = (setting.probe(*batch, class_weights=weights) for weights in each)
-        yield replace(one, how=How(when="before", others=tuple(other.batch for other in rest)))
+        weighted = [setting.probe(*batch, class_weights=weights) for weights in each]
+        for one in weighted:
+            alike = tuple(other.batch for other in weighted if other is not one)
+            yield replace(one, how=How(when="before", others=alike))
     x, y = draw(setting, seed=22, examples=40, classes=300)
     before = setting.probe(x, y).batch
     changed = np.array(x)
