@@ -22,6 +22,7 @@ FAMILIES = (
     "invariances",
     "labels",
     "layouts",
+    "many",
     "options",
     "rows",
     "state",
@@ -51,16 +52,22 @@ TORCH = (
     "torch_UpstreamIsContiguous",
     "torch_UpstreamWithoutSign",
     "torch_UpstreamWrittenInto",
+    "torch_WritesOverTheLogits",
     "torch_composed_in_its_dtype",
     "torch_forgets_smoothing_in_evaluation",
+    "torch_frozen_hidden_freezes_weight",
     "torch_gradient_accumulates",
     "torch_gradient_workspace",
     "torch_ignored_rows_learn",
+    "torch_ignored_rows_move_the_weight",
+    "torch_in_place_in_inference",
     "torch_keeps_labels_by_reference",
     "torch_keeps_one_gradient",
     "torch_large_gradients_share_a_buffer",
     "torch_margins_by_logsumexp",
+    "torch_mean_comes_back_as_1",
     "torch_mean_of_all_in_evaluation",
+    "torch_mean_of_nothing_has_a_nan",
     "torch_mean_of_sum",
     "torch_rescales_by_the_first_tile",
     "torch_row_stride_alone",
@@ -85,7 +92,7 @@ JAX = (
     "jax_unshifted_in_training",
 )
 LIBRARIES = {"torch": TORCH, "jax": JAX}
-MODULES = {"torch": ("torch", "modes_torch"), "jax": ("jax",)}
+MODULES = {"torch": ("torch", "modes_torch", "ways_torch"), "jax": ("jax",)}
 # The first check that finds each at the default options: make faults writes it.
 FOUND_BY = Path(__file__).parent / "losses" / "found_by.json"
 MOST_MISSED = 1 / 40  # of all faults

@@ -12,7 +12,6 @@ import numpy as np
 from xentcli import formats
 from xentcli.check.tolerance import MaxUlps
 from xentcli.formats import EXTREME, FORMATS
-from xentcli.frameworks.adapter import direction
 from xentcli.frameworks.conventions import Convention
 from xentcli.frameworks.request import PLAIN, How, request, scores
 from xentcli.frameworks.shard import fill
@@ -176,20 +175,10 @@ class Probe:
             for other in how.others:
                 more = compute_exact(other, self.dtype, self.reduction).gradients
                 gradients = tuple(one + another for one, another in zip(gradients, more, strict=True))
-        if how.backward == "squared":
-            gradients = tuple(map(self._second, exact.rows, exact.losses, exact.gradients))
         if how.upstream:
             factors = (float(how.upstream[row] != 0) for row in exact.rows)
             gradients = tuple(factor * each for factor, each in zip(factors, gradients, strict=True))
         return replace(exact, gradients=gradients)
-
-    def _second(self, row: int, loss: Decimal, gradient: "FloatArray") -> "FloatArray":
-        """Return the derivative of 2 L g along a direction v: 2 g (g · v) + 2 L s (p v - p (p · v)), (C,)."""
-        x, total = self._logits[row], float(self.batch.targets[row].astype(np.float64).sum())
-        p, v = np.exp(x - x.max()), direction(len(x))
-        p /= p.sum()
-        hessian = total * (p * v - p * (p @ v))
-        return np.asarray(2 * gradient * (gradient @ v) + 2 * float(loss) * hessian)
 
     @cached_property
     def _logits(self) -> "FloatArray":

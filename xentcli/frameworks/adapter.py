@@ -5,19 +5,9 @@ An adapter imports its library, and is imported where a loss is called alone.
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from xentcli.formats import FloatArray
+from typing import Any, Protocol
 
 Loss = Callable[[Any], Any]  # logits → losses, with the labels already filled in
-
-
-def direction(classes: int) -> "FloatArray":
-    """Return what a gradient is differentiated along (C,): no softmax has an eigenvector like it."""
-    return np.resize([1.0, -2.0, 0.5], classes)
 
 
 class Adapter(Protocol):
@@ -32,9 +22,8 @@ class Adapter(Protocol):
     differentiated, and with ``twice`` they are a second time, whose result counts; ``upstream`` comes back to
     the losses, laid out so. ``MODES`` has functions of the loss and x that return the losses of a call
     that is to be differentiated, ``training``, or where nothing is, ``evaluation`` and ``inference``, if
-    that differs. ``second(loss, x)`` differentiates that gradient again, along ``direction``, and raises
-    where there is none; ``frozen(array)`` is one that no gradient leads back to. Both are where
-    ``request.SECOND`` and ``request.FROZEN`` name the library.
+    that differs. ``frozen(array)`` is one that no gradient leads back to, where ``request.FROZEN`` names the
+    library.
     ``compile_both(loss, differentiate)`` returns the two compiled, each as a whole, or None;
     it is None where compiling is not what takes the time.
     """
@@ -46,7 +35,6 @@ class Adapter(Protocol):
     UPSTREAM_LAYOUTS: Mapping[str, Callable[[Any], Any]]
     session: Callable[[], AbstractContextManager[Any]]
     gradient: Any
-    second: Any
     frozen: Any
     MODES: Mapping[str, Callable[[Loss, Any], Any]]
     compile_both: Any

@@ -259,12 +259,8 @@ class Call:
         if mode in UPSTREAM_LAYOUTS.get(self._convention.library, ()):
             return self._laid_out(mode, back, partial(self._function.losses_of, y, keywords), x)
         function = self._function.weighted(y, back, keywords)
-        if mode in {"twice", "squared"}:
-            squares = partial(self._function.losses_of, y, keywords)
-            second = (
-                self._adapter.second if mode == "squared" else partial(self._adapter.gradient, twice=True)
-            )
-            return second((lambda z: squares(z) ** 2 * back) if mode == "squared" else function, x)
+        if mode == "twice":
+            return self._adapter.gradient(function, x, twice=True)
         others = [self._arguments(other) for other in self._others]
         if mode in {"overwritten", "relabelled"}:
             which = slice(1, None) if mode == "relabelled" else slice(None)

@@ -17,7 +17,7 @@ import jax
 import jax.extend.core as jaxprs
 import numpy as np
 
-from xentcli.frameworks.adapter import Loss, direction
+from xentcli.frameworks.adapter import Loss
 
 try:
     from jax import enable_x64
@@ -187,13 +187,6 @@ def _in_training(loss: Loss, x: Any) -> Any:
 
 
 MODES = {"training": _in_training}
-
-
-def second(loss: Loss, x: Any) -> Any:
-    """Differentiate the gradient of the sum of losses again, along ``direction``."""
-    along = jax.numpy.asarray(direction(x.shape[1]), x.dtype)
-    slope = jax.grad(lambda logits: loss(logits).sum())
-    return jax.grad(lambda logits: (slope(logits) * along).sum())(x)
 
 
 def gradient(loss: Loss, x: Any, *, between: Any = None, twice: bool = False) -> Any:

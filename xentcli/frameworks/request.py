@@ -60,10 +60,10 @@ class How:
     is one.
 
     ``upstream`` (N,) comes back to each loss. ``backward`` is how it is differentiated: ``twice``, the second
-    result counting; ``squared``, the gradient of the sum of squares once more, along ``adapter.direction``;
-    ``interleaved``, the loss of ``others`` in between; ``overwritten``, the arrays holding ``others`` by
-    then, and ``relabelled``, those of labels alone; ``summed``, with the labels of ``others`` for the same
-    logits, both upstream gradients 2; or a key of UPSTREAM_LAYOUTS, how what comes back lies in memory.
+    result counting; ``interleaved``, the loss of ``others`` in between; ``overwritten``, the arrays holding
+    ``others`` by then, and ``relabelled``, those of labels alone; ``summed``, with the labels of ``others``
+    for the same logits, both upstream gradients 2; or a key of UPSTREAM_LAYOUTS, how what comes back lies in
+    memory.
     ``mode``, where there is any, is ``training``, its losses those of a call that is to be differentiated,
     or ``evaluation`` or ``inference``, where nothing is. ``frozen`` names a factor that no gradient is asked
     for.
@@ -88,7 +88,6 @@ LAYOUTS: Final = {  # those that each library's arrays may have
     "numpy": ("strided", "padded", "reversed", "Fortran", "offset", "read-only", "expanded"),
     "torch": ("strided", "padded", "Fortran", "offset", "expanded"),
 }
-SECOND: Final = ("torch", "jax")  # libraries whose gradients are differentiated again
 FROZEN: Final = ("torch",)  # those that a factor needs no gradient in
 UPSTREAM_LAYOUTS: Final = {"torch": ("strided", "expanded")}  # those in which a library hands gradients on
 

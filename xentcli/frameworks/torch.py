@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from xentcli.frameworks.adapter import Loss, direction
+from xentcli.frameworks.adapter import Loss
 
 ARRAY, ARRAY_NAME = torch.Tensor, "a torch.Tensor"
 session = nullcontext
@@ -60,14 +60,6 @@ def gradient(loss: Loss, x: Any, *, between: Any = None, twice: bool = False, up
     else:
         losses.backward(upstream)
     return x.grad
-
-
-def second(loss: Loss, x: Any) -> Any:
-    """Differentiate the gradient of the sum of losses again, along ``direction``, or raise."""
-    x = x.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(loss(x).sum(), x, create_graph=True)
-    along = torch.tensor(direction(x.shape[1])).to(x)
-    return torch.autograd.grad((slope * along).sum(), x)[0]
 
 
 frozen = torch.Tensor.detach

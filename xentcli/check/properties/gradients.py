@@ -20,7 +20,7 @@ from xentcli.check.properties.setting import (
 from xentcli.check.report import CheckFinding, Place
 from xentcli.check.tolerance import MaxUlps
 from xentcli.formats import FORMATS, exact_sum, nearest
-from xentcli.frameworks.request import LAYOUTS, SECOND, UPSTREAM_LAYOUTS, How
+from xentcli.frameworks.request import LAYOUTS, UPSTREAM_LAYOUTS, How
 from xentcli.judge.findings.finding import WRONG
 
 FINDINGS: Final = NO_LOSSES | {"gradient wrong", "gradient dead", "gradient nan", "gradient reduced"}
@@ -98,14 +98,6 @@ def _upstream_layouts(setting: Setting) -> Iterable[Probe]:
         for layout in UPSTREAM_LAYOUTS.get(setting.convention.library, ()):
             upstream = (1.0,) * len(_UPSTREAM) if layout == "expanded" else _UPSTREAM
             yield replace(probe, how=How(upstream=upstream, backward=layout))
-
-
-def _again(setting: Setting) -> Iterable[Probe]:
-    """Differentiate the gradient of a sum of squares: what comes back to a loss depends on the logits."""
-    has_losses = setting.convention.reduction == "none" and not setting.convention.linear
-    if has_losses and setting.convention.library in SECOND and not setting.convention.binary:
-        probe = setting.probe(*draw(setting, seed=78, scale=1))
-        yield replace(probe, how=How(backward="squared"), may_decline=True)
 
 
 def _reduced(setting: Setting) -> Iterable[Probe]:
@@ -189,17 +181,6 @@ PROPERTIES: Final = (
         dtypes=("float16", "float32", "float64"),
         category="gradients",
         since=2,
-    ),
-    Property(
-        "second-derivatives",
-        f"the gradient of Σ losses² can be differentiated again, or is refused: {PERCENT}",
-        _again,
-        FINDINGS,
-        logits_only=True,
-        of_autodiff=True,
-        dtypes=ONE,
-        category="gradients",
-        since=3,
     ),
     Property(
         "upstream-gradients-of-options",
