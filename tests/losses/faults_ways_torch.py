@@ -60,18 +60,33 @@ def torch_mean_comes_back_as_1(logits: Any, target: Any, reduction: str = "mean"
     return _Reduced.apply(logits, target, reduction)
 
 
+class _Counted(torch.autograd.Function):  # type: ignore[misc]  # torch is not installed everywhere
+    """A right loss, reduced in it, but that the gradient of nothing is 0 / 0."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Any, target: Any, ignore_index: int, reduction: str) -> Any:
+        counts, ctx.reduction = target != ignore_index, reduction
+        x, k = torch.where(counts[:, None], logits, 0.0), torch.where(counts, target, 0)
+        losses, slope = losses_and_slope(x, k)
+        count = counts.sum() if reduction == "mean" else torch.ones(())
+        ctx.save_for_backward(torch.where(counts[:, None], slope, 0.0), count)
+        losses = torch.where(counts, losses, 0.0)
+        reduced = losses if reduction == "none" else losses.sum() / count.clamp(min=1)
+        return reduced.to(logits.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any) -> Any:
+        slope, count = ctx.saved_tensors
+        back = upstream[:, None] if ctx.reduction == "none" else upstream
+        return (slope * back / count).to(slope.dtype), None, None, None
+
+
 @fault("torch")
 def torch_mean_of_nothing_has_a_nan(
     logits: Any, target: Any, ignore_index: int = -100, reduction: str = "mean"
 ) -> Any:
-    """Take nan out of the mean of nothing, and leave it in its gradient."""
-    counts = target != ignore_index
-    losses = Fused.apply(torch.where(counts[:, None], logits, 0.0), torch.where(counts, target, 0))
-    losses = losses * counts
-    if reduction != "mean":
-        return losses if reduction == "none" else losses.sum()
-    mean = losses.sum() / counts.sum()
-    return torch.where(counts.any(), mean, 0.0)
+    """Return 0 as the mean of nothing, and nan as its gradient."""
+    return _Counted.apply(logits, target, ignore_index, reduction)
 
 
 class _Product(torch.autograd.Function):  # type: ignore[misc]  # torch is not installed everywhere
