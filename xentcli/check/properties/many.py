@@ -25,6 +25,7 @@ _PERIOD: Final = 53  # prime: no two rows that are a power of two apart are alik
 _BLOCKS: Final = 53 * 1237  # rows: beyond 65,536, which 16 bits count to
 _ROWS: Final = 53 * 4947  # beyond 262,144 = 2^18, and with 65 classes beyond the 2^24 that float32 counts to
 _WIDTH: Final = 65
+_VOCABULARY: Final = 262_209  # classes: beyond 2^18, where Gemma 3's vocabulary of 262,208 ends too
 _LATE: Final = 1500  # rows, of which the last is invalid
 _FLAT: Final = (3, 1030)  # a row that is longer than a tile, in arrays whose rows are apart
 
@@ -92,6 +93,22 @@ def _million(setting: Setting) -> Iterable[Probe]:
         yield _repeated(setting, _ROWS, 2 if setting.convention.binary else _WIDTH, How(with_gradient=False))
 
 
+def _vocabulary(setting: Setting) -> Iterable[Probe]:
+    """Put what counts into the last classes of more than 2^18."""
+    if not setting.convention.binary and not setting.convention.linear and setting.convention.ranks == 1:
+        x = np.full((1, _VOCABULARY), -50.0)
+        x[0, [5, _VOCABULARY - 9]] = 2.0, 1.5
+        yield replace(setting.probe(x, [5]), how=How(with_gradient=False))
+
+
+def _poisoned(setting: Setting) -> Iterable[Probe]:
+    """Reduce a batch with a row of nan, which is no row that is left out."""
+    x, y = _rows(3, seed=79)
+    x[1, 0] = NAN
+    for reduction in setting.reductions if "reduction" in setting.parameters else ():
+        yield setting.probe(*setting.arguments(x, y), reduction=reduction)
+
+
 def _gradients_of_rows(setting: Setting) -> Iterable[Probe]:
     """Ask for the gradient of more rows than 16 bits count to."""
     if setting.convention.reduction == "none":
@@ -100,8 +117,8 @@ def _gradients_of_rows(setting: Setting) -> Iterable[Probe]:
 
 def _gradients_of_classes(setting: Setting) -> Iterable[Probe]:
     """Ordinary logits of many classes, in either format."""
-    for classes in _CLASSES[:2] if not setting.convention.binary else ():
-        yield setting.probe(*_rows(classes, seed=76, examples=4))
+    if not setting.convention.binary:
+        yield setting.probe(*_rows(_CLASSES[1], seed=76, examples=4))
 
 
 def _padded(setting: Setting) -> Iterable[Probe]:
@@ -149,6 +166,18 @@ PROPERTIES: Final = (
         f"nor is a number of rows beyond 2^18, or of logits beyond 2^24: {WITHIN}",
         _million,
         "sizes",
+    ),
+    _property(
+        "a-quarter-million-classes",
+        f"nor is a number of classes beyond 2^18, as vocabularies have it: {WITHIN}",
+        _vocabulary,
+        "sizes",
+    ),
+    _property(
+        "nan-in-a-reduction",
+        "the mean and the sum of losses of which one is nan are nan: it is not left out",
+        _poisoned,
+        "options",
     ),
     _property(
         "gradients-of-many-rows",
