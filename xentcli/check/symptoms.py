@@ -155,8 +155,8 @@ _BY_KIND: Final = {
     "gradient reduced": Symptom(
         "gradient-reduced",
         "the gradient of the batch is not that of its losses",
-        "Of a mean, divide the gradient of each loss by the number of examples, of a sum do not, and multiply "
-        "it by what comes back.",
+        "Of a mean, divide the gradient of each loss by the number of examples, of a sum do not; multiply "
+        "by what comes back.",
     ),
     "gradient of factor": Symptom(
         "gradient-of-product",

@@ -31,6 +31,7 @@ TAKES: Final = (*NAMES, "reduction")  # what a program may support besides logit
 _TO_START: Final = 30.0  # seconds; Julia compiles for ten
 _TO_RESPOND: Final = 10.0  # seconds for a batch, as a Python loss has
 _LEAST: Final = 1.0  # seconds for a request, however near the deadline
+_MOST_NUMBERS: Final = 2**20  # of a batch: 20 MB as JSON
 _SHOWN: Final = 60  # characters of a line that is none of the protocol: they stay on a line
 _FLOAT: Final = re.compile(  # as %a of C and float.hex of Python write it; Windows writes nan(ind)
     r"[+-]?(0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(p[+-]?[0-9]+)?|inf(inity)?|nan)(?:\(\w*\))?", re.IGNORECASE
@@ -79,7 +80,8 @@ class Program:
         dtype = request["dtype"]
         if dtype not in self.dtypes:
             return f"the program takes {' and '.join(self.dtypes)}, not {dtype}"
-        if request.get("labels_dtype", dtype) not in {"int64", dtype} or request.get("layout"):
+        is_large = request.get("rows", 0) * request.get("shape", (1,))[-1] > _MOST_NUMBERS
+        if request.get("labels_dtype", dtype) not in {"int64", dtype} or request.get("layout") or is_large:
             return "a program gets its arrays as JSON"
         if request.get("backward") or request.get("when") not in {None, "", "before"}:
             return "a program is called with one batch after the other"
