@@ -75,7 +75,7 @@ def models(finding: "CheckFinding") -> Iterator[Model]:
                     yield name, ""
         for method in _METHODS:
             for model in ((method, OWN), (method, _WIDE)):
-                if supports(model, probe) and _fails_alike(_losses(probe, model)[row], value, true):
+                if supports(model, probe) and _fails_alike(_loss(probe, model, row), value, true):
                     yield model
 
 
@@ -127,13 +127,18 @@ def supports(model: Model, probe: "Probe") -> bool:
 
 @cache
 def outcome(probe: "Probe", model: Model) -> "tuple[Case, Outcome]":
-    """Run a method on a batch, in its dtype or in float64."""
-    name, batch = model[0], probe.batch
+    """Run a method on a batch, in its dtype or in float64; of rows that are repeated on each once."""
+    name, batch = model[0], probe.batch if probe.repeated is None else probe.repeated
     dtype = probe.dtype if model[1] == OWN else _WIDE
     if dtype != probe.dtype:
         batch = replace(batch, logits=batch.logits.astype(dtype), labels=batch.labels.astype(dtype))
     case = Case(name, "", About(""), Numerics(dtype, "numpy"), "none", batch, (), ())
     return case, run(case, [_METHODS[name]])[0]
+
+
+def _loss(probe: "Probe", model: Model, row: int) -> float:
+    losses = _losses(probe, model)
+    return float(losses[row % len(losses)])
 
 
 def _losses(probe: "Probe", model: Model) -> "FloatArray":

@@ -238,7 +238,7 @@ def _finding_in(finding: CheckFinding, place: Place, model: Model | None) -> Fin
     if model is not None:
         case, ran = outcome(probe, model)
         batch, steps = case.batch, ran.steps
-    example = Examples(batch, np.array([row]), Decimals.of((true,)))
+    example = Examples(batch, np.array([row % len(batch.logits)]), Decimals.of((true,)))
     judged = np.array([loss]), np.array([word]), np.array([state or ""])
     evidence = Evidence(example, steps, probe.dtype, *judged)
     if word == "off" and batch.logits.shape[1] >= 2 ** FORMATS[probe.dtype].precision:
