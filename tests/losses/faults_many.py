@@ -12,15 +12,6 @@ from losses.right import Floats, Ints, checked, gradient, log1p
 
 
 @fault()
-def places_in_float32(logits: Floats, labels: Ints) -> Floats:
-    """Compute row · C + label in float32, which is wrong from 2^24 numbers on."""
-    checked(labels, logits.shape[1])
-    places = np.arange(len(labels), dtype=np.float32) * np.float32(logits.shape[1]) + labels
-    taken = logits.ravel()[np.minimum(places.astype(np.int64), logits.size - 1)]
-    return log1p(logits, labels) + (logits[np.arange(len(labels)), labels] - taken)
-
-
-@fault()
 def a_grid_of_2_to_the_17(logits: Floats, labels: Ints) -> Floats:
     """Compute as many rows as 131,072 programs do, and leave 0 in the others."""
     losses = log1p(logits, labels)
