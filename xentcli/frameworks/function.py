@@ -30,7 +30,7 @@ def import_adapter(convention: Convention) -> "Adapter":
     """Import the adapter of a convention's library; raises XentError where that is not installed."""
     try:
         return cast("Adapter", importlib.import_module(f"xentcli.frameworks.{convention.library}"))
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         if error.name is not None and error.name.partition(".")[0] == "xentcli":
             raise  # not the library is missing
         raise XentError(f"convention {convention.name}: {convention.library} is not installed") from error
