@@ -46,7 +46,7 @@ class Knobbed:
 
     def penalty(self, x: Floats, final: Floats, z_loss: float) -> Floats:
         """Return what a z-loss adds, of the logits or the final ones, (N,)."""
-        return np.asarray(z_loss * size(final) ** 2)
+        return np.asarray(z_loss * size(final) ** 2) if z_loss else np.zeros(len(final))  # not 0 · inf
 
     def counting(self, labels: Ints, ignore_index: int) -> Any:
         """Return which rows (N,) count for the z-loss."""
