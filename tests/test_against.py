@@ -64,9 +64,8 @@ def test_a_change_is_named_with_its_number(tmp_path: Path, name: str, dtype: Any
     assert found is not None
     assert found.name == expected
     if value is not None:
-        assert found.value == pytest.approx(
-            value, rel=2.0**-18
-        )  # logits of float32, and 5 bits for their differences
+        # logits of float32, and 5 bits for their differences
+        assert found.value == pytest.approx(value, rel=2.0**-18)
 
 
 @pytest.mark.parametrize("name", ["softmax", "log-softmax", "softcap", "top-k", "temperature", "offset"])
