@@ -129,6 +129,17 @@ def test_a_wrong_denominator_is_named(loss: Loss, only: str, name: str) -> None:
     assert report(loss, only=[only]).causes[0].name == name
 
 
+@pytest.mark.parametrize(
+    ("of_ignored", "name"), [(0.25, "ignored-row-counts"), (np.nan, "ignored-row-leaks")]
+)
+def test_an_ignored_row_that_counts_is_no_0_times_infinity(of_ignored: float, name: str) -> None:
+    def loss(x: right.Floats, k: right.Ints, ignore_index: int = -100) -> right.Floats:
+        losses = right.with_options(x, k, ignore_index=ignore_index, reduction="none")
+        return np.where(k == ignore_index, x.dtype.type(of_ignored), losses)
+
+    assert report(loss, only=["ignored-rows"]).causes[0].name == name
+
+
 @pytest.mark.parametrize("name", first(3, MISTAKEN))
 def test_a_common_mistake_is_named(name: str) -> None:
     causes = report(

@@ -25,7 +25,15 @@ from xentcli.check.report import (
     Place,
     worst_severity,
 )
-from xentcli.check.symptoms import INVALID_LABEL, LABEL_ENTRY, MISTAKES, PRODUCT, Symptom, symptom_of
+from xentcli.check.symptoms import (
+    IGNORED_ROW,
+    INVALID_LABEL,
+    LABEL_ENTRY,
+    MISTAKES,
+    PRODUCT,
+    Symptom,
+    symptom_of,
+)
 from xentcli.formats import FORMATS, Decimals
 from xentcli.judge.evidence import Evidence, Examples, Reduction
 from xentcli.judge.findings import FINDINGS, denominators, detect, detect_in_reduction, main_cause
@@ -229,7 +237,7 @@ def _finding_in(finding: CheckFinding, place: Place, model: Model | None) -> Fin
     if name == "plausible" and probe.batch.is_invalid(row):
         return INVALID_LABEL
     if probe.batch.is_ignored(row):
-        return ignored_row_leaks
+        return ignored_row_leaks if _has_nan(place) else IGNORED_ROW
     true = probe.truth.losses[probe.truth.rows.index(row)]
     state = name.removeprefix("gradient ") if name.startswith("gradient ") else None
     word = name if name in VERDICTS else "off" if state is None else "accurate"
@@ -244,6 +252,12 @@ def _finding_in(finding: CheckFinding, place: Place, model: Model | None) -> Fin
     if word == "off" and batch.logits.shape[1] >= 2 ** FORMATS[probe.dtype].precision:
         return low_precision_sum  # where 1 is added to as much, a sum in order stays where it is
     return _main(detect(evidence)[0], "capped" if clip_active.detect(evidence).any() else word)
+
+
+def _has_nan(place: Place) -> bool:
+    """Whether the loss of an example, or its gradient, is nan: 0 times an infinity is."""
+    has_nan_gradient = place.gradient is not None and bool(np.isnan(place.gradient).any())
+    return has_nan_gradient or (place.value is not None and math.isnan(place.value))
 
 
 def _main(names: tuple[str, ...], verdict: str) -> Finding | None:
