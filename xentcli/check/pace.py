@@ -15,23 +15,23 @@ _SHARE: Final = 1 / 4  # of the time that is left, for one call
 
 @dataclass(slots=True)
 class Pace:
-    """The times of the largest batches so far; ``deadline`` is when no call begins any more.
+    """The least seconds so far of a number, and of an example; ``deadline`` is when no call begins any more.
 
-    Time grows at most with the numbers, or with the examples where each is a call of its own, as what a first
-    call compiles does not: a batch of twice as many takes up to twice as long. Small batches are never left
-    out.
+    Let a call take c + n·a + e·b seconds, n its numbers and e its examples. Then no call has taken less than
+    c, n·a or e·b: of each the least that was seen is no less than it is, and what a batch is expected to take
+    is no less than what it takes. Small batches are never left out.
     """
 
     deadline: float
     begin: float = field(default_factory=time.monotonic)
-    numbers: tuple[int, float] = (1, 0.0)  # of the batch that has most, and its seconds
-    examples: tuple[int, float] = (1, 0.0)
+    call: float | None = None  # the shortest
+    number: float = 0.0
+    example: float = 0.0
 
     def why_left_out(self, probe: "Probe") -> str | None:
         """Say why a large batch is left out; None where it is not."""
-        sizes = _numbers(probe), len(probe.batch.logits)
-        known = (self.numbers, self.examples)
-        expected = max(seconds * size / most for size, (most, seconds) in zip(sizes, known, strict=True))
+        call = 0.0 if self.call is None else self.call
+        expected = call + _numbers(probe) * self.number + len(probe.batch.logits) * self.example
         left = self.deadline - time.monotonic()
         if not probe.is_large or left <= 0 or expected <= min(_LONGEST, _SHARE * left):
             return None
@@ -51,10 +51,15 @@ class Pace:
         return "more invalid labels are left out: after each the process starts anew"
 
     def note(self, probe: "Probe", seconds: float) -> None:
-        """Remember a call's time, where no larger batch has one."""
-        numbers, examples = _numbers(probe), len(probe.batch.logits)
-        self.numbers = max(self.numbers, (numbers, seconds))
-        self.examples = max(self.examples, (examples, seconds))
+        """Remember what a call says of the time of a number, and of an example."""
+        number, example = seconds / max(1, _numbers(probe)), seconds / max(1, len(probe.batch.logits))
+        if self.call is not None:
+            seconds, number, example = (
+                min(seconds, self.call),
+                min(number, self.number),
+                min(example, self.example),
+            )
+        self.call, self.number, self.example = seconds, number, example
 
 
 def _numbers(probe: "Probe") -> int:

@@ -209,6 +209,8 @@ INVALID_LABEL: Final = Symptom(
 def symptom_of(kind: str, severity: str) -> Symptom:
     """Return the symptom of a kind of check finding."""
     return _BY_KIND["inaccurate" if severity == "inaccurate" and kind in {"off", "differs"} else kind]
+
+
 IGNORED_ROW: Final = Symptom(
     "ignored-row-counts",
     "an ignored example has a loss, or a gradient",

@@ -62,3 +62,6 @@ class Adapter(Protocol):
 
     def overwrite(self, array: Any, values: Any) -> None:
         """Write the numbers of another array into one; only where the library has ``LAYOUTS``."""
+
+    def anew(self, array: Any) -> Any:
+        """Return another array in the memory of one, as an allocator gives it out again; as ``overwrite``."""

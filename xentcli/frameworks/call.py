@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Rows = tuple[Any, Any]  # scores and labels of some examples, as NumPy arrays
 _THREADS = 4
 _BACK = 4.0  # what comes back to a mean or sum that the loss makes: training hardly ever has 1 there
+_PERIOD = 53  # prime: two rows that are a tile apart do not always get the same back
+_ANEW = "same memory"
+_REUSED = ("in place", _ANEW)
 _MOST_NUMBERS = 2**16  # of what a loss returns, whatever it was called with
 
 
@@ -36,7 +39,7 @@ def upstream_of(examples: int) -> "FloatArray":
 
     Training hardly ever has ones there: a backward pass that takes them for granted is wrong.
     """
-    return 2.0 ** (1 + np.arange(examples) % 2)
+    return 2.0 ** (1 + np.arange(examples) % _PERIOD % 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Call:
         self._request, self._batch = request, arrays(request)
         self._others = [arrays(other) for other in request.get("others", ())]
         self._given = request["keywords"]
-        self._kept: dict[str, Any] | None = {} if request.get("when") == "in place" else None
+        self._kept: dict[str, Any] | None = {} if request.get("when") in _REUSED else None
         self._loss, self._differentiate = function.loss, function.differentiate
         self._is_plain = not any(request.get(key) for key in ("when", "backward", "mode"))
         if function.compiled and request.get("compiled") and self._is_plain:
@@ -189,7 +192,7 @@ class Call:
         when = self._request.get("when")
         if when in {"before", "refused"}:
             self._call_others(call, suppress(Exception) if when == "refused" else nullcontext())
-        returned = call(self._batch, self._reused(call) if when == "in place" else None)
+        returned = call(self._batch, self._reused(call) if when in _REUSED else None)
         if when == "after":
             self._call_others(call, nullcontext())
         return returned
@@ -210,9 +213,12 @@ class Call:
         kept = self._arguments(first)
         for batch, request, other in zip(more, requests, requests[1:], strict=False):
             self._given = request["keywords"]
+            self._returned(self._loss, first, kept)  # a gradient of it may have kept what it needs
             call(first, kept)
             first, self._given = batch, other["keywords"]
             self._overwrite(kept, self._arguments(batch))
+            if self._request["when"] == _ANEW:
+                kept = self._adapter.anew(kept[0]), self._adapter.anew(kept[1])
         return kept
 
     def _overwrite(self, arrays: Rows, values: Rows) -> None:
@@ -324,13 +330,14 @@ class Call:
         dtypes = (self._request["dtype"], self._request["labels_dtype"])
         x, y = (self._adapter.array(*pair) for pair in zip(batch, dtypes, strict=True))
         if layout := self._request.get("layout"):
-            lay_out = self._adapter.LAYOUTS[layout]
-            return x if self._convention.linear else lay_out(x), lay_out(y)
+            lay_out, one = self._adapter.LAYOUTS[layout], self._request["laid_out"]
+            x = x if self._convention.linear or one not in {"", "logits"} else lay_out(x)
+            y = y if one not in {"", "labels"} else lay_out(y)
         return x, y
 
     def _handed(self, kept: dict[str, Any] | None) -> Handed:
-        layout, frozen = (self._request.get(key, "") for key in ("layout", "frozen"))
-        return Handed(self._adapter, self._convention.library, layout, kept, frozen)
+        layout, only, frozen = (self._request.get(key, "") for key in ("layout", "laid_out", "frozen"))
+        return Handed(self._adapter, self._convention.library, (layout, only), kept, frozen)
 
     def _keywords(self, function: "Function", reduction: str, handed: Handed) -> dict[str, Any]:
         """Return the keyword arguments, of those requested, that a function takes."""

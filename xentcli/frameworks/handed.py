@@ -13,15 +13,21 @@ if TYPE_CHECKING:
 class Handed:
     """Calls return an array as the loss gets it; ``written`` names those that it wrote into.
 
-    ``layout`` is a key of the adapter's LAYOUTS, or empty; ``frozen`` names an array that no gradient is
-    asked for. With ``kept``, arrays by name, an array of an earlier call is used again, and holds the new
-    numbers.
+    ``layout`` is a key of the adapter's LAYOUTS, or empty, and the name of the one array that lies so, empty
+    for all; ``frozen`` names an array that no gradient is asked for. With ``kept``, arrays by name, an array
+    of an earlier call is used again, and holds the new numbers.
     """
 
     def __init__(
-        self, adapter: "Adapter", library: str, layout: str, kept: dict[str, Any] | None, frozen: str = ""
+        self,
+        adapter: "Adapter",
+        library: str,
+        layout: tuple[str, str],
+        kept: dict[str, Any] | None,
+        frozen: str = "",
     ) -> None:
-        self._adapter, self._layout, self._kept, self._frozen = adapter, layout, kept, frozen
+        self._adapter, self._kept, self._frozen = adapter, kept, frozen
+        self._layout, self._laid_out = layout
         self._can_be_written = library in LAYOUTS
         self._watched: list[tuple[str, Any, Any]] = []
 
@@ -29,7 +35,7 @@ class Handed:
         """Lay out an array, or write its numbers into the one of that name that is kept; watch it."""
         if name == self._frozen:
             array = self._adapter.frozen(array)
-        if self._layout:
+        if self._layout and self._laid_out in {"", name}:
             array = self._adapter.LAYOUTS[self._layout](array)
         if self._kept is not None:
             kept = self._kept.setdefault(name, array)

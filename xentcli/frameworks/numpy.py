@@ -21,7 +21,7 @@ def array(values: Any, dtype: str) -> Any:
 
 def to_numpy(array: Any) -> tuple[Any, str]:
     """Convert to float64; raises TypeError for what holds no real numbers."""
-    dtype = type(array).__name__ if isinstance(array, float) else str(array.dtype)
+    dtype = type(array).__name__ if isinstance(array, float) else array.dtype.name
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError("returned a masked array; expected a plain one")
     if np.asarray(array).dtype.kind not in "fiub" and dtype != "bfloat16":
@@ -47,18 +47,24 @@ def overwrite(array: Any, values: Any) -> None:
     array[...] = values
 
 
+def anew(array: Any) -> Any:
+    """Return an array that does not lead back to the one before."""
+    return np.frombuffer(array.data, array.dtype).reshape(array.shape)
+
+
 def _strided(array: Any) -> Any:
     """Leave gaps, which hold the numbers in another order."""
     padded = np.repeat(array[::-1], 2, axis=0)
     padded = padded if array.ndim == 1 else np.repeat(padded, 2, axis=1)
-    places = (slice(None, None, 2),) * array.ndim
+    places = (slice(1, None, 2),) * array.ndim
     padded[places] = array
     return padded[places]
 
 
 def _padded(array: Any) -> Any:
-    """Have each row be the beginning of a longer one."""
-    return np.concatenate((array, array[..., ::-1]), axis=-1)[..., : array.shape[-1]]
+    """Have each row be the middle of a longer one."""
+    width = array.shape[-1]
+    return np.concatenate((array[..., ::-1], array, array[..., ::-1]), axis=-1)[..., width : 2 * width]
 
 
 def _offset(array: Any) -> Any:
@@ -79,6 +85,7 @@ LAYOUTS = {
     "reversed": lambda array: np.flip(np.flip(array).copy()),
     "Fortran": np.asfortranarray,
     "offset": _offset,
+    "swapped": lambda array: array.astype(array.dtype.newbyteorder()),
     "read-only": _read_only,
     "expanded": lambda array: np.broadcast_to(array[:1], array.shape),
 }

@@ -51,10 +51,11 @@ class Product:
 class How:
     """How a loss is called, where that is not once, with new arrays of plain rows.
 
-    ``layout`` says how they lie in memory (a key of the adapter's LAYOUTS) and ``label_dtype`` which integers
-    the labels are. ``others`` are more batches for it, and ``when`` it gets them: ``before`` the batch;
-    ``refused``, before, though it may raise; ``after`` it, and only then are its results read; ``in place``,
-    in the same arrays, before; or none, and the rows of the batch go to several ``threads`` at once.
+    ``layout`` says how they lie in memory (a key of the adapter's LAYOUTS), all or the one that ``laid_out``
+    names, and ``label_dtype`` which integers the labels are. ``others`` are more batches for it, and ``when``
+    it gets them: ``before`` the batch; ``refused``, before, though it may raise; ``after`` it, and only then
+    are its results read; ``in place``, in the same arrays, before; ``same memory``, in new arrays there; or
+    none, and the rows of the batch go to several ``threads`` at once.
     ``keyword`` is one more parameter, with its number. ``product`` has the factors of the logits, for a loss
     that expects these, and ``products`` those of ``others``. ``with_gradient``: it is asked for, where there
     is one.
@@ -70,6 +71,7 @@ class How:
     """
 
     layout: str = ""
+    laid_out: str = ""
     label_dtype: str = "int64"
     others: "tuple[Batch, ...]" = ()
     when: str = ""
@@ -85,7 +87,7 @@ class How:
 
 PLAIN: Final = How()
 LAYOUTS: Final = {  # those that each library's arrays may have
-    "numpy": ("strided", "padded", "reversed", "Fortran", "offset", "read-only", "expanded"),
+    "numpy": ("strided", "padded", "reversed", "Fortran", "offset", "swapped", "read-only", "expanded"),
     "torch": ("strided", "padded", "Fortran", "offset", "expanded"),
 }
 FROZEN: Final = ("torch",)  # those that a factor needs no gradient in
@@ -111,6 +113,7 @@ def request(batch: "Batch", dtype: str, reduction: str, convention: Convention, 
     return {
         **fields,
         "layout": how.layout,
+        "laid_out": how.laid_out,
         "others": [{**other, "labels_dtype": fields["labels_dtype"]} for other in others],
         "when": how.when,
         "upstream": list(how.upstream),

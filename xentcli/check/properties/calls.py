@@ -11,6 +11,7 @@ from xentcli.check.properties.setting import ONE, WITHIN, Property, Setting, dra
 from xentcli.frameworks.conventions import CPU
 from xentcli.frameworks.request import LAYOUTS, How
 
+_SMALL: Final = (5, 4)
 _LARGE: Final = 4099  # examples: beyond tiles of 4,096, which a kernel may have a workspace for
 _PERIOD: Final = 53  # of them differ, which is a prime
 _LATE: Final = 150  # the example that is invalid, in the second of two tiles of 128
@@ -20,13 +21,23 @@ def _layouts(setting: Setting) -> Iterable[Probe]:
     """Lay out small arrays and larger ones in every way that the library has."""
     for layout in LAYOUTS.get(setting.convention.library, ()):
         is_one = layout == "expanded"  # the first of each stands for all, which are alike
-        for examples, classes in ((5, 4), (33, 130)) if not (is_one and setting.convention.linear) else ():
+        for examples, classes in (_SMALL, (33, 130)) if not (is_one and setting.convention.linear) else ():
             x, y = draw(setting, seed=13, examples=examples, classes=classes)
             weights = np.ones(classes) if is_one else np.arange(1, classes + 1) / 4
             if is_one:
                 x, y = (np.repeat(each[:1], examples, axis=0) for each in (x, y))
             for options in ({}, {"class_weights": weights}):
                 yield replace(setting.probe(x, y, **options), how=How(layout=layout), may_decline=True)
+            for how in _mixed(setting, layout) if (examples, classes) == _SMALL and not is_one else ():
+                yield replace(setting.probe(x, y), how=how, may_decline=True)
+
+
+def _mixed(setting: Setting, layout: str) -> Iterable[How]:
+    """Lay out one argument and not the others; and labels of another type, whose numbers are as long."""
+    for name in setting.convention.arguments if not setting.convention.linear else ():
+        yield How(layout=layout, laid_out=name)
+    if setting.takes_indices:
+        yield How(layout=layout, label_dtype="int32")
 
 
 def _companies(setting: Setting) -> tuple[Probe, ...]:
@@ -44,6 +55,8 @@ def _kept(setting: Setting) -> Iterable[Probe]:
     batches = tuple(other.batch for other in others)
     for times in (1, 6):  # some keep a result for as many calls as they have buffers
         yield replace(probe, how=How(when="after", others=batches * times))
+    if setting.dtype not in ONE:
+        return
     random = np.random.default_rng(47)
     logits, labels = random.integers(-8, 9, size=(_PERIOD, 5)) / 4, random.integers(0, 5, _PERIOD)
     large = setting.repeated(logits, labels, _LARGE, setting.convention.reduction)
@@ -80,11 +93,12 @@ def _repeated(setting: Setting) -> Iterable[Probe]:
 
 
 def _in_place(setting: Setting) -> Iterable[Probe]:
-    """Call the loss with an array, write other numbers into it, and call it again."""
+    """Call the loss with an array, write other numbers there, and call it again, with it or a new one."""
     if setting.convention.library not in LAYOUTS:
         return
     probe, *others = _companies(setting)
-    yield replace(probe, how=How(when="in place", others=tuple(other.batch for other in others)))
+    for when in ("in place", "same memory"):
+        yield replace(probe, how=How(when=when, others=tuple(other.batch for other in others)))
     if not setting.convention.binary:
         x, y = draw(setting, seed=14, scale=1)
         probe, other = (setting.probe(x, y, class_weights=each) for each in ([0.5, 2, 3], [4, 0.25, 1]))
@@ -123,8 +137,9 @@ def _threads(setting: Setting) -> Iterable[Probe]:
 PROPERTIES: Final = (
     Property(
         "memory-layouts",
-        "logits, labels and weights may be strided, have padded rows, be reversed, in Fortran's order, "
-        f"inside another array, read-only or one row for all, or are refused: {WITHIN}",
+        "logits, labels and weights, all or one of them, may be strided, have padded rows, be reversed, in "
+        "Fortran's order, inside another array, in the other byte order, read-only or one row for all, or "
+        f"are refused: {WITHIN}",
         _layouts,
         dtypes=ONE,
         category="calls",
@@ -134,7 +149,6 @@ PROPERTIES: Final = (
         "kept-results",
         f"what was returned stays what it is when the loss is called again: {WITHIN}",
         _kept,
-        dtypes=ONE,
         category="calls",
         since=2,
     ),
@@ -148,7 +162,7 @@ PROPERTIES: Final = (
     ),
     Property(
         "reused-arrays",
-        f"an array that was written into holds new numbers: {WITHIN}",
+        f"an array that was written into, or is where another one was, holds new numbers: {WITHIN}",
         _in_place,
         dtypes=ONE,
         category="calls",

@@ -11,6 +11,7 @@ from xentcli.check.properties.setting import (
     NO_LOSSES,
     ONE,
     PERCENT,
+    WIDE,
     WITHIN,
     Called,
     Property,
@@ -30,6 +31,7 @@ _OPTIONED: Final = (
     np.array([0, 2, 1, 1]),
 )
 # None is like its neighbour, none is 1; 0 is that of a row that training leaves out.
+_SMALL_UPSTREAM: Final = 2.0**-30  # what comes back to a mean of many, beside others' losses
 _UPSTREAM: Final = (0.5, -3.0, 0.0, 4.0, -0.25, 2.0, 1024.0)
 
 
@@ -63,7 +65,8 @@ def _upstream(setting: Setting) -> Iterable[Probe]:
         probe = setting.probe(*draw(setting, seed=8, examples=len(_UPSTREAM)))
         yield replace(probe, how=How(upstream=_UPSTREAM))
         yield replace(probe, how=How(upstream=_UPSTREAM[::-1]))
-        yield replace(probe, how=How(upstream=(1024.0,) * len(_UPSTREAM)))
+        for same in (1024.0, _SMALL_UPSTREAM) if setting.dtype in WIDE else (1024.0,):
+            yield replace(probe, how=How(upstream=(same,) * len(_UPSTREAM)))
 
 
 def _weighted_upstream(setting: Setting) -> Iterable[Probe]:
@@ -87,8 +90,10 @@ def _passes(setting: Setting) -> Iterable[Probe]:
         draws = (draw(setting, seed=seed, examples=120, classes=600, scale=1) for seed in (44, 45))
         probe, other = (setting.probe(*each) for each in draws)
         yield replace(probe, how=How(backward="interleaved", others=(other.batch,)))
+        small = setting.probe(x, y), others[0]  # of whose gradients no entry is small
         for changed in ("overwritten", "relabelled"):
-            yield replace(probe, how=How(backward=changed, others=(other.batch,)), may_decline=True)
+            for one, another in ((probe, other.batch), small):
+                yield replace(one, how=How(backward=changed, others=(another,)), may_decline=True)
 
 
 def _upstream_layouts(setting: Setting) -> Iterable[Probe]:

@@ -8,9 +8,10 @@ import numpy as np
 
 from xentcli.check.findings import compare_rows
 from xentcli.check.probes import Probe
-from xentcli.check.properties.setting import NO_LOSSES, TWICE, WITHIN, Called, Property, Setting, draw
+from xentcli.check.properties.setting import INF, NO_LOSSES, TWICE, WITHIN, Called, Property, Setting, draw
 from xentcli.check.report import CheckFinding
 from xentcli.check.tolerance import MaxUlps
+from xentcli.formats import FORMATS
 
 
 def _shifted(setting: Setting) -> Iterable[Probe]:
@@ -80,10 +81,13 @@ def _apart(setting: Setting) -> Iterable[Probe]:
 
 
 def _extreme(setting: Setting) -> Iterable[Probe]:
-    """Logits within a factor of 8 of the largest number, and losses of that size."""
+    """Logits within a factor of 8 of the largest number, losses of that size, and a row at the very end."""
     unit = 2.0 ** {"float16": 13, "float32": 125, "float64": 1021}[setting.dtype]
     rows = unit * np.array([[1, 0.5, 0], [-1, -0.75, -1], [0.25, 1, -0.5], [1, 1, 1]])
-    yield setting.probe(*setting.arguments(rows, np.array([0, 0, 2, 1])))
+    least = np.full((1, 3), -FORMATS[setting.dtype].largest)  # what fills up rows, and masks whole ones
+    rows, labels = np.concatenate([rows, least, least]), np.array([0, 0, 2, 1, 0, 1])
+    rows[-1, 2] = -INF
+    yield setting.probe(*setting.arguments(rows, labels))
 
 
 PROPERTIES: Final = (

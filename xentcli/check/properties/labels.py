@@ -67,6 +67,8 @@ def _invalid_labels(setting: Setting) -> Iterable[Probe]:
     for label in (-1, 3):
         yield setting.probe([[3, 0.5, 1], [0, 1, 2]], [1, label])
         yield setting.probe([[3, 0.5, 1], [0, 1, 2], [1, 0, 0]], [1, label, 0])  # not an end of the batch
+    for label in (-1, 1):  # one class needs no sum, and its labels are looked at all the same
+        yield setting.probe([[3.0]], [label])
     if "ignore_index" in setting.parameters:  # what is usually ignored is not where another label is
         yield setting.probe([[3, 0.5, 1], [0, 1, 2]], [0, IGNORE_INDEX], ignore_index=1)
     if setting.dtype == "float32":  # indices are cut to fewer bits whatever the dtype of the logits

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 _CLASSES: Final = (1030, 4100)  # beyond tiles of 1,024 and 4,096, and a rest
 _UNEVEN: Final = 8200  # rows: beyond two chunks of 4,096, of which one has few that count
+_SHORT: Final = (("int8", 8), ("uint8", 8), ("int16", 16), ("uint16", 16))
 _PERIOD: Final = 53  # prime: no two rows that are a power of two apart are alike
 _BLOCKS: Final = 53 * 1237  # rows: beyond 65,536, which 16 bits count to
 _ROWS: Final = 53 * 4947  # beyond 262,144 = 2^18
 _WIDTH: Final = 5
 _VOCABULARY: Final = 262_209  # classes: beyond 2^18, where Gemma 3's vocabulary of 262,208 ends too
+_BEYOND_EXP: Final = 2000.0  # exp of it is beyond float64
 _LATE: Final = 1500  # rows, of which the last is invalid
 _FLAT: Final = (3, 1030)  # a row that is longer than a tile, in arrays whose rows are apart
 
@@ -81,11 +83,21 @@ def _late(setting: Setting) -> Iterable[Probe]:
             yield setting.probe(x, np.where(np.arange(_LATE) == _LATE - 1, label, y))
 
 
-def _repeated(setting: Setting, rows: int, classes: int, how: How) -> Probe:
+def _repeated(setting: Setting, rows: int, classes: int, how: How, reduction: str | None = None) -> Probe:
     random = np.random.default_rng(75)
     logits = random.integers(-2, 3, size=(_PERIOD, classes)) / 4  # none of whose losses is small
-    probe = setting.repeated(logits, random.integers(0, classes, _PERIOD), rows, setting.convention.reduction)
+    labels = random.integers(0, classes, _PERIOD)
+    probe = setting.repeated(logits, labels, rows, reduction or setting.convention.reduction)
     return replace(probe, how=how)
+
+
+def _counted(setting: Setting) -> Iterable[Probe]:
+    """Give labels of a short type in more rows than it counts to."""
+    reduction = "mean" if "mean" in setting.reductions else setting.reductions[0]
+    for dtype, bits in _SHORT if setting.takes_indices and setting.convention.ranks == 1 else ():
+        rows = _PERIOD * (1 + 2**bits // _PERIOD)
+        how = How(label_dtype=dtype, with_gradient=False)
+        yield replace(_repeated(setting, rows, 3, how, reduction), may_decline=True)
 
 
 def _million(setting: Setting) -> Iterable[Probe]:
@@ -95,11 +107,12 @@ def _million(setting: Setting) -> Iterable[Probe]:
 
 
 def _vocabulary(setting: Setting) -> Iterable[Probe]:
-    """Put what counts into the last classes of more than 2^18."""
+    """Put what counts into the last classes of more than 2^18, and a logit whose exp is no number."""
     if not setting.convention.binary and not setting.convention.linear and setting.convention.ranks == 1:
-        x = np.full((1, _VOCABULARY), -50.0)
-        x[0, [5, _VOCABULARY - 9]] = 2.0, 1.5
-        yield replace(setting.probe(x, [5]), how=How(with_gradient=False))
+        for last in (1.5, _BEYOND_EXP):
+            x = np.full((1, _VOCABULARY), -50.0)
+            x[0, [5, _VOCABULARY - 9]] = 2.0, last
+            yield replace(setting.probe(x, [5]), how=How(with_gradient=last == _BEYOND_EXP))
 
 
 def _poisoned(setting: Setting) -> Iterable[Probe]:
@@ -119,7 +132,9 @@ def _gradients_of_rows(setting: Setting) -> Iterable[Probe]:
 def _gradients_of_classes(setting: Setting) -> Iterable[Probe]:
     """Ordinary logits of many classes, in either format."""
     if not setting.convention.binary:
-        yield setting.probe(*_rows(_CLASSES[0], seed=76, examples=4))
+        x, y = _rows(_CLASSES[0], seed=76, examples=4)
+        x[:, 256:512] -= 4.0  # a tile of small entries, which have digits too
+        yield setting.probe(x, y)
 
 
 def _padded(setting: Setting) -> Iterable[Probe]:
@@ -173,6 +188,13 @@ PROPERTIES: Final = (
         f"nor is a number of classes beyond 2^18, as vocabularies have it: {WITHIN}",
         _vocabulary,
         "sizes",
+    ),
+    _property(
+        "rows-beyond-label-types",
+        "labels of 8 and 16 bits may be more than these count to, and a mean divides by their number, "
+        f"or are refused: {WITHIN}",
+        _counted,
+        "calls",
     ),
     _property(
         "nan-in-a-reduction",

@@ -1,13 +1,13 @@
 """What a loss may take besides logits and labels: weights, smoothing, ignored rows, a reduction."""
 
 from collections.abc import Iterable, Iterator
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, Final
 
 import numpy as np
 
 from xentcli.check.probes import Probe
-from xentcli.check.properties.setting import INF, NAN, NARROW, WITHIN, Property, Setting, draw
+from xentcli.check.properties.setting import INF, NAN, NARROW, ONE, WITHIN, Property, Setting, draw
 
 # Of each option a plain value and awkward ones: weights that sum below 1 or are 0 for a class, all of a
 # label's mass spread, an index that is a class and one that is none.
@@ -16,6 +16,7 @@ _OPTIONS: Final = (
     ("label_smoothing", (0.125, 0.5, 1.0)),
     ("ignore_index", (-100, 1, 7)),
 )
+_OFFSET: Final = 2.0**30  # quarters beside it are numbers of float64
 
 
 def _ignored(setting: Setting) -> Iterable[Probe]:
@@ -35,7 +36,8 @@ def _weighted(setting: Setting) -> Iterable[Probe]:
     for reduction in setting.reductions:
         for weights, smoothing in (([0.5, 2, 3], 0.0), (None, 0.1), (None, 1.0), ([1, 0, 4], 0.25)):
             options = {"class_weights": weights, "label_smoothing": smoothing, "reduction": reduction}
-            yield setting.probe(logits, labels, **options)
+            for rows in (4, 3, 1):  # as many rows as classes, too: a weight of each is no weight of the other
+                yield setting.probe(logits[:rows], labels[:rows], **options)
 
 
 def _reduced(setting: Setting) -> Iterable[Probe]:
@@ -54,9 +56,10 @@ def _all_ignored(setting: Setting) -> Iterable[Probe]:
 
 
 def _pairs(setting: Setting) -> Iterable[Probe]:
-    """Options two by two, and all together, each reduction of each."""
-    logits = [[1, 2, 3], [0.5, -4, 0], [2, 1, 0.5], [0.5, 1.5, -1], [6, -2, 0.25], [0, 0, 9]]
-    for options in _combined():
+    """Options two by two, and all together, each reduction of each; far from 0 a sum of logits is rounded."""
+    logits = np.array([[1, 2, 3], [0.5, -4, 0], [2, 1, 0.5], [0.5, 1.5, -1], [6, -2, 0.25], [0, 0, 9]])
+    offsets = (0.0,) if setting.dtype in ONE else (0.0, _OFFSET)
+    for options, offset in product(_combined(), offsets):
         index = options.get("ignore_index")
         labels = np.array([0, 2, 1, 1, 2, 0])
         if index is not None and not setting.takes_indices:
@@ -64,7 +67,7 @@ def _pairs(setting: Setting) -> Iterable[Probe]:
         if index is not None and index != 1:
             labels[[1, 3]] = index
         for reduction in dict.fromkeys(("none", *setting.reductions)):
-            yield setting.probe(logits, labels, reduction=reduction, **options)
+            yield setting.probe(logits + offset, labels, reduction=reduction, **options)
 
 
 def _combined() -> Iterator[dict[str, Any]]:
@@ -82,7 +85,10 @@ def _large_sums(setting: Setting) -> Iterable[Probe]:
         return
     rows = np.array([[0.0, 200.0, -3.0], [240.0, 0.0, 1.0], [0.5, 0.0, 199.0]])
     logits = np.tile(rows, (120, 1))  # 360 losses of about 200 add up to 77,000
-    yield setting.probe(*setting.arguments(logits, np.tile([0, 1, 0], 120)), reduction="mean")
+    batch = setting.arguments(logits, np.tile([0, 1, 0], 120))
+    yield setting.probe(*batch, reduction="mean")
+    if not setting.convention.binary:  # and so do their weights
+        yield setting.probe(*batch, reduction="mean", class_weights=[200.0, 400.0, 300.0])
 
 
 PROPERTIES: Final = (
@@ -109,7 +115,6 @@ PROPERTIES: Final = (
         f"options go together: weights, smoothing and ignored rows, by twos and all three: {WITHIN}",
         _pairs,
         logits_only=True,
-        dtypes=("float32",),
         category="options",
         since=2,
     ),
@@ -132,7 +137,7 @@ PROPERTIES: Final = (
     ),
     Property(
         "mean-of-large-losses",
-        "a mean is right where the sum of the losses is beyond float16's 65,504",
+        "a mean is right where the sum of the losses, or of their weights, is beyond float16's 65,504",
         _large_sums,
         logits_only=True,
         dtypes=("float16",),

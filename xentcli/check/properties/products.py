@@ -6,7 +6,7 @@ is added in, and in half precision only where nothing is rounded on the way.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from xentcli.formats import FORMATS
 from xentcli.frameworks.call import upstream_of
 from xentcli.frameworks.request import FROZEN, LAYOUTS, How, Product
 from xentcli.judge.exact import compute_exact
+from xentcli.methods.steps import STEPS
+from xentcli.words import Z_LOSS
 
 _HALF: Final = ("float16", "bfloat16")
 _EVERY: Final = (*ONE, *_HALF)
@@ -32,7 +34,12 @@ _ACCUMULATED: Final = 2.0**-23  # float32's epsilon
 _FACTORS: Final = ("hidden", "weight", "bias")
 
 
-def probe_of(setting: Setting, product: Product, labels: "Iterable[int]", **options: int) -> Probe:
+def probe_of(
+    setting: Setting,
+    product: Product,
+    labels: "Iterable[int]",
+    **options: Any,  # noqa: ANN401 - as Probe.build
+) -> Probe:
     """Build a probe of a product, whose logits are those of float32, whatever the dtype of its factors."""
     exact = replace(setting, dtype="float32").probe(
         product.logits, np.array(labels), reduction=setting.convention.reduction, **options
@@ -93,7 +100,7 @@ def _biased(setting: Setting) -> Iterable[Probe]:
     """Factors and a bias, of which each class has another."""
     random = np.random.default_rng(32)
     for examples, width, classes in (
-        (*_SHAPES[:3], _SHAPES[4], (3, 8, 1500)) if "bias" in setting.parameters else ()
+        (*_SHAPES[:3], _SHAPES[4], _SHAPES[6], (3, 8, 1500)) if "bias" in setting.parameters else ()
     ):
         product = _with_bias(setting, random, examples, width, classes)
         yield probe_of(setting, product, random.integers(0, classes, examples))
@@ -118,6 +125,26 @@ def _ignored(setting: Setting) -> Iterable[Probe]:
         for examples, width, classes in _SHAPES[:3]:
             labels = np.where(np.arange(examples) % 3 == 1, -100, random.integers(0, classes, examples))
             yield probe_of(setting, draw_factors(random, examples, width, classes), labels, ignore_index=-100)
+
+
+def _optioned(setting: Setting) -> Iterable[Probe]:
+    """Each option beside a bias, and all three."""
+    random = np.random.default_rng(38)
+    options: dict[str, Any] = {"class_weights": [0.5, 2, 3, 1, 0.25], "label_smoothing": 0.125}
+    options |= {"ignore_index": 1} if setting.takes_indices else {}
+    each = [{name: value} for name, value in options.items()]
+    for chosen in (*each, options) if setting.convention.linear else ():
+        product = _with_bias(setting, random, 7, 9, 5)
+        yield probe_of(setting, product, np.arange(7) % 5, **chosen)
+
+
+def _knobbed(setting: Setting) -> Iterable[Probe]:
+    """Each knob of a product with a bias, which it changes too."""
+    random = np.random.default_rng(39)
+    values = {step.name: step.tried[0] for step in STEPS} | {Z_LOSS: 0.125}
+    for name, value in values.items() if setting.convention.linear else ():
+        probe = probe_of(setting, _with_bias(setting, random, 7, 9, 5), np.arange(7) % 5, **{name: value})
+        yield replace(probe, how=replace(probe.how, with_gradient=False))
 
 
 def _wide(setting: Setting) -> Iterable[Probe]:
@@ -242,6 +269,20 @@ PROPERTIES: Final = (
         "ignored-rows-of-products",
         f"an ignored row has no share in the gradient of any factor: {WITHIN}",
         _ignored,
+        *ONE,
+        since=3,
+    ),
+    _property(
+        "options-of-products",
+        f"weights, smoothing and ignored rows go with a product and its bias: {WITHIN}",
+        _optioned,
+        *ONE,
+        since=3,
+    ),
+    _property(
+        "knobs-of-products",
+        f"a scale, softcap or temperature changes the product with its bias, a z-loss is of both: {WITHIN}",
+        _knobbed,
         *ONE,
         since=3,
     ),

@@ -53,7 +53,7 @@ class Setting:
 
     def arguments(self, logits: "FloatArray", labels: "IntArray") -> tuple[Any, Any]:
         """Return these, or a column of them where the loss is binary."""
-        return (logits[:, 0], (labels > 0) * 1.0) if self.convention.binary else (logits, labels)
+        return (logits[:, 0], labels % 2 * 1.0) if self.convention.binary else (logits, labels)
 
     def probe(self, logits: Any, labels: Any, **options: Any) -> Probe:  # noqa: ANN401 - as Probe.build
         """Build a probe in the dtype."""

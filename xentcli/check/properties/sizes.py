@@ -28,6 +28,8 @@ _EXAMPLES: Final = (1, 3, *range(1023, 1031), 2050, 4099, 8195)
 _REDUCED: Final = 1030  # of them are reduced
 _PERIOD: Final = 53  # prime: no two rows that are a power of two apart are alike
 _EDGE: Final = 128  # classes of the smallest tile: larger ones begin and end where some of these do
+# Classes, and the powers of two of the labels: tiles up to 4,096, and where 16 bits end.
+_EDGE_LABELS: Final = ((4100, range(3, 13)), (65540, (13, 14, 16)))
 _BEYOND: Final = 66000  # equal classes whose exponentials add up to more than float16's 65,504
 
 
@@ -35,7 +37,9 @@ def _tails(setting: Setting) -> Iterable[Probe]:
     """Losses down to the smallest number of the dtype."""
     gaps = np.round(np.geomspace(1, {"float32": 100.0, "float64": 740.0}[setting.dtype], 24), 2)
     if setting.convention.binary:
-        yield setting.probe([*gaps, *-gaps], [1.0] * len(gaps) + [0.0] * len(gaps))
+        for times in (1, 13):  # few and many: a kernel for many may have another logarithm
+            labels = [1.0] * len(gaps) + [0.0] * len(gaps)
+            yield setting.probe([*gaps, *-gaps] * times, labels * times)
     elif setting.convention.probabilities:
         rest = 2.0 ** -np.arange(1, FORMATS[setting.dtype].precision + 1)
         p = np.array([[1 - r, r] for r in rest])
@@ -119,6 +123,16 @@ def _many_classes(setting: Setting) -> Iterable[Probe]:
             x, labels = _tiled(classes)
             rows = [3, 5, 7] if classes > 2**17 else [1, 3, 4, 5, 7]
             yield setting.probe(x[rows], labels[rows])
+
+
+def _edge_labels(setting: Setting) -> Iterable[Probe]:
+    """Labels on both sides of every power of two, none of them the largest logit."""
+    for classes, powers in _EDGE_LABELS if not setting.convention.binary else ():
+        labels = [2**power + more for power in powers for more in (-1, 0, 1)]
+        row = np.arange(classes) * 5 % 11 / 4.0
+        row[classes // 3] = 9.0
+        how = How(with_gradient=classes == _EDGE_LABELS[0][0])
+        yield replace(setting.probe(np.tile(row, (len(labels), 1)), labels), how=how)
 
 
 def _equal_classes(setting: Setting) -> Iterable[Probe]:
@@ -216,6 +230,15 @@ PROPERTIES: Final = (
         _classes,
         category="sizes",
         since=2,
+    ),
+    Property(
+        "labels-at-edges",
+        f"a label may be the first or the last class of a tile: {WITHIN}",
+        _edge_labels,
+        logits_only=True,
+        dtypes=ONE,
+        category="sizes",
+        since=3,
     ),
     Property(
         "equal-classes",
