@@ -30,6 +30,7 @@ from xentcli.check.symptoms import (
     INVALID_LABEL,
     LABEL_ENTRY,
     MISTAKES,
+    OF_CALLS,
     PRODUCT,
     Symptom,
     symptom_of,
@@ -113,16 +114,33 @@ def causes(
     for sample in sorted(samples, key=lambda sample: sample.is_of_gradient):
         word = words.get(sample) or (of_losses.get(sample.example) if sample.is_of_gradient else None)
         words[sample] = of_losses[sample.example] = word or _words(sample, usual)
-    groups: dict[str, list[_Sample]] = defaultdict(list)
-    for sample, word in words.items():
-        groups[word.name].append(sample)
+    # How it is called explains what is wrong of nothing else.
+    words = {
+        sample: _of_call(group) or words[sample] for group in _grouped(words).values() for sample in group
+    }
     found = [
         (all(sample.check is not trial for sample in group), _cause(words[group[0]], others))
-        for group in groups.values()
+        for group in _grouped(words).values()
         if (others := [sample for sample in group if sample.check is not trial])
     ]
     outcome.cache_clear()
     return tuple(cause for _, cause in sorted(found, key=_badness))
+
+
+def _grouped(words: dict[_Sample, Words]) -> dict[str, list[_Sample]]:
+    """Return the samples of each word, by its name."""
+    groups: dict[str, list[_Sample]] = defaultdict(list)
+    for sample, word in words.items():
+        groups[word.name].append(sample)
+    return groups
+
+
+def _of_call(group: Sequence[_Sample]) -> Symptom | None:
+    """Return what the checks of a group call otherwise than others, where it is the same in all."""
+    if any(sample.finding.name in _NO_LOSS for sample in group):
+        return None
+    symptoms = {OF_CALLS.get(sample.check.name) for sample in group}
+    return symptoms.pop() if len(symptoms) == 1 else None
 
 
 def _badness(pair: tuple[bool, Cause]) -> tuple[bool, int, bool, int]:
@@ -249,7 +267,7 @@ def _finding_in(finding: CheckFinding, place: Place, model: Model | None) -> Fin
     example = Examples(batch, np.array([row % len(batch.logits)]), Decimals.of((true,)))
     judged = np.array([loss]), np.array([word]), np.array([state or ""])
     evidence = Evidence(example, steps, probe.dtype, *judged)
-    if word == "off" and batch.logits.shape[1] >= 2 ** FORMATS[probe.dtype].precision:
+    if word == "off" and batch.logits.shape[1] >= 2 ** FORMATS[probe.dtype].precision and loss < true:
         return low_precision_sum  # where 1 is added to as much, a sum in order stays where it is
     return _main(detect(evidence)[0], "capped" if clip_active.detect(evidence).any() else word)
 

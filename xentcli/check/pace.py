@@ -35,7 +35,7 @@ class Pace:
         left = self.deadline - time.monotonic()
         if not probe.is_large or left <= 0 or expected <= min(_LONGEST, _SHARE * left):
             return None
-        return f"{_sizes(probe)} would take about {expected:.0f} s"
+        return f"{_sizes(probe)} would take about {expected:.0f} s; {left:.0f} s are left"
 
     def why_no_label(self, probe: "Probe", restarting: float) -> str | None:
         """Say why an invalid label is left out: each may cost the process, which starts anew.

@@ -173,7 +173,8 @@ class _Run:
         """Return the batches of the cases that passed."""
         cases = [spec for spec in specs if spec.category not in {PROPERTY, SEARCH}]
         passed = (spec.probes[0] for spec in cases if self.results[spec].status == "passed")
-        return [probe for probe in passed if not probe.is_large]  # every method is run on them
+        # Every method is run on them, and on a batch that is repeated only once.
+        return [probe for probe in passed if not probe.is_large and probe.repeated is None]
 
     def check_contract(self, spec: CheckSpec) -> CheckResult:
         """Say whether all calls together kept to one item of the contract."""

@@ -211,6 +211,42 @@ def symptom_of(kind: str, severity: str) -> Symptom:
     return _BY_KIND["inaccurate" if severity == "inaccurate" and kind in {"off", "differs"} else kind]
 
 
+_STALE: Final = Symptom(
+    "stale",
+    "an earlier call changes what it returns",
+    "Keep nothing between calls, or look at all numbers of a batch before what was kept is used again.",
+)
+_LAYOUT: Final = Symptom(
+    "layout",
+    "it reads an array as if it lay otherwise in memory",
+    "Use the array's strides, its offset and its byte order, or copy it into rows first.",
+)
+_OPTION: Final = Symptom(
+    "option-without-bias",
+    "an option leaves out the bias of the product",
+    "Add the bias to hidden · weightᵀ first: smoothing, weights and steps of logits are of the sum.",
+)
+# What is wrong where nothing but these checks fails, which call a loss otherwise with ordinary numbers.
+OF_CALLS: Final = {
+    "memory-layouts": _LAYOUT,
+    "layouts-of-many-classes": _LAYOUT,
+    "layouts-of-factors": _LAYOUT,
+    "upstream-layouts": _LAYOUT,
+    "options-of-products": _OPTION,
+    "knobs-of-products": _OPTION,
+    "repeated-calls": _STALE,
+    "reused-arrays": _STALE,
+    "reused-factors": _STALE,
+    "after-a-refusal": _STALE,
+    "kept-results": Symptom(
+        "overwritten", "a later call changes what it returned", "Return a new array from each call."
+    ),
+    "threads": Symptom(
+        "threads",
+        "calls from several threads disturb one another",
+        "Give each call, or each thread, a workspace of its own.",
+    ),
+}
 IGNORED_ROW: Final = Symptom(
     "ignored-row-counts",
     "an ignored example has a loss, or a gradient",

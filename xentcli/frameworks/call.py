@@ -269,7 +269,7 @@ class Call:
             return self._adapter.gradient(function, x, twice=True)
         others = [self._arguments(other) for other in self._others]
         if mode in {"overwritten", "relabelled"}:
-            which = slice(1, None) if mode == "relabelled" else slice(None)
+            which = slice(1, 2) if mode == "relabelled" else slice(0, 1)
             return self._adapter.gradient(
                 function, x, between=partial(self._overwrite, (x, y)[which], others[0][which])
             )

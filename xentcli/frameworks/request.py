@@ -61,8 +61,8 @@ class How:
     is one.
 
     ``upstream`` (N,) comes back to each loss. ``backward`` is how it is differentiated: ``twice``, the second
-    result counting; ``interleaved``, the loss of ``others`` in between; ``overwritten``, the arrays holding
-    ``others`` by then, and ``relabelled``, those of labels alone; ``summed``, with the labels of ``others``
+    result counting; ``interleaved``, the loss of ``others`` in between; ``overwritten``, the logits being
+    those of ``others`` by then, and ``relabelled``, the labels; ``summed``, with the labels of ``others``
     for the same logits, both upstream gradients 2; or a key of UPSTREAM_LAYOUTS, how what comes back lies in
     memory.
     ``mode``, where there is any, is ``training``, its losses those of a call that is to be differentiated,

@@ -11,7 +11,6 @@ from xentcli.check.properties.setting import (
     NO_LOSSES,
     ONE,
     PERCENT,
-    WIDE,
     WITHIN,
     Called,
     Property,
@@ -31,7 +30,8 @@ _OPTIONED: Final = (
     np.array([0, 2, 1, 1]),
 )
 # None is like its neighbour, none is 1; 0 is that of a row that training leaves out.
-_SMALL_UPSTREAM: Final = 2.0**-30  # what comes back to a mean of many, beside others' losses
+# What comes back to a mean of many, beside others' losses; what scaled losses send back, beyond float16.
+_FAR_UPSTREAM: Final = (2.0**-30, 2.0**20)
 _UPSTREAM: Final = (0.5, -3.0, 0.0, 4.0, -0.25, 2.0, 1024.0)
 
 
@@ -65,7 +65,7 @@ def _upstream(setting: Setting) -> Iterable[Probe]:
         probe = setting.probe(*draw(setting, seed=8, examples=len(_UPSTREAM)))
         yield replace(probe, how=How(upstream=_UPSTREAM))
         yield replace(probe, how=How(upstream=_UPSTREAM[::-1]))
-        for same in (1024.0, _SMALL_UPSTREAM) if setting.dtype in WIDE else (1024.0,):
+        for same in (1024.0,) if setting.dtype == "float16" else (1024.0, *_FAR_UPSTREAM):
             yield replace(probe, how=How(upstream=(same,) * len(_UPSTREAM)))
 
 
@@ -117,8 +117,8 @@ def _reduced(setting: Setting) -> Iterable[Probe]:
 def _in_training(setting: Setting) -> Iterable[Probe]:
     """Large differences and offsets, labels far behind: ordinary losses, where exp is out of range."""
     far = [[1000, 0, 0.5], [-300, -301, -300.5], [120, 119.5, 118], [0, 95, -95]]
-    x = np.array([*far, [0.5, -1, 2], [-60, 0, 1], [3, 3, 3]])
-    labels = np.array([1, 1, 2, 0, 1, 1, 2])
+    x = np.array([*far, [0.5, -1, 2], [-60, 0, 1], [3, 3, 3], [20, 0, 1]])  # the last loses a small tail
+    labels = np.array([1, 1, 2, 0, 1, 1, 2, 0])
     yield replace(setting.probe(*setting.arguments(x, labels)), how=How(mode="training"))
 
 
@@ -183,7 +183,7 @@ PROPERTIES: Final = (
         FINDINGS,
         logits_only=True,
         of_autodiff=True,
-        dtypes=("float16", "float32", "float64"),
+        dtypes=("float16", "bfloat16", "float32", "float64"),
         category="gradients",
         since=2,
     ),
@@ -200,8 +200,8 @@ PROPERTIES: Final = (
     ),
     Property(
         "backward-passes",
-        "a second backward pass, and one after the logits and labels were overwritten, gives the gradient of "
-        f"the call or is refused, and calls in between change none: {PERCENT}",
+        "a second backward pass, and one after the logits or the labels were overwritten, gives the gradient "
+        f"of the call or is refused, and calls in between change none: {PERCENT}",
         _passes,
         FINDINGS,
         logits_only=True,

@@ -12,7 +12,6 @@ from xentcli.check.properties.setting import (
     NO_LOSSES,
     ONE,
     PERCENT,
-    WIDE,
     WITHIN,
     Property,
     Setting,
@@ -21,6 +20,7 @@ from xentcli.frameworks.request import How
 from xentcli.words import IGNORE_INDEX
 
 _INTEGERS: Final = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "uint64")
+_SHARES: Final = (0.1, 0.3, 0.5, 0.9, 2.0**-11, 1 - 2.0**-11)  # nearly 1 is not 1
 _WIDE_ROW: Final = 320  # classes of a label row, a tenth of which has a 32nd of its sum
 
 
@@ -30,8 +30,9 @@ def _masked(setting: Setting) -> Iterable[Probe]:
 
 
 def _unnormalised(setting: Setting) -> Iterable[Probe]:
-    """Label rows that sum to 2, 0.75, 1.5, 0 and 3; of more classes, to a half and to 2."""
+    """Label rows that sum to 2, 0.75, 1.5, 0, 3 and nearly 1; of more classes, to a half and to 2."""
     labels = [[2, 0, 0], [0.25, 0.25, 0.25], [0.5, 1, 0], [0, 0, 0], [1, 1, 1]]
+    labels += [[0.5, 0.25, 0.25 - 2.0**-bits] for bits in (6, 11)]  # nearly 1 is not 1
     yield setting.probe([[1, 2, 3]] * len(labels), labels)
     if not setting.convention.binary:
         wide = np.zeros((2, _WIDE_ROW))
@@ -42,7 +43,7 @@ def _unnormalised(setting: Setting) -> Iterable[Probe]:
 def _soft(setting: Setting) -> Iterable[Probe]:
     """Spread labels over classes, near an offset, a mask and a gap too."""
     if setting.convention.binary:
-        x, y = np.meshgrid([-40.0, -6.0, -0.5, 0.25, 3.0, 30.0], [0.1, 0.3, 0.5, 0.9])
+        x, y = np.meshgrid([-40.0, -6.0, -0.5, 0.25, 3.0, 30.0], _SHARES)
         yield setting.probe(x.ravel(), y.ravel())
         return
     labels = [[0.9, 0.1, 0], [0.25, 0.25, 0.5], [0.6, 0.3, 0.1], [0.5, 0.5, 0]]
@@ -53,8 +54,9 @@ def _soft(setting: Setting) -> Iterable[Probe]:
         yield setting.probe(np.where(np.array(labels) == 0, -INF, logits), labels)
     if setting.dtype in ONE and not setting.convention.probabilities:  # a share below 1e-7 is all of it
         yield setting.probe([[40.0, 0.0, 0.5]], [[1 - 2.0**-24, 2.0**-24, 0.0]])
-    if setting.dtype in WIDE:  # a small share of a large gap is a tenth of the loss
-        yield setting.probe([[0.5, -(2.0**20), 0.0]], [[0.5, 2.0**-23, 0.5 - 2.0**-23]])
+    # A small share of a large gap is a tenth of the loss.
+    for bits in {"float32": (23,), "float64": (23, 40)}.get(setting.dtype, ()):
+        yield setting.probe([[0.5, -(2.0 ** (bits - 3)), 0.0]], [[0.5, 2.0**-bits, 0.5 - 2.0**-bits]])
 
 
 def _invalid_labels(setting: Setting) -> Iterable[Probe]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from xentcli.check.probes import Probe
 from xentcli.check.properties.gradients import FINDINGS, digits_findings
-from xentcli.check.properties.setting import NAN, NO_LOSSES, ONE, PERCENT, WITHIN, Property, Setting
+from xentcli.check.properties.setting import INF, NAN, NO_LOSSES, ONE, PERCENT, WITHIN, Property, Setting
 from xentcli.frameworks.conventions import CPU
 from xentcli.frameworks.request import LAYOUTS, How
 from xentcli.methods.steps import STEPS
@@ -28,6 +28,7 @@ _ROWS: Final = 53 * 4947  # beyond 262,144 = 2^18
 _WIDTH: Final = 5
 _VOCABULARY: Final = 262_209  # classes: beyond 2^18, where Gemma 3's vocabulary of 262,208 ends too
 _BEYOND_EXP: Final = 2000.0  # exp of it is beyond float64
+_SOME: Final = (66, 600)  # rows, beyond warps and blocks
 _LATE: Final = 1500  # rows, of which the last is invalid
 _FLAT: Final = (3, 1030)  # a row that is longer than a tile, in arrays whose rows are apart
 
@@ -115,6 +116,18 @@ def _vocabulary(setting: Setting) -> Iterable[Probe]:
             yield replace(setting.probe(x, [5]), how=How(with_gradient=last == _BEYOND_EXP))
 
 
+def _unlike(setting: Setting) -> Iterable[Probe]:
+    """Repeat what few rows are tried with: masks, gaps beyond exp, labels behind, a tail at the end."""
+    three = [[-INF, 0, 1], [1000, 0, -1000], [0.5, -2, 0.25], [-300, -301, -300], [40, 0, 0], [0, -40, 0]]
+    rows = np.array(three)[:, [0, 1, 2, 1, 2]]
+    for number in _SOME:
+        if setting.convention.binary:
+            x = np.array([[INF], [-INF], [0.5], [40], [-40], [1000]])
+            yield setting.repeated(x, np.array([1, 0, 1, 1, 0, 0]), number, setting.convention.reduction)
+        elif setting.convention.reduction == "none":
+            yield setting.repeated(rows, np.array([1, 1, 0, 2, 0, 2]), number)
+
+
 def _poisoned(setting: Setting) -> Iterable[Probe]:
     """Reduce a batch with a row of nan, which is no row that is left out."""
     x, y = _rows(3, seed=79)
@@ -132,8 +145,8 @@ def _gradients_of_rows(setting: Setting) -> Iterable[Probe]:
 def _gradients_of_classes(setting: Setting) -> Iterable[Probe]:
     """Ordinary logits of many classes, in either format."""
     if not setting.convention.binary:
-        x, y = _rows(_CLASSES[0], seed=76, examples=4)
-        x[:, 256:512] -= 4.0  # a tile of small entries, which have digits too
+        x, y = _rows(_CLASSES[1], seed=76, examples=4)
+        x[:, 1024:3072] -= 6.0  # tiles of small entries, which have digits too
         yield setting.probe(x, y)
 
 
@@ -195,6 +208,13 @@ PROPERTIES: Final = (
         f"or are refused: {WITHIN}",
         _counted,
         "calls",
+    ),
+    _property(
+        "unlike-rows-of-many",
+        f"masks, large gaps and small losses are the same in {_SOME[-1]} rows as in few: {WITHIN}",
+        _unlike,
+        "sizes",
+        dtypes=("float32", "float64"),
     ),
     _property(
         "nan-in-a-reduction",

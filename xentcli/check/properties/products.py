@@ -16,6 +16,7 @@ from xentcli.check.report import CheckFinding, Place
 from xentcli.check.tolerance import MaxUlps
 from xentcli.formats import FORMATS
 from xentcli.frameworks.call import upstream_of
+from xentcli.frameworks.conventions import CHUNKS
 from xentcli.frameworks.request import FROZEN, LAYOUTS, How, Product
 from xentcli.judge.exact import compute_exact
 from xentcli.methods.steps import STEPS
@@ -114,7 +115,7 @@ def _frozen(setting: Setting) -> Iterable[Probe]:
     """Ask for the gradient of one factor alone: the other one is frozen, as a backbone or a head is."""
     random = np.random.default_rng(36)
     for frozen in _FACTORS[:2] if setting.convention.linear and setting.convention.library in FROZEN else ():
-        probe = probe_of(setting, draw_factors(random, 9, 16, 7), random.integers(0, 7, 9))
+        probe = probe_of(setting, _with_bias(setting, random, 9, 16, 7), random.integers(0, 7, 9))
         yield replace(probe, how=replace(probe.how, frozen=frozen))
 
 
@@ -171,7 +172,10 @@ def _deep(setting: Setting) -> Iterable[Probe]:
         bias = np.full(4, 0.5 if "bias" in setting.parameters else 0.0)  # the same for all moves no loss
         rows = _ROWS[setting.dtype]
         product = Product(np.ones((rows, 2)), np.zeros((4, 2)), bias)
-        yield probe_of(setting, product, np.zeros(rows, np.int64))
+        probe = probe_of(setting, product, np.zeros(rows, np.int64))
+        yield probe
+        for name in (name for name in CHUNKS if name in setting.parameters):
+            yield replace(probe, how=replace(probe.how, keyword=(name, 1)), may_decline=True)
 
 
 def gradient_findings(called: Called, max_ulps: MaxUlps) -> Iterator[CheckFinding]:
