@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT, Xent, first
-from losses import right, wrong
+from losses import faults_unlike, right, wrong
 from test_check import Loss, report
 
 from xentcli.check.probes import Probe
@@ -127,6 +127,18 @@ def test_a_sum_for_a_mean_is_named(loss: Loss, reduction: str, name: str) -> Non
 )
 def test_a_wrong_denominator_is_named(loss: Loss, only: str, name: str) -> None:
     assert report(loss, only=[only]).causes[0].name == name
+
+
+@pytest.mark.parametrize(
+    ("loss", "only", "name"),
+    [
+        (faults_unlike.short_labels_in_a_row, "memory-layouts", "layout"),
+        (faults_unlike.losses_by_address(), "reused-arrays", "stale"),
+        (faults_unlike.masks_of_many_rows, "unlike-rows-of-many", "nan"),
+    ],
+)
+def test_how_it_is_called_is_the_cause_where_nothing_else_fails(loss: Loss, only: str, name: str) -> None:
+    assert [cause.name for cause in report(loss, only=[only, "blog"]).causes] == [name]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_a_right_loss_passes(xent: Xent) -> None:
     run = xent("check", f"{RIGHT}:log1p", "--gradient", f"{RIGHT}:gradient")
 
     assert (run.code, run.err) == (0, "")
-    assert run.out.startswith(f"{RIGHT}:log1p passed all 84 checks.\n")
+    assert run.out.startswith(f"{RIGHT}:log1p passed all 87 checks.\n")
     assert_golden("check-right.txt", masked(run.out))
 
 
@@ -191,7 +191,7 @@ def test_time_that_runs_out_is_said_and_fails(xent: Xent) -> None:
     run = xent("check", f"{RIGHT}:log1p", "--budget", "1e-9")
 
     assert run.code == 1
-    assert run.out.startswith(f"{RIGHT}:log1p passed 1 check, 82 not reached in time.\n")
+    assert run.out.startswith(f"{RIGHT}:log1p passed 1 check, 85 not reached in time.\n")
     assert "not reached in time: abnormal, normal-10class, normal-3x3, " in run.out
 
 

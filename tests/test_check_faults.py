@@ -26,6 +26,7 @@ FAMILIES = (
     "options",
     "rows",
     "state",
+    "unlike",
     "values",
 )
 for _family in FAMILIES:

@@ -189,6 +189,8 @@ def test_a_right_loss_of_shards_passes_every_check(convention: str) -> None:
         ("labels_of_the_first_shard", "normal-3x3", "off"),
         ("one_rank_has_no_losses", "normal-10class", "collapsed"),
         ("largest_of_its_own", "normal-10class", "off"),
+        ("whole_world", "normal-10class", "off"),
+        ("rank_in_the_world", "normal-10class", "off"),
     ],
 )
 def test_a_fault_of_shards_is_found(name: str, case: str, finding: str) -> None:

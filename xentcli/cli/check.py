@@ -69,7 +69,8 @@ def complete_conventions(_: click.Context, __: click.Parameter, incomplete: str)
 @option(
     "--gradient",
     metavar="TARGET",
-    help="Its gradient (N, C), a function of the same arguments.  [default: autodiff's]",
+    help="Its gradient (N, C), or those of hidden and weight, a function of the same arguments.  [default: "
+    "autodiff's]",
 )
 @option(
     "--max-ulps",

@@ -19,10 +19,14 @@ class Ranks:
     A row's losses are those that one of them returned, the last for the first row, the one before it for the
     next; gradients are the sum of theirs. Where one fails, so does the response; they all start anew where
     the others then wait for it.
+
+    ``beside`` more processes, of ranks below 0, get the requests too and are in another group. In training
+    the group of a loss is hardly ever all that there are: what is reduced over all is wrong there.
     """
 
-    def __init__(self, module: str, world: int) -> None:
-        self._processes = [Process(module) for _ in range(world)]
+    def __init__(self, module: str, world: int, beside: int = 0) -> None:
+        self._processes = [Process(module) for _ in range(beside + world)]
+        self._beside = beside
         self._meeting: tempfile.TemporaryDirectory[str] | None = None
 
     @property
@@ -35,9 +39,9 @@ class Ranks:
         if self._meeting is None:
             self._meeting = tempfile.TemporaryDirectory(prefix="xent-", ignore_cleanup_errors=True)
         meeting = f"{self._meeting.name}/meeting"
-        for rank, process in enumerate(self._processes):
+        for rank, process in enumerate(self._processes, -self._beside):
             process.send({**fields, "rank": rank, "meeting": meeting})
-        responses = self._responses(seconds)
+        responses = self._responses(seconds)[self._beside :]
         if not self.is_running:
             self.stop()
         failed = [each for each in responses if failure(each) or "ended" in each]

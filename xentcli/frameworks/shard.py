@@ -61,15 +61,20 @@ class Seat:
 
 
 def join(rank: int, world: int, meeting: str) -> Seat:
-    """Join the group of the processes that know the same file; gloo connects them on this machine."""
+    """Join the processes that know the same file, and a group of them; gloo connects them on this machine.
+
+    That of a ``rank`` from 0 has ``world`` of them. One more, of rank -1, is a group of its own and has all
+    classes; it comes first in the world, and so no rank in the group is that in the world.
+    """
     from torch import distributed
 
     if _LOOPBACK.exists():
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # not the host's name, which may lead nowhere
     if not distributed.is_initialized():
-        store = distributed.FileStore(meeting, world)
-        distributed.init_process_group("gloo", store=store, rank=rank, world_size=world)
-    return Seat(rank, world, distributed.group.WORLD)
+        store = distributed.FileStore(meeting, world + 1)
+        distributed.init_process_group("gloo", store=store, rank=rank + 1, world_size=world + 1)
+    alone, group = distributed.new_group([0]), distributed.new_group(list(range(1, world + 1)))
+    return Seat(0, 1, alone) if rank < 0 else Seat(rank, world, group)
 
 
 def fill(batch: "Batch", ranks: int) -> "Batch":

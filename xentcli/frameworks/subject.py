@@ -27,7 +27,9 @@ class InSubprocess:
 
     def __init__(self, target: str, gradient: str | None, convention: Convention, deadline: float) -> None:
         self._address, self._deadline = address(target, gradient, convention), deadline
-        self._process = Process(WORKER) if convention.ranks == 1 else Ranks(WORKER, convention.ranks)
+        self._process = (
+            Process(WORKER) if convention.ranks == 1 else Ranks(WORKER, convention.ranks, beside=1)
+        )
         self._is_lost, self.restarting, self._has_responded, self._has_started = False, 0.0, False, False
         try:
             described = self._start()
