@@ -134,7 +134,7 @@ def test_a_wrong_denominator_is_named(loss: Loss, only: str, name: str) -> None:
     [
         (faults_unlike.short_labels_in_a_row, "memory-layouts", "layout"),
         (faults_unlike.losses_by_address(), "reused-arrays", "stale"),
-        (faults_unlike.masks_of_many_rows, "unlike-rows-of-many", "nan"),
+        (faults_unlike.masks_of_many_rows, "unlike-rows-of-many", "masked-infinity"),
     ],
 )
 def test_how_it_is_called_is_the_cause_where_nothing_else_fails(loss: Loss, only: str, name: str) -> None:

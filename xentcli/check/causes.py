@@ -267,7 +267,7 @@ def _finding_in(finding: CheckFinding, place: Place, model: Model | None) -> Fin
     example = Examples(batch, np.array([row % len(batch.logits)]), Decimals.of((true,)))
     judged = np.array([loss]), np.array([word]), np.array([state or ""])
     evidence = Evidence(example, steps, probe.dtype, *judged)
-    if word == "off" and batch.logits.shape[1] >= 2 ** FORMATS[probe.dtype].precision and loss < true:
+    if word == "off" and batch.logits.shape[1] >= 2 ** FORMATS[probe.dtype].precision and loss < float(true):
         return low_precision_sum  # where 1 is added to as much, a sum in order stays where it is
     return _main(detect(evidence)[0], "capped" if clip_active.detect(evidence).any() else word)
 

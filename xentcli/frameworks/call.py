@@ -233,14 +233,14 @@ class Call:
         )
         whole = batch is self._batch and self._convention.reduction == "none"
         slope = self._in_company(differentiate) if whole else differentiate(batch)
-        if theirs is not None:
-            values, dtype = self._numbers(slope)
-            if values.shape != batch[0].shape:
-                raise Unusable(f"has shape {values.shape}; expected {batch[0].shape}")
-            return values, dtype
-        if slope is None:
+        if slope is None and theirs is None:
             return None, self._request["dtype"]
-        slope = self._adapter.to_numpy(slope)[0]
+        values, dtype = (self._adapter.to_numpy if theirs is None else self._numbers)(slope)
+        if values.shape != batch[0].shape:
+            raise Unusable(f"has shape {values.shape}; expected {batch[0].shape}")
+        if theirs is not None:
+            return values, dtype
+        slope = values
         if self._request.get("is_packed") and upstream.ndim:  # of a factor, in which each has its share
             return slope, self._request["dtype"]
         factor = np.where(upstream == 0, 1.0, upstream)  # where 0 comes back, 0 is what goes on

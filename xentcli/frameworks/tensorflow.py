@@ -49,8 +49,8 @@ def computing(device: str) -> Any:
 
 def _in_training(loss: Loss, x: Any) -> Any:
     """Return the losses while the tape records."""
-    x = tf.Variable(x)
-    with tf.GradientTape():
+    with tf.GradientTape() as tape:
+        tape.watch(x)
         return loss(x)
 
 
@@ -59,8 +59,8 @@ MODES = {"training": _in_training}
 
 def gradient(loss: Loss, x: Any, *, between: Any = None, twice: bool = False) -> Any:
     """Differentiate what the tape records."""
-    x = tf.Variable(x)
     with tf.GradientTape(persistent=twice) as tape:
+        tape.watch(x)
         total = tf.reduce_sum(loss(x))
         if between is not None:
             between()

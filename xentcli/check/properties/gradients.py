@@ -30,7 +30,7 @@ _OPTIONED: Final = (
     np.array([0, 2, 1, 1]),
 )
 # None is like its neighbour, none is 1; 0 is that of a row that training leaves out.
-# What comes back to a mean of many, beside others' losses; what scaled losses send back, beyond float16.
+# What comes back to a mean of many, beside others' losses, and from scaled losses, beyond float16.
 _FAR_UPSTREAM: Final = (2.0**-30, 2.0**20)
 _UPSTREAM: Final = (0.5, -3.0, 0.0, 4.0, -0.25, 2.0, 1024.0)
 
@@ -183,7 +183,7 @@ PROPERTIES: Final = (
         FINDINGS,
         logits_only=True,
         of_autodiff=True,
-        dtypes=("float16", "bfloat16", "float32", "float64"),
+        dtypes=("float16", "float32", "float64"),
         category="gradients",
         since=2,
     ),

@@ -86,7 +86,7 @@ def _extreme(setting: Setting) -> Iterable[Probe]:
     rows = unit * np.array([[1, 0.5, 0], [-1, -0.75, -1], [0.25, 1, -0.5], [1, 1, 1]])
     least = np.full((1, 3), -FORMATS[setting.dtype].largest)  # what fills up rows, and masks whole ones
     rows, labels = np.concatenate([rows, least, least]), np.array([0, 0, 2, 1, 0, 1])
-    rows[-1, 2] = -INF
+    rows[-1, 2] = -INF if setting.takes_indices else rows[-1, 2]
     yield setting.probe(*setting.arguments(rows, labels))
 
 

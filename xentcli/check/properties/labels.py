@@ -12,6 +12,7 @@ from xentcli.check.properties.setting import (
     NO_LOSSES,
     ONE,
     PERCENT,
+    WIDE,
     WITHIN,
     Property,
     Setting,
@@ -55,7 +56,7 @@ def _soft(setting: Setting) -> Iterable[Probe]:
     if setting.dtype in ONE and not setting.convention.probabilities:  # a share below 1e-7 is all of it
         yield setting.probe([[40.0, 0.0, 0.5]], [[1 - 2.0**-24, 2.0**-24, 0.0]])
     # A small share of a large gap is a tenth of the loss.
-    for bits in {"float32": (23,), "float64": (23, 40)}.get(setting.dtype, ()):
+    for bits in (23, 40) if setting.dtype in WIDE else ():
         yield setting.probe([[0.5, -(2.0 ** (bits - 3)), 0.0]], [[0.5, 2.0**-bits, 0.5 - 2.0**-bits]])
 
 

@@ -129,7 +129,7 @@ def _edge_labels(setting: Setting) -> Iterable[Probe]:
     """Labels on both sides of every power of two, none of them the largest logit."""
     for classes, powers in _EDGE_LABELS if not setting.convention.binary else ():
         labels = [2**power + more for power in powers for more in (-1, 0, 1)]
-        row = np.arange(classes) * 5 % 11 / 4.0
+        row = np.arange(classes) * 5 % 11 / 4.0 - 40.0  # no long sum: its order counts
         row[classes // 3] = 9.0
         how = How(with_gradient=classes == _EDGE_LABELS[0][0])
         yield replace(setting.probe(np.tile(row, (len(labels), 1)), labels), how=how)
