@@ -21,7 +21,7 @@ def array(values: Any, dtype: str) -> Any:
 
 def to_numpy(array: Any) -> tuple[Any, str]:
     """Convert to float64; raises TypeError for what holds no real numbers."""
-    dtype = type(array).__name__ if isinstance(array, float) else array.dtype.name
+    dtype = type(array).__name__ if isinstance(array, float) else str(array.dtype.newbyteorder("="))
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError("returned a masked array; expected a plain one")
     if np.asarray(array).dtype.kind not in "fiub" and dtype != "bfloat16":
