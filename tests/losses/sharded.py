@@ -102,11 +102,11 @@ def largest_of_its_own(shard: Any, labels: Any, rank: int, world: int, group: An
     return (right(shard, labels, rank, world, group) * 0 + sums[0].log() - sums[1]).to(shard.dtype)
 
 
-def whole_world(shard: Any, labels: Any, rank: int, world: int, group: Any) -> Any:  # noqa: ARG001
+def whole_world(shard: Any, labels: Any, rank: int, world: int, group: Any) -> Any:  # noqa: ARG001 - that is the fault
     """Reduce over all processes, whatever the group."""
     return right(shard, labels, rank, world, None)
 
 
-def rank_in_the_world(shard: Any, labels: Any, rank: int, world: int, group: Any) -> Any:  # noqa: ARG001
+def rank_in_the_world(shard: Any, labels: Any, rank: int, world: int, group: Any) -> Any:  # noqa: ARG001 - that is the fault
     """Take the process's rank among all for that in the group."""
     return right(shard, labels, dist.get_rank(), world, group)

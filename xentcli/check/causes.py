@@ -136,7 +136,7 @@ def _grouped(words: dict[_Sample, Words]) -> dict[str, list[_Sample]]:
 
 
 def _of_call(group: Sequence[_Sample]) -> Symptom | None:
-    """Return what the checks of a group call otherwise than others, where it is the same in all."""
+    """Return the symptom of a way to call a loss, where all findings of a group come from that way alone."""
     if any(sample.finding.name in _NO_LOSS for sample in group):
         return None
     symptoms = {OF_CALLS.get(sample.check.name) for sample in group}

@@ -56,7 +56,7 @@ def _kept(setting: Setting) -> Iterable[Probe]:
     batches = tuple(other.batch for other in others)
     for times in (1, 6):  # some keep a result for as many calls as they have buffers
         yield replace(probe, how=How(when="after", others=batches * times))
-    if setting.dtype not in ONE:  # those of few are cast where they are not what a loss computes in: float64
+    if setting.dtype not in ONE:  # in float64 a buffer is returned without a cast, whatever its size
         return
     random = np.random.default_rng(47)
     logits, labels = random.integers(-3, 4, size=(_PERIOD, 5)) / 4, random.integers(0, 5, _PERIOD)
